@@ -1,0 +1,1 @@
+"""Brings files into a library. May import mmsearch; mmsearch never imports it."""

@@ -1,0 +1,1 @@
+"""A multi-modal search engine."""

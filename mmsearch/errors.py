@@ -1,0 +1,160 @@
+"""Every error that mmsearch raises on purpose, under one base.
+
+::
+
+    MMSearchError
+    ├── ConfigurationError          something must be installed, set or chosen differently
+    │   ├── MissingDependencyError  an optional package; names the extra to install
+    │   ├── SettingsError           an unknown or invalid setting
+    │   └── ProfileError            an unknown model profile
+    ├── ModelError
+    │   ├── WeightsNotFoundError    names the model, the local folder and the nano profile
+    │   └── DamagedModelError       a file does not match its checksum, or cannot be read
+    ├── LibraryError
+    │   ├── LibraryNotFoundError
+    │   ├── LibraryVersionError     written by a newer mmsearch
+    │   ├── LibraryBusyError        another indexing run holds the write lock
+    │   ├── SpaceMismatchError      asked to use another model than the library was made with
+    │   └── StorageError            the disk is full, read-only or failing
+    ├── QueryError
+    │   ├── EmptyQueryError
+    │   ├── FilterError             lists the fields that exist
+    │   ├── DimensionError          a vector of the wrong dimension
+    │   └── LimitError              a number outside its allowed range
+    ├── NotFoundError               no such collection, source, segment or job
+    ├── SnapshotError               a FAISS snapshot is damaged or foreign (it is then rebuilt)
+    └── MediaError                  one file could not be taken in; has a `code` of its own
+
+The service maps them to HTTP in one place (`mmsearch.service.error_handlers`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class MMSearchError(Exception):
+    """Base of every deliberate error. `code` is stable and meant for programs."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        """The setting, option or request field at fault, where there is one."""
+
+
+class ConfigurationError(MMSearchError):
+    code = "configuration"
+
+
+class MissingDependencyError(ConfigurationError):
+    code = "missing_dependency"
+
+    def __init__(self, package: str, extra: str, why: str) -> None:
+        super().__init__(
+            f"{why} needs the package '{package}', which is not installed. "
+            f"Install it with: pip install 'mmsearch[{extra}]'"
+        )
+        self.package = package
+        self.extra = extra
+
+
+class SettingsError(ConfigurationError):
+    code = "invalid_setting"
+
+
+class ProfileError(ConfigurationError):
+    code = "unknown_profile"
+
+
+class ModelError(MMSearchError):
+    code = "model"
+
+
+class WeightsNotFoundError(ModelError):
+    code = "weights_not_found"
+
+    def __init__(self, model: str, folder: str, detail: str) -> None:
+        super().__init__(
+            f"The weights of '{model}' could not be had ({detail}). "
+            f"Put the model's files into {folder}, or allow the download, "
+            "or use --profile nano, whose small models come with mmsearch."
+        )
+        self.model = model
+        self.folder = folder
+
+
+class DamagedModelError(ModelError):
+    code = "damaged_model"
+
+
+class LibraryError(MMSearchError):
+    code = "library"
+
+
+class LibraryNotFoundError(LibraryError):
+    code = "library_not_found"
+
+
+class LibraryVersionError(LibraryError):
+    code = "library_version"
+
+
+class LibraryBusyError(LibraryError):
+    code = "library_busy"
+
+
+class SpaceMismatchError(LibraryError):
+    code = "space_mismatch"
+
+
+class StorageError(LibraryError):
+    code = "storage"
+
+
+class QueryError(MMSearchError):
+    code = "invalid_query"
+
+
+class EmptyQueryError(QueryError):
+    code = "empty_query"
+
+
+class FilterError(QueryError):
+    code = "invalid_filter"
+
+    def __init__(self, message: str, fields: Sequence[str] = ()) -> None:
+        known = f" Known fields: {', '.join(fields)}." if fields else ""
+        super().__init__(message + known, param="filter")
+        self.fields = tuple(fields)
+
+
+class DimensionError(QueryError):
+    code = "wrong_dimension"
+
+
+class LimitError(QueryError):
+    code = "out_of_range"
+
+
+class NotFoundError(MMSearchError):
+    code = "not_found"
+
+
+class SnapshotError(MMSearchError):
+    code = "snapshot"
+
+
+class MediaError(MMSearchError):
+    """One file could not be taken in. The run goes on; the file is marked failed.
+
+    Codes: ``unsupported`` ``corrupt`` ``empty`` ``too_large`` ``timeout`` ``memory``
+    ``crashed`` ``encrypted`` ``unreadable`` ``missing`` ``model``.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason

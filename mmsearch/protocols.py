@@ -1,0 +1,121 @@
+"""Every seam of mmsearch: what an adapter must offer to be plugged in by `mmsearch.build`.
+
+All implementations are safe to call from several threads at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mmsearch.types import (
+    Ids,
+    IndexStats,
+    Preprocess,
+    Role,
+    SearchParams,
+    Space,
+    Transcript,
+    Vectors,
+)
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """Texts to unit vectors of one space."""
+
+    @property
+    def space(self) -> Space:
+        """Loads the model on first use."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text in tokens, special tokens included, that is not cut."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, special tokens included, without cutting."""
+
+    def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
+        """Shape (len(texts), dimension), float32, unit rows. Text is only ever text:
+        one that looks like a path or an address is not opened."""
+
+    def release(self) -> None:
+        """Free the weights; the next call loads them again."""
+
+
+@runtime_checkable
+class ImageTextEmbedder(TextEmbedder, Protocol):
+    """Images and texts to unit vectors of one shared space (CLIP and kin)."""
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+    def encode_pixels(self, pixels: npt.NDArray[np.uint8]) -> Vectors:
+        """(n, height, width, 3) uint8 RGB as `preprocess` asks for, to (n, dimension)."""
+
+    def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
+        """Pictures of any size, mode and orientation, to (n, dimension)."""
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """Speech to text."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything that changes a transcript."""
+
+    def transcribe(
+        self, samples: npt.NDArray[np.float32], *, language: str | None = None
+    ) -> Transcript:
+        """`samples`: mono, 16 kHz, -1..1, at most about 20 minutes."""
+
+    def release(self) -> None: ...
+
+
+@runtime_checkable
+class VectorIndex(Protocol):
+    """Nearest neighbours by inner product of unit vectors, under caller-given int64 ids.
+
+    Searches may run while others add or remove; each sees the state before or after.
+    """
+
+    @property
+    def dimension(self) -> int: ...
+
+    def __len__(self) -> int:
+        """Live vectors: added and not removed."""
+
+    def ids(self) -> Ids:
+        """The live ids, ascending."""
+
+    def add(self, ids: Ids, vectors: Vectors) -> None:
+        """An id that is there already is replaced. Raises DimensionError."""
+
+    def remove(self, ids: Ids) -> int:
+        """Excluded from the next search on; returns how many were there."""
+
+    def search(
+        self,
+        queries: Vectors,
+        k: int,
+        *,
+        allowed: Ids | None = None,
+        params: SearchParams | None = None,
+    ) -> tuple[npt.NDArray[np.float32], Ids]:
+        """Best k by inner product: scores (q, k) descending and ids (q, k).
+
+        With fewer than k, rows end in id -1 and score -inf. `allowed` restricts the
+        search to these ids; then min(k, number of allowed live ids) hits come back,
+        with exact scores. Raises DimensionError.
+        """
+
+    def stats(self) -> IndexStats: ...
+
+    def save(self, path: Path) -> None:
+        """Write the live vectors' index to `path` (the caller makes it atomic)."""

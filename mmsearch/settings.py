@@ -1,0 +1,177 @@
+"""Every option of mmsearch, spelled once.
+
+The same names serve everywhere: as the field here, as the environment variable
+`MMSEARCH_<NAME>`, as a line of `<library>/settings.toml`, and on the command line as
+`--set name=value`. README's table is generated from this class (`tools/settings_table.py`).
+Precedence: command line or Python, environment, settings.toml, default.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from mmsearch.errors import SettingsError
+
+SETTINGS_FILE = "settings.toml"
+
+
+class Settings(BaseSettings):
+    """One library's configuration, immutable once made (see `load_settings`)."""
+
+    model_config = SettingsConfigDict(env_prefix="MMSEARCH_", extra="forbid", frozen=True)
+
+    # ------------------------------------------------------------------ where things are
+    library: Path = Field(
+        Path("mmsearch-library"),
+        description="Folder that holds the database, the FAISS snapshots and the thumbnails.",
+    )
+    database_url: str | None = Field(
+        None,
+        description="SQLAlchemy URL of the metadata database; default: SQLite in the library.",
+    )
+    model_folder: Path = Field(
+        Path("~/.cache/mmsearch/models"),
+        description="Where local model folders are looked for before any hub or cache.",
+    )
+    allow_download: bool = Field(
+        True, description="Let the model libraries fetch public checkpoints that are not local."
+    )
+
+    # ------------------------------------------------------------------ models
+    profile: str | None = Field(
+        None,
+        description="Model profile: nano, small, base or best. "
+        "Default: the collection's own; base for a new one.",
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto",
+        description="Arithmetic of the image and text towers. "
+        "auto: bf16 where the processor computes it natively, else fp32.",
+    )
+    threads: int = Field(0, ge=0, description="Threads for model arithmetic; 0: one per core.")
+    language: str | None = Field(
+        None, description="Language of recordings (ISO 639-1); default: detected."
+    )
+    transcription: Literal["sequential", "batched"] = Field(
+        "sequential", description="Whisper decoding: sequential for quality, batched for speed."
+    )
+
+    # ------------------------------------------------------------------ indexing
+    workers: int = Field(0, ge=0, description="Decoding processes; 0: one per core, at most 8.")
+    batch_size: int = Field(32, ge=1, description="Images or texts embedded in one call.")
+    commit_files: int = Field(64, ge=1, description="Files written in one SQL transaction.")
+    commit_seconds: float = Field(
+        5.0, gt=0, description="Longest time that finished files wait for their transaction."
+    )
+    decode_seconds: float = Field(
+        60.0, gt=0, description="Longest time a worker may take for one step of decoding."
+    )
+    decode_memory_mb: int = Field(
+        3072, ge=256, description="Address space of a decoding worker in MiB; beyond it the file fails."
+    )
+    max_image_pixels: int = Field(
+        200_000_000, ge=1, description="Pictures with more pixels are refused as bombs."
+    )
+    max_text_bytes: int = Field(
+        64 * 2**20, ge=1, description="Text files longer than this are refused."
+    )
+    max_audio_seconds: float = Field(
+        6 * 3600.0, gt=0, description="Recordings longer than this are refused."
+    )
+    audio_chunk_seconds: float = Field(
+        1200.0, gt=30, description="Long recordings are cut at silences into pieces of this length."
+    )
+    thumbnail_pixels: int = Field(320, ge=32, description="Longest side of a thumbnail.")
+    passage_tokens: int = Field(
+        120, ge=16, description="Passages are filled with whole sentences up to this many tokens."
+    )
+
+    # ------------------------------------------------------------------ vector index
+    index_device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="Where FAISS indexes live; auto: on the GPUs if FAISS has any."
+    )
+    index_exact_below: int = Field(
+        20_000, ge=0, description="Up to this many vectors an index is exact (Flat)."
+    )
+    index_k_factor: int = Field(
+        30, ge=1, description="Compressed candidates refined exactly, per requested hit."
+    )
+    snapshot_every: int = Field(
+        5_000, ge=1, description="Write a new FAISS snapshot after this many replayed changes."
+    )
+    follow_seconds: float = Field(
+        0.25, gt=0, description="How often a service looks for new committed changes."
+    )
+
+    # ------------------------------------------------------------------ search
+    limit: int = Field(10, ge=1, le=1000, description="Hits per answer if a query does not say.")
+    candidates: int = Field(
+        100, ge=1, description="First-stage candidates per channel (at least the limit)."
+    )
+
+    # ------------------------------------------------------------------ service
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8765, ge=0, le=65535, description="Port to listen on; 0: any free one.")
+    api_keys: tuple[str, ...] = Field(
+        (), description="Accepted keys (Authorization: Bearer). Needed off loopback."
+    )
+    max_upload_mb: int = Field(512, ge=1, description="Largest upload in MiB.")
+    query_batch: int = Field(16, ge=1, description="Concurrent queries encoded in one call.")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before the library's file: `load_settings` adds the file below."""
+        return (init_settings, env_settings)
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL in force."""
+        return self.database_url or f"sqlite:///{self.library / 'library.sqlite'}"
+
+
+def load_settings(library: Path | str | None = None, **overrides: Any) -> Settings:
+    """Settings for one library: `overrides`, then environment, settings.toml, defaults.
+
+    Raises SettingsError, which names the setting at fault and lists the known ones.
+    """
+    given: dict[str, Any] = {k: v for k, v in overrides.items() if v is not None}
+    if library is not None:
+        given["library"] = Path(library).expanduser()
+    try:
+        folder = Settings(**given).library
+        in_file = _read_file(folder / SETTINGS_FILE)
+        from_environment = Settings(**given).model_fields_set
+        return Settings(**({k: v for k, v in in_file.items() if k not in from_environment} | given))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(Settings.model_fields)
+        hint = f" Known settings: {known}." if first["type"] == "extra_forbidden" else ""
+        raise SettingsError(f"setting '{name}': {first['msg']}.{hint}", param=name) from None
+
+
+def _read_file(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path}: {error}") from None

@@ -1,0 +1,1 @@
+"""Where things are kept: SQL (the truth) and vector indexes (derived from it)."""

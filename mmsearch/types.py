@@ -1,0 +1,257 @@
+"""The values that pass between the stages, all frozen. The words are those of docs/design.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors: TypeAlias = npt.NDArray[np.float32]
+"""Shape (n, dimension), rows of unit length."""
+
+Ids: TypeAlias = npt.NDArray[np.int64]
+"""Shape (n,): SQL primary keys, never positions."""
+
+Metadata: TypeAlias = Mapping[str, Any]
+"""JSON values only. A list of strings is a multi-valued field (tags)."""
+
+Role: TypeAlias = Literal["query", "document"]
+
+
+class Modality(StrEnum):
+    """What a segment is."""
+
+    IMAGE = "image"
+    TEXT = "text"
+    SPEECH = "speech"
+    SOUND = "sound"
+    VIDEO = "video"
+    PAGE = "page"
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """One vector space. Vectors of two spaces are never compared.
+
+    `fingerprint` names everything that moves a vector: weights, preprocessing, pooling.
+    Two spaces are the same if and only if their fingerprints are equal.
+    """
+
+    name: str
+    """The role it plays: "clip", "text" or "sound"."""
+    model: str
+    revision: str
+    fingerprint: str
+    dimension: int
+    metric: Literal["cosine"] = "cosine"
+
+
+@dataclass(frozen=True, slots=True)
+class Preprocess:
+    """How an image becomes a model's input, in the terms of open_clip's `PreprocessCfg`.
+
+    It is plain data so that a decoding worker process, which knows no model, can apply it.
+    `mean` and `std` are applied with the model, after the pixels have travelled as uint8.
+    """
+
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    interpolation: Literal["bicubic", "bilinear", "random"] = "bicubic"
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+    fill_color: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a segment lies in its source; what does not apply is None."""
+
+    start: float | None = None
+    """Seconds from the beginning."""
+    end: float | None = None
+    page: int | None = None
+    """1-based."""
+    char_start: int | None = None
+    """Characters (not bytes) into the decoded text."""
+    char_end: int | None = None
+    box: tuple[float, float, float, float] | None = None
+    """(left, top, right, bottom), each 0..1 of the picture or page."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentDraft:
+    """A segment before SQL has given it an id."""
+
+    modality: Modality
+    place: Place = Place()
+    text: str | None = None
+    metadata: Metadata = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    id: int
+    source_id: int
+    modality: Modality
+    place: Place
+    text: str | None
+    metadata: Metadata
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file as the walk found it: nothing has been read yet."""
+
+    uri: str
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    id: int
+    collection_id: int
+    uri: str
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    mime: str
+    status: Literal["indexed", "failed"]
+    failure: Failure | None
+    metadata: Metadata
+    indexed_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why one file could not be taken in (see `errors.MediaError` for the codes)."""
+
+    path: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    id: int
+    name: str
+    profile: str
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    text: str
+    start: float
+    end: float
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One stretch of recognised speech; seconds are relative to the audio handed in."""
+
+    start: float
+    end: float
+    text: str
+    words: tuple[Word, ...] = ()
+    avg_logprob: float = 0.0
+    no_speech_prob: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    language: str | None
+    """ISO 639-1, None when nothing was said."""
+    language_probability: float
+    utterances: tuple[Utterance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexStats:
+    type: str
+    size: int
+    generation: int
+    """Counts up with every published snapshot."""
+    memory_bytes: int
+    device: str = "cpu"
+    recall: float | None = None
+    """recall@10 against exact search, measured when the compressed form was built."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParams:
+    """Per-call search parameters. Nothing on a shared index is changed by a query."""
+
+    exact: bool = False
+    k_factor: int | None = None
+    """How many compressed candidates per requested hit are refined exactly."""
+
+
+# ---------------------------------------------------------------- queries and hits
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One weighted part of a query; exactly one of the content fields is set."""
+
+    text: str | None = None
+    image: bytes | None = None
+    """An encoded picture (any format that Pillow reads)."""
+    audio: bytes | None = None
+    """An encoded recording; it is transcribed, and the words are searched."""
+    segment: int | None = None
+    """The id of a segment: more like this."""
+    vector: tuple[float, ...] | None = None
+    space: str | None = None
+    """The space that `vector` belongs to; "clip" if not given."""
+    weight: float = 1.0
+    """Negative: away from it."""
+
+    @property
+    def kind(self) -> Literal["text", "image", "audio", "segment", "vector"]:
+        for name in ("text", "image", "audio", "segment", "vector"):
+            if getattr(self, name) is not None:
+                return name  # type: ignore[return-value]  # one of the literals above
+        raise ValueError("a term needs one of text, image, audio, segment, vector")
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    terms: tuple[Term, ...]
+    modalities: tuple[Modality, ...] = ()
+    """Empty: every modality."""
+    filter: Metadata | None = None
+    """The JSON grammar of `mmsearch.search.filters`."""
+    limit: int = 10
+    min_score: float = 0.0
+    collection: str | None = None
+    """None: the library's only collection, or "default"."""
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    rank: int
+    """1-based."""
+    score: float
+    """Final, 0..1, higher is better."""
+    scores: Mapping[str, float]
+    """Per channel, for example {"clip:image": 0.31, "clip:image:rank": 1}."""
+    source: Source
+    segment: Segment
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    query: Query
+    hits: tuple[Hit, ...]
+    took_ms: float
+    warnings: tuple[str, ...] = ()
