@@ -78,7 +78,9 @@ class Settings(BaseSettings):
         60.0, gt=0, description="Longest time a worker may take for one step of decoding."
     )
     decode_memory_mb: int = Field(
-        3072, ge=256, description="Address space of a decoding worker in MiB; beyond it the file fails."
+        3072,
+        ge=256,
+        description="Address space of a decoding worker in MiB; beyond it the file fails.",
     )
     max_image_pixels: int = Field(
         200_000_000, ge=1, description="Pictures with more pixels are refused as bombs."

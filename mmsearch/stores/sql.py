@@ -1,0 +1,945 @@
+"""The metadata store: everything that is true about a library, in SQL.
+
+One class, `SqlStore`, over SQLite (default) or PostgreSQL. Every method is one
+transaction. Writers log what they did in the change log inside the same transaction;
+vector indexes follow that log and are never written to directly.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    create_engine,
+    delete,
+    event,
+    func,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.engine import Row, make_url
+from sqlalchemy.exc import OperationalError
+
+from mmsearch.errors import LibraryBusyError, NotFoundError, SpaceMismatchError, StorageError
+from mmsearch.stores.tables import (
+    ChangeRow,
+    CollectionRow,
+    LibraryRow,
+    RunItemRow,
+    RunRow,
+    SegmentRow,
+    SourceRow,
+    SpaceRow,
+    VectorRow,
+)
+from mmsearch.types import (
+    Collection,
+    Failure,
+    Ids,
+    Metadata,
+    Modality,
+    Place,
+    Segment,
+    SegmentDraft,
+    Source,
+    SourceFile,
+    Space,
+)
+
+CHANGE_LOG_LOCK = 0x6D6D7365  # "mmse": the advisory lock of change-log writers on PostgreSQL
+
+EXPECTED_IN: Mapping[str, frozenset[Modality]] = {
+    "clip": frozenset({Modality.IMAGE, Modality.TEXT, Modality.SPEECH}),
+    "text": frozenset({Modality.TEXT, Modality.SPEECH}),
+}
+"""Which modalities have a vector in which space; `status --verify` holds the library to it."""
+
+T = TypeVar("T")
+
+IN_CHUNK = 500
+"""Parameters of one IN (...): below SQLite's limit of every build."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWrite:
+    """One file's outcome, to be written: its segments and their vectors, or its failure.
+
+    `vectors[space_id]` is (ordinals int (n,), float16 (n, dimension)): which of `segments`
+    have a vector in that space.
+    """
+
+    file: SourceFile
+    sha256: str
+    mime: str
+    recipe: str
+    metadata: Metadata = field(default_factory=dict)
+    segments: tuple[SegmentDraft, ...] = ()
+    vectors: Mapping[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]] = field(
+        default_factory=dict
+    )
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the library knows of a file, enough to decide whether it changed."""
+
+    id: int
+    uri: str
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    recipe: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpace:
+    id: int
+    collection_id: int
+    space: Space
+    state: Literal["building", "active", "retired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    id: int
+    source_id: int
+    op: Literal["add", "remove"]
+    segment_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    id: int
+    collection_id: int
+    kind: str
+    state: str
+    started_at: datetime
+    heartbeat_at: datetime
+    finished_at: datetime | None
+    counts: Mapping[str, Any]
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunItem:
+    path: str
+    outcome: str
+    code: str | None = None
+    reason: str | None = None
+
+
+class SqlStore:
+    """See the module. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = connect(url)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        """A writing transaction; a full or failing disk leaves as StorageError."""
+        with storage_errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(mmsearch_write=True)
+            with connection.begin():
+                yield connection
+
+    # ------------------------------------------------------------------ library, collections
+
+    def library_uuid(self) -> str:
+        with self._read() as connection:
+            found = connection.scalar(select(LibraryRow.uuid))
+        if found is not None:
+            return found
+        with self._write() as connection:
+            found = connection.scalar(select(LibraryRow.uuid))
+            if found is None:
+                found = str(uuid.uuid4())
+                connection.execute(insert(LibraryRow).values(id=1, uuid=found, created_at=_now()))
+        return found
+
+    def collections(self) -> list[Collection]:
+        with self._read() as connection:
+            rows = connection.execute(select(CollectionRow).order_by(CollectionRow.name))
+            return [Collection(row.id, row.name, row.profile) for row in rows]
+
+    def collection(self, name: str | None = None) -> Collection:
+        """The named one; without a name the only one, or "default". NotFoundError if none."""
+        every = self.collections()
+        if name is None and len(every) == 1:
+            return every[0]
+        for one in every:
+            if one.name == (name or "default"):
+                return one
+        known = ", ".join(repr(one.name) for one in every) or "none yet: index something first"
+        raise NotFoundError(
+            f"there is no collection '{name or 'default'}' in this library (collections: {known})",
+            param="collection",
+        )
+
+    def ensure_collection(self, name: str, profile: str) -> Collection:
+        """The named collection, made with `profile` if it is new."""
+        with self._write() as connection:
+            row = connection.execute(
+                select(CollectionRow).where(CollectionRow.name == name)
+            ).one_or_none()
+            if row is not None:
+                return Collection(row.id, row.name, row.profile)
+            new = connection.scalar(
+                insert(CollectionRow)
+                .values(name=name, profile=profile, created_at=_now())
+                .returning(CollectionRow.id)
+            )
+            assert new is not None
+            return Collection(new, name, profile)
+
+    # ------------------------------------------------------------------ spaces
+
+    def spaces(self, collection_id: int | None = None) -> list[StoredSpace]:
+        query = select(SpaceRow).order_by(SpaceRow.id)
+        if collection_id is not None:
+            query = query.where(SpaceRow.collection_id == collection_id)
+        with self._read() as connection:
+            return [_stored_space(row) for row in connection.execute(query)]
+
+    def ensure_space(self, collection_id: int, space: Space) -> StoredSpace:
+        """Register `space`. SpaceMismatchError if the collection has another one of its name."""
+        with self._write() as connection:
+            rows = connection.execute(
+                select(SpaceRow).where(
+                    SpaceRow.collection_id == collection_id, SpaceRow.name == space.name
+                )
+            )
+            for row in rows:
+                check_same_space(_stored_space(row).space, space)
+                return _stored_space(row)
+            new = connection.scalar(
+                insert(SpaceRow)
+                .values(
+                    collection_id=collection_id,
+                    name=space.name,
+                    model=space.model,
+                    revision=space.revision,
+                    fingerprint=space.fingerprint,
+                    dimension=space.dimension,
+                    metric=space.metric,
+                    state="active",
+                )
+                .returning(SpaceRow.id)
+            )
+            assert new is not None
+            return StoredSpace(new, collection_id, space, "active")
+
+    # ------------------------------------------------------------------ writing sources
+
+    def write_sources(self, collection_id: int, writes: Sequence[SourceWrite]) -> list[int]:
+        """Add or replace sources with their segments and vectors; returns their ids."""
+        with self._write() as connection:
+            return [self._write_source(connection, collection_id, write) for write in writes]
+
+    def _write_source(self, connection: Connection, collection_id: int, write: SourceWrite) -> int:
+        values = {
+            "path": write.file.path,
+            "sha256": write.sha256,
+            "size": write.file.size,
+            "mtime_ns": write.file.mtime_ns,
+            "mime": write.mime,
+            "recipe": write.recipe,
+            "status": "failed" if write.failure else "indexed",
+            "failure_code": write.failure.code if write.failure else None,
+            "failure_reason": write.failure.reason if write.failure else None,
+            "metadata": dict(write.metadata),
+            "indexed_at": _now(),
+        }
+        source_id = connection.scalar(
+            select(SourceRow.id).where(
+                SourceRow.collection_id == collection_id, SourceRow.uri == write.file.uri
+            )
+        )
+        table = SourceRow.__table__
+        if source_id is None:
+            source_id = connection.scalar(
+                insert(table)
+                .values(collection_id=collection_id, uri=write.file.uri, **values)
+                .returning(table.c.id)
+            )
+            assert source_id is not None
+        else:
+            self._drop_segments(connection, collection_id, source_id)
+            connection.execute(update(table).where(table.c.id == source_id).values(**values))
+        if write.segments:
+            self._add_segments(connection, collection_id, source_id, write)
+        return int(source_id)
+
+    def _add_segments(
+        self, connection: Connection, collection_id: int, source_id: int, write: SourceWrite
+    ) -> None:
+        table = SegmentRow.__table__
+        ids = list(
+            connection.scalars(
+                insert(table).returning(table.c.id, sort_by_parameter_order=True),
+                [
+                    _segment_values(source_id, ordinal, draft)
+                    for ordinal, draft in enumerate(write.segments)
+                ],
+            )
+        )
+        rows = [
+            {"space_id": space_id, "segment_id": ids[ordinal], "data": vector.tobytes()}
+            for space_id, (ordinals, vectors) in write.vectors.items()
+            for ordinal, vector in zip(ordinals.tolist(), _little(vectors), strict=True)
+        ]
+        if rows:
+            connection.execute(insert(VectorRow), rows)
+        self._log(connection, collection_id, source_id, "add", ids)
+
+    def _drop_segments(self, connection: Connection, collection_id: int, source_id: int) -> None:
+        ids = list(
+            connection.scalars(select(SegmentRow.id).where(SegmentRow.source_id == source_id))
+        )
+        if ids:
+            connection.execute(delete(SegmentRow).where(SegmentRow.source_id == source_id))
+            self._log(connection, collection_id, source_id, "remove", ids)
+
+    def _log(
+        self,
+        connection: Connection,
+        collection_id: int,
+        source_id: int,
+        op: Literal["add", "remove"],
+        ids: list[int],
+    ) -> None:
+        if connection.dialect.name == "postgresql":
+            # Numbers are given out before commit: without this lock a reader could see a
+            # later number first and step over the gap. Held until the transaction ends.
+            connection.execute(select(func.pg_advisory_xact_lock(CHANGE_LOG_LOCK)))
+        connection.execute(
+            insert(ChangeRow).values(
+                collection_id=collection_id,
+                source_id=source_id,
+                op=op,
+                segment_ids=[int(i) for i in ids],
+                at=_now(),
+            )
+        )
+
+    def move_source(self, source_id: int, file: SourceFile) -> None:
+        """The same content under another name: only the record changes."""
+        with self._write() as connection:
+            connection.execute(
+                update(SourceRow)
+                .where(SourceRow.id == source_id)
+                .values(uri=file.uri, path=file.path, size=file.size, mtime_ns=file.mtime_ns)
+            )
+
+    def touch_source(self, source_id: int, file: SourceFile) -> None:
+        """The file was saved again with the same content."""
+        self.move_source(source_id, file)
+
+    def delete_sources(self, ids: Sequence[int]) -> int:
+        """Remove sources with everything that hangs on them; returns how many were there."""
+        removed = 0
+        with self._write() as connection:
+            for source_id in ids:
+                collection_id = connection.scalar(
+                    select(SourceRow.collection_id).where(SourceRow.id == source_id)
+                )
+                if collection_id is None:
+                    continue
+                self._drop_segments(connection, collection_id, source_id)
+                connection.execute(delete(SourceRow).where(SourceRow.id == source_id))
+                removed += 1
+        return removed
+
+    # ------------------------------------------------------------------ reading sources
+
+    def known_files(self, collection_id: int, uris: Sequence[str]) -> dict[str, KnownFile]:
+        """By uri, those of `uris` that the collection has."""
+        found: dict[str, KnownFile] = {}
+        with self._read() as connection:
+            for chunk in _chunks(uris):
+                rows = connection.execute(
+                    select(*_KNOWN).where(
+                        SourceRow.collection_id == collection_id, SourceRow.uri.in_(chunk)
+                    )
+                )
+                found |= {row.uri: KnownFile(*row) for row in rows}
+        return found
+
+    def known_content(self, collection_id: int, sha256: str) -> list[KnownFile]:
+        """Indexed sources with this content."""
+        with self._read() as connection:
+            rows = connection.execute(
+                select(*_KNOWN).where(
+                    SourceRow.collection_id == collection_id,
+                    SourceRow.sha256 == sha256,
+                    SourceRow.status == "indexed",
+                )
+            )
+            return [KnownFile(*row) for row in rows]
+
+    def iterate_files(self, collection_id: int) -> Iterator[list[KnownFile]]:
+        """All sources of a collection in batches, by id; safe while they are being deleted."""
+        after = 0
+        while True:
+            with self._read() as connection:
+                rows = connection.execute(
+                    select(*_KNOWN)
+                    .where(SourceRow.collection_id == collection_id, SourceRow.id > after)
+                    .order_by(SourceRow.id)
+                    .limit(IN_CHUNK)
+                )
+                batch = [KnownFile(*row) for row in rows]
+            if not batch:
+                return
+            yield batch
+            after = batch[-1].id
+
+    def source_content(
+        self, source_id: int
+    ) -> tuple[
+        Metadata,
+        tuple[SegmentDraft, ...],
+        dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]],
+    ]:
+        """Metadata, segments and vectors of a source, ready for a `SourceWrite` of a copy."""
+        with self._read() as connection:
+            meta = connection.scalar(select(SourceRow.meta).where(SourceRow.id == source_id))
+            rows = connection.execute(
+                select(SegmentRow)
+                .where(SegmentRow.source_id == source_id)
+                .order_by(SegmentRow.ordinal)
+            ).all()
+            ordinal_of = {row.id: ordinal for ordinal, row in enumerate(rows)}
+            pairs: dict[int, list[tuple[int, bytes]]] = {}
+            for row in connection.execute(
+                select(VectorRow.space_id, VectorRow.segment_id, VectorRow.data)
+                .join(SegmentRow, SegmentRow.id == VectorRow.segment_id)
+                .where(SegmentRow.source_id == source_id)
+                .order_by(VectorRow.segment_id)
+            ):
+                pairs.setdefault(row.space_id, []).append((ordinal_of[row.segment_id], row.data))
+        drafts = tuple(_draft(row) for row in rows)
+        vectors = {
+            space_id: (np.array([o for o, _ in some], np.int64), _matrix([d for _, d in some]))
+            for space_id, some in pairs.items()
+        }
+        return dict(meta or {}), drafts, vectors
+
+    def source(self, source_id: int) -> Source:
+        with self._read() as connection:
+            row = connection.execute(
+                select(SourceRow).where(SourceRow.id == source_id)
+            ).one_or_none()
+        if row is None:
+            raise NotFoundError(f"there is no source {source_id}", param="id")
+        return _source(row)
+
+    def sources(
+        self,
+        collection: str | None = None,
+        *,
+        after_id: int = 0,
+        limit: int = 50,
+        where: ColumnElement[bool] | None = None,
+    ) -> list[Source]:
+        """A page of sources by id."""
+        query = select(SourceRow).where(SourceRow.id > after_id).order_by(SourceRow.id).limit(limit)
+        if collection is not None:
+            query = query.where(SourceRow.collection_id == self.collection(collection).id)
+        if where is not None:
+            query = query.where(where)
+        with self._read() as connection:
+            return [_source(row) for row in connection.execute(query)]
+
+    def failures(self, collection_id: int | None = None, limit: int = 1000) -> list[Failure]:
+        query = select(SourceRow).where(SourceRow.status == "failed").order_by(SourceRow.path)
+        if collection_id is not None:
+            query = query.where(SourceRow.collection_id == collection_id)
+        with self._read() as connection:
+            rows = connection.execute(query.limit(limit))
+            return [f for row in rows if (f := _source(row).failure) is not None]
+
+    # ------------------------------------------------------------------ reading segments
+
+    def segment(self, segment_id: int) -> Segment:
+        found = self.segments([segment_id])
+        if not found:
+            raise NotFoundError(f"there is no segment {segment_id}", param="segment")
+        return found[segment_id]
+
+    def segments(self, ids: Sequence[int]) -> dict[int, Segment]:
+        """By id; ids that are not there are left out."""
+        found: dict[int, Segment] = {}
+        with self._read() as connection:
+            for chunk in _chunks(ids):
+                rows = connection.execute(select(SegmentRow).where(SegmentRow.id.in_(chunk)))
+                found |= {row.id: _segment(row) for row in rows}
+        return found
+
+    def segments_of(self, source_id: int) -> list[Segment]:
+        with self._read() as connection:
+            rows = connection.execute(
+                select(SegmentRow)
+                .where(SegmentRow.source_id == source_id)
+                .order_by(SegmentRow.ordinal)
+            )
+            return [_segment(row) for row in rows]
+
+    def segments_with_sources(self, ids: Sequence[int]) -> dict[int, tuple[Segment, Source]]:
+        """For hits: one query a chunk, ids that have gone meanwhile are left out."""
+        segments = self.segments(ids)
+        wanted = sorted({segment.source_id for segment in segments.values()})
+        sources: dict[int, Source] = {}
+        with self._read() as connection:
+            for chunk in _chunks(wanted):
+                rows = connection.execute(select(SourceRow).where(SourceRow.id.in_(chunk)))
+                sources |= {row.id: _source(row) for row in rows}
+        return {
+            i: (segment, sources[segment.source_id])
+            for i, segment in segments.items()
+            if segment.source_id in sources
+        }
+
+    def segment_ids(
+        self, collection_id: int, modality: Modality, where: ColumnElement[bool]
+    ) -> Ids:
+        """Ascending ids of the segments of one modality that a compiled filter lets through."""
+        query = (
+            select(SegmentRow.id)
+            .join(SourceRow, SourceRow.id == SegmentRow.source_id)
+            .where(
+                SourceRow.collection_id == collection_id,
+                SegmentRow.modality == modality.value,
+                where,
+            )
+            .order_by(SegmentRow.id)
+        )
+        with self._read() as connection:
+            return np.fromiter(connection.scalars(query), dtype=np.int64)
+
+    def metadata_keys(self, collection_id: int) -> list[str]:
+        """Every metadata key that some source of the collection has."""
+        if self.engine.dialect.name == "postgresql":
+            each = func.jsonb_object_keys(SourceRow.meta).column_valued("key")
+            query = select(each).where(SourceRow.collection_id == collection_id).distinct()
+        else:
+            each_row = func.json_each(SourceRow.meta).table_valued("key")
+            query = (
+                select(each_row.c.key)
+                .select_from(SourceRow)
+                .join(each_row, text("true"))
+                .where(SourceRow.collection_id == collection_id)
+                .distinct()
+            )
+        with self._read() as connection:
+            return sorted(str(key) for key in connection.scalars(query))
+
+    # ------------------------------------------------------------------ vectors and changes
+
+    def vectors(
+        self, space_id: int, modality: Modality, *, after_id: int = 0, batch: int = 10_000
+    ) -> Iterator[tuple[Ids, npt.NDArray[np.float16]]]:
+        """All vectors of one channel by ascending segment id: ids (n,), float16 (n, d)."""
+        while True:
+            query = (
+                select(VectorRow.segment_id, VectorRow.data)
+                .join(SegmentRow, SegmentRow.id == VectorRow.segment_id)
+                .where(
+                    VectorRow.space_id == space_id,
+                    VectorRow.segment_id > after_id,
+                    SegmentRow.modality == modality.value,
+                )
+                .order_by(VectorRow.segment_id)
+                .limit(batch)
+            )
+            with self._read() as connection:
+                rows = connection.execute(query).all()
+            if not rows:
+                return
+            yield np.array([r[0] for r in rows], np.int64), _matrix([r[1] for r in rows])
+            after_id = rows[-1][0]
+
+    def vectors_of(
+        self, space_id: int, ids: Sequence[int]
+    ) -> dict[Modality, tuple[Ids, npt.NDArray[np.float16]]]:
+        """The vectors of some segments in one space, by modality; missing ids are left out."""
+        grouped: dict[Modality, list[tuple[int, bytes]]] = {}
+        with self._read() as connection:
+            for chunk in _chunks(ids):
+                rows = connection.execute(
+                    select(VectorRow.segment_id, SegmentRow.modality, VectorRow.data)
+                    .join(SegmentRow, SegmentRow.id == VectorRow.segment_id)
+                    .where(VectorRow.space_id == space_id, VectorRow.segment_id.in_(chunk))
+                )
+                for segment_id, modality, data in rows:
+                    grouped.setdefault(Modality(modality), []).append((segment_id, data))
+        return {
+            modality: (np.array([i for i, _ in some], np.int64), _matrix([d for _, d in some]))
+            for modality, some in grouped.items()
+        }
+
+    def vector_ids(self, space_id: int, modality: Modality) -> Ids:
+        """Ascending ids of all segments of a channel."""
+        query = (
+            select(VectorRow.segment_id)
+            .join(SegmentRow, SegmentRow.id == VectorRow.segment_id)
+            .where(VectorRow.space_id == space_id, SegmentRow.modality == modality.value)
+            .order_by(VectorRow.segment_id)
+        )
+        with self._read() as connection:
+            return np.fromiter(connection.scalars(query), dtype=np.int64)
+
+    def modalities(self, space_id: int) -> list[Modality]:
+        """The modalities that have vectors in a space."""
+        query = (
+            select(SegmentRow.modality)
+            .join(VectorRow, VectorRow.segment_id == SegmentRow.id)
+            .where(VectorRow.space_id == space_id)
+            .distinct()
+        )
+        with self._read() as connection:
+            return sorted(Modality(name) for name in connection.scalars(query))
+
+    def last_change(self) -> int:
+        """Id of the newest committed change, 0 if there is none."""
+        with self._read() as connection:
+            return int(connection.scalar(select(func.max(ChangeRow.id))) or 0)
+
+    def changes(self, collection_id: int, after: int, limit: int = 1000) -> list[Change]:
+        """The next changes of a collection, in commit order."""
+        query = (
+            select(ChangeRow)
+            .where(ChangeRow.collection_id == collection_id, ChangeRow.id > after)
+            .order_by(ChangeRow.id)
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [
+                Change(row.id, row.source_id, row.op, tuple(row.segment_ids))
+                for row in connection.execute(query)
+            ]
+
+    # ------------------------------------------------------------------ counts and checks
+
+    def counts(self) -> dict[str, Any]:
+        """{"sources", "failed", "segments", "vectors": {space name: n}}."""
+        with self._read() as connection:
+            by_status = {
+                status: n
+                for status, n in connection.execute(
+                    select(SourceRow.status, func.count()).group_by(SourceRow.status)
+                )
+            }
+            segments = connection.scalar(select(func.count()).select_from(SegmentRow))
+            vectors: dict[str, int] = {}
+            for name, n in connection.execute(
+                select(SpaceRow.name, func.count(VectorRow.segment_id))
+                .join(VectorRow, VectorRow.space_id == SpaceRow.id, isouter=True)
+                .group_by(SpaceRow.name)
+            ):
+                vectors[name] = n
+        return {
+            "sources": by_status.get("indexed", 0),
+            "failed": by_status.get("failed", 0),
+            "segments": int(segments or 0),
+            "vectors": vectors,
+        }
+
+    def problems(self) -> list[str]:
+        """What SQL itself lacks: segments without an expected vector, vectors of a bad size."""
+        found: list[str] = []
+        for stored in self.spaces():
+            expected = [m.value for m in EXPECTED_IN.get(stored.space.name, ())]
+            with self._read() as connection:
+                missing = connection.scalar(
+                    select(func.count())
+                    .select_from(SegmentRow)
+                    .join(SourceRow, SourceRow.id == SegmentRow.source_id)
+                    .join(
+                        VectorRow,
+                        (VectorRow.segment_id == SegmentRow.id) & (VectorRow.space_id == stored.id),
+                        isouter=True,
+                    )
+                    .where(
+                        SourceRow.collection_id == stored.collection_id,
+                        SegmentRow.modality.in_(expected),
+                        VectorRow.segment_id.is_(None),
+                    )
+                )
+                damaged = connection.scalar(
+                    select(func.count())
+                    .select_from(VectorRow)
+                    .where(
+                        VectorRow.space_id == stored.id,
+                        func.length(VectorRow.data) != 2 * stored.space.dimension,
+                    )
+                )
+            if missing:
+                found.append(f"{missing} segments have no vector in space '{stored.space.name}'")
+            if damaged:
+                found.append(f"{damaged} vectors of space '{stored.space.name}' have a wrong size")
+        return found
+
+    # ------------------------------------------------------------------ runs
+
+    def start_run(self, collection_id: int, kind: str, state: str = "running") -> int:
+        with self._write() as connection:
+            new = connection.scalar(
+                insert(RunRow)
+                .values(
+                    collection_id=collection_id,
+                    kind=kind,
+                    state=state,
+                    started_at=_now(),
+                    heartbeat_at=_now(),
+                    counts={},
+                )
+                .returning(RunRow.id)
+            )
+            assert new is not None
+            return new
+
+    def interrupt_dead_runs(self) -> int:
+        """Mark runs that never ended. Only for a holder of the write lock: then none is alive."""
+        with self._write() as connection:
+            result = connection.execute(
+                update(RunRow)
+                .where(RunRow.state == "running")
+                .values(state="interrupted", finished_at=_now())
+            )
+            return result.rowcount
+
+    def update_run(
+        self,
+        run_id: int,
+        *,
+        counts: Mapping[str, Any],
+        items: Sequence[RunItem] = (),
+        state: str | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Heartbeat, progress and outcomes; a `state` other than running or queued ends it."""
+        values: dict[str, Any] = {"counts": dict(counts), "heartbeat_at": _now(), "error": error}
+        if state is not None:
+            values["state"] = state
+            values["finished_at"] = None if state in {"running", "queued"} else _now()
+        with self._write() as connection:
+            connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
+            if items:
+                connection.execute(
+                    insert(RunItemRow),
+                    [
+                        {
+                            "run_id": run_id,
+                            "path": item.path,
+                            "outcome": item.outcome,
+                            "code": item.code,
+                            "reason": item.reason,
+                        }
+                        for item in items
+                    ],
+                )
+
+    def run(self, run_id: int) -> Run:
+        with self._read() as connection:
+            row = connection.execute(select(RunRow).where(RunRow.id == run_id)).one_or_none()
+        if row is None:
+            raise NotFoundError(f"there is no job {run_id}", param="id")
+        return Run(
+            row.id,
+            row.collection_id,
+            row.kind,
+            row.state,
+            row.started_at,
+            row.heartbeat_at,
+            row.finished_at,
+            row.counts,
+            row.error,
+        )
+
+    def run_items(self, run_id: int, limit: int = 1000) -> list[RunItem]:
+        query = (
+            select(RunItemRow)
+            .where(RunItemRow.run_id == run_id)
+            .order_by(RunItemRow.id)
+            .limit(limit)
+        )
+        with self._read() as connection:
+            return [
+                RunItem(row.path, row.outcome, row.code, row.reason)
+                for row in connection.execute(query)
+            ]
+
+
+# ---------------------------------------------------------------------- connections
+
+
+def connect(url: str) -> Engine:
+    """An engine whose SQLite connections are in WAL mode, durable, and enforce foreign keys."""
+    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    if make_url(url).get_backend_name() != "sqlite":
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own
+        connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: an acknowledged commit survives power loss, not only a crash of the process.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer that began as a reader would fail at once where another writes meanwhile.
+        immediate = connection.get_execution_options().get("mmsearch_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Database errors that have to do with the disk or a lock, in the user's words."""
+    try:
+        yield
+    except OperationalError as error:
+        message = str(error.orig)
+        if "locked" in message:
+            raise LibraryBusyError("another process is writing to this library") from error
+        if any(sign in message for sign in ("full", "readonly", "disk I/O", "unable to open")):
+            raise StorageError(f"the library's database cannot be written: {message}") from error
+        raise
+
+
+def check_same_space(have: Space, want: Space) -> None:
+    """Raise SpaceMismatchError unless the two are one space."""
+    if have.fingerprint == want.fingerprint:
+        return
+    raise SpaceMismatchError(
+        f"this collection's '{have.name}' vectors were made with {have.model} "
+        f"({have.revision}, fingerprint {have.fingerprint}), and now {want.model} "
+        f"({want.revision}, fingerprint {want.fingerprint}) was asked for. Use the profile the "
+        "collection was made with, or index into another collection or library.",
+        param="profile",
+    )
+
+
+# ---------------------------------------------------------------------- rows to values
+
+_KNOWN = (
+    SourceRow.id,
+    SourceRow.uri,
+    SourceRow.path,
+    SourceRow.sha256,
+    SourceRow.size,
+    SourceRow.mtime_ns,
+    SourceRow.recipe,
+    SourceRow.status,
+)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), IN_CHUNK):
+        yield items[start : start + IN_CHUNK]
+
+
+def _little(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float16]:
+    return np.ascontiguousarray(vectors, dtype="<f2")
+
+
+def _matrix(blobs: Sequence[bytes]) -> npt.NDArray[np.float16]:
+    return np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1)
+
+
+def _segment_values(source_id: int, ordinal: int, draft: SegmentDraft) -> dict[str, Any]:
+    place = draft.place
+    return {
+        "source_id": source_id,
+        "ordinal": ordinal,
+        "modality": draft.modality.value,
+        "text": draft.text,
+        "start": place.start,
+        "end": place.end,
+        "page": place.page,
+        "char_start": place.char_start,
+        "char_end": place.char_end,
+        "box": list(place.box) if place.box else None,
+        "metadata": dict(draft.metadata),
+    }
+
+
+def _place(row: Row[Any]) -> Place:
+    return Place(
+        row.start,
+        row.end,
+        row.page,
+        row.char_start,
+        row.char_end,
+        tuple(row.box) if row.box else None,
+    )
+
+
+def _draft(row: Row[Any]) -> SegmentDraft:
+    return SegmentDraft(Modality(row.modality), _place(row), row.text, row.metadata)
+
+
+def _segment(row: Row[Any]) -> Segment:
+    return Segment(
+        row.id, row.source_id, Modality(row.modality), _place(row), row.text, row.metadata
+    )
+
+
+def _source(row: Row[Any]) -> Source:
+    failure = (
+        Failure(row.path, row.failure_code, row.failure_reason or "")
+        if row.failure_code is not None
+        else None
+    )
+    return Source(
+        row.id,
+        row.collection_id,
+        row.uri,
+        row.path,
+        row.sha256,
+        row.size,
+        row.mtime_ns,
+        row.mime,
+        row.status,
+        failure,
+        row.metadata,
+        row.indexed_at,
+    )
+
+
+def _stored_space(row: Row[Any]) -> StoredSpace:
+    space = Space(row.name, row.model, row.revision, row.fingerprint, row.dimension, row.metric)
+    return StoredSpace(row.id, row.collection_id, space, row.state)
