@@ -28,7 +28,6 @@ from PIL import (
     ImageCms,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
-    MpoImagePlugin,
     PngImagePlugin,
     PpmImagePlugin,
     QoiImagePlugin,
@@ -52,7 +51,6 @@ _PLUGINS = (
     (IcoImagePlugin, "ICO"),
     (Jpeg2KImagePlugin, "JPEG2000"),
     (JpegImagePlugin, "JPEG"),
-    (MpoImagePlugin, "MPO"),
     (PngImagePlugin, "PNG"),
     (PpmImagePlugin, "PPM"),
     (QoiImagePlugin, "QOI"),
@@ -66,6 +64,9 @@ FORMATS: tuple[str, ...] = (*(name for _, name in _PLUGINS), "HEIF")
 # A JPEG is decoded at a reduced scale (1/2, 1/4, 1/8, in the DCT) only while it stays at least
 # this many times larger than the model's input. At 2 the cosine to the full decode is > 0.999.
 DRAFT_FACTOR = 2
+
+# Up to this size a picture resampled to its nearest pixels is resized in whole.
+_NEAREST_PIXELS = 16_000_000
 
 _ORIENTATION = 0x0112
 _TRANSPOSE = {
@@ -234,8 +235,8 @@ def preprocess_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
     """What a model of `spec` sees: (height, width, 3) uint8, before `mean` and `std`.
 
     As open_clip: resize in the picture's own mode, crop, and only then convert to RGB (alpha is
-    dropped, 16-bit is clipped). Only the part inside the crop is resampled, which gives the same
-    pixels and keeps a strip of 1 x 100000 harmless.
+    dropped, 16-bit is clipped). Only the part inside the crop is resampled: the same pixels but
+    for rounding, and a strip of 1 x 100000 stays harmless.
     """
     orientation = orientation_of(image)
     picture = upright(image)
@@ -244,13 +245,14 @@ def preprocess_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
     plan = geometry(full, spec)
     left, top, right, bottom = plan.region
     size = (right - left, bottom - top)
-    horizontal = _source_span(0, (left, right), plan, full, picture, orientation)
-    vertical = _source_span(1, (top, bottom), plan, full, picture, orientation)
-    part = picture.resize(
-        size,
-        _resampling(spec),
-        box=(horizontal[0], vertical[0], horizontal[1], vertical[1]),
-    )
+    if picture.mode in ("1", "P") and plan.resized[0] * plan.resized[1] <= _NEAREST_PIXELS:
+        # Pillow takes the nearest pixel for these: rounding must fall as in the whole.
+        part = picture.resize(plan.resized).crop(plan.region)
+    else:
+        (x0, x1), (y0, y1) = (
+            _source_span(axis, plan, full, picture.size, orientation) for axis in (0, 1)
+        )
+        part = picture.resize(size, _resampling(spec), box=(x0, y0, x1, y1))
     target_height, target_width = spec.size
     if size != (target_width, target_height):
         part = _pad(part, (target_width, target_height), plan.offset, spec)
@@ -267,21 +269,23 @@ def _resampling(spec: Preprocess) -> Image.Resampling:
 
 def _source_span(
     axis: int,
-    span: tuple[int, int],
     plan: Geometry,
     full: tuple[int, int],
-    picture: Image.Image,
+    available: tuple[int, int],
     orientation: int,
 ) -> tuple[float, float]:
-    """The stretch of `picture` (perhaps decoded smaller) that `span` of the resized one covers."""
-    length = picture.size[axis]
-    step = full[axis] / plan.resized[axis]
+    """The stretch of the upright picture that the plan's region covers along one axis.
+
+    `full` is the picture's size, `available` what there is of it: less after `draft`.
+    """
+    length = available[axis]
     shrink = round(full[axis] / length) or 1
-    covered = full[axis] / shrink
+    step = full[axis] / plan.resized[axis] / shrink
     # A reduced JPEG's last column stands for fewer than `shrink` original ones.
-    shift = length - covered if _FLIPPED.get(orientation, (False, False))[axis] else 0.0
-    first = span[0] * step / shrink + shift
-    last = span[1] * step / shrink + shift
+    flipped = _FLIPPED.get(orientation, (False, False))[axis]
+    shift = length - full[axis] / shrink if flipped else 0.0
+    first = plan.region[axis] * step + shift
+    last = plan.region[axis + 2] * step + shift
     return max(0.0, first), min(float(length), last)
 
 
