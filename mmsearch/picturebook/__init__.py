@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from mmsearch.picturebook.captions import captions
+from mmsearch.picturebook.draw import draw
+from mmsearch.picturebook.scene import Scene, sample_scenes
 from mmsearch.picturebook.words import words
 
-__all__ = ["words"]
+__all__ = ["Scene", "captions", "draw", "sample_scenes", "words"]
