@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mmsearch.picturebook.captions import captions
 from mmsearch.picturebook.draw import draw
+from mmsearch.picturebook.questions import Question, questions
 from mmsearch.picturebook.scene import Scene, sample_scenes
 from mmsearch.picturebook.words import words
 
-__all__ = ["Scene", "captions", "draw", "sample_scenes", "words"]
+__all__ = ["Question", "Scene", "captions", "draw", "questions", "sample_scenes", "words"]

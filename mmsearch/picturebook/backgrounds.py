@@ -1,4 +1,4 @@
-# ruff: noqa: D103, E501 -- a drawing is named by its object and reads best one shape per line
+# ruff: noqa: E501 -- a drawing reads best one shape per line
 """The places of the picture book: sky, weather and everything behind the objects."""
 
 from __future__ import annotations

@@ -45,9 +45,7 @@ def article(phrase: str) -> str:
     return ("an " if phrase[0] in "aeiou" else "a ") + phrase
 
 
-def describe(
-    kind: str, colour: str | None = None, count: int = 1, size: str = "normal"
-) -> str:
+def describe(kind: str, colour: str | None = None, count: int = 1, size: str = "normal") -> str:
     """A noun phrase: "a big red boat", "two yellow ducks", "a man in green"."""
     noun = KINDS[kind].name if count == 1 else KINDS[kind].plural
     adjectives = [] if size == "normal" else [size]

@@ -47,9 +47,7 @@ def draw(scene: Scene, size: int = 256) -> Image.Image:
         elif kind.habitat == "water" and not floating:
             stage.disc((item.box[0] + item.box[2]) / 2, item.box[3] - 0.004,
                        (item.box[2] - item.box[0]) * 0.55, 0.012, (255, 255, 255), 110)  # fmt: skip
-        stage.figure(
-            shape_of(item.kind), item.box, item.colour, flip=item.flip, light=light
-        )
+        stage.figure(shape_of(item.kind), item.box, item.colour, flip=item.flip, light=light)
     if not PLACE[scene.place].indoors and not floating:
         fall(stage, scene, rng)
     return stage.finish(size)

@@ -287,9 +287,7 @@ def _allowed_pairs(items: Sequence[Item], split: Split) -> bool:
     return True
 
 
-def _wishes(
-    layout: str, place: str, split: Split, rng: np.random.Generator
-) -> list[_Wish] | None:
+def _wishes(layout: str, place: str, split: Split, rng: np.random.Generator) -> list[_Wish] | None:
     kinds = [
         kind
         for kind in OBJECTS

@@ -36,7 +36,7 @@ let's there's wasn't
 """
 
 _PICTURE = """
-picture pictures drawing drawings drawn painting painted painted scene style watercolour comic poster
+picture pictures drawing drawings drawn painting painted scene style watercolour comic poster
 paper crayon cut made shows show showing seen view background foreground plain side middle centre
 left right top bottom above below front behind next beside far close against sky ground water sea
 sand grass snow snowy snowing rain rainy raining fog foggy mist misty cloud clouds cloudy sun sunny
