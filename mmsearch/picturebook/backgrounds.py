@@ -248,7 +248,7 @@ def _desert(s: Stage, w: Weather, rng: np.random.Generator) -> None:
 
 
 def _forest(s: Stage, w: Weather, rng: np.random.Generator) -> None:
-    s.gradient([w.tint("#a6cfa8"), w.tint("#cfe6c0")], 0.3, 0.62)
+    s.gradient([w.tint("#a6cfa8"), w.tint("#cfe6c0")], 0.3, 0.7)
     for base, h, colour, n in ((0.6, 0.46, "#8fb99a", 9), (0.66, 0.5, "#5f9274", 7)):
         for k in range(n):
             _fir(s, (k + 0.5) / n + float(rng.uniform(-0.05, 0.05)), base,
