@@ -119,3 +119,10 @@ class VectorIndex(Protocol):
 
     def save(self, path: Path) -> None:
         """Write the live vectors' index to `path` (the caller makes it atomic)."""
+
+
+class Ingestor(Protocol):
+    """Takes files into a library in the background (the service's uploads)."""
+
+    def submit(self, files: Sequence[Path], collection: str | None) -> int:
+        """Queue an indexing run of these files; returns the run's id at once."""

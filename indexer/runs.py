@@ -1,0 +1,205 @@
+"""Indexing runs: one at a time in a library, each recorded in SQL with what it did."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from indexer.pipeline import Pipeline, RunCounts
+from mmsearch.build import open_library
+from mmsearch.errors import (
+    LibraryBusyError,
+    MMSearchError,
+    NotFoundError,
+    QueryError,
+    SpaceMismatchError,
+)
+from mmsearch.search.engine import SearchEngine
+from mmsearch.types import Collection, Failure
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_PROFILE = "base"
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run did; `to_json` is the last line of `mmsearch index --json`."""
+
+    collection: str
+    profile: str
+    counts: RunCounts
+    seconds: float
+    failures: tuple[Failure, ...]
+
+    @property
+    def ok(self) -> bool:
+        """No file failed."""
+        return not self.counts.failed
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "collection": self.collection,
+            "profile": self.profile,
+            **self.counts.to_json(),
+            "seconds": round(self.seconds, 3),
+            "failures": [
+                {"path": f.path, "code": f.code, "reason": f.reason} for f in self.failures
+            ],
+        }
+
+
+def index(
+    paths: str | Path | Sequence[str | Path],
+    library: str | Path,
+    *,
+    collection: str = "default",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    prune: bool = False,
+    on_progress: Callable[[RunCounts], None] = lambda _counts: None,
+    **settings: Any,
+) -> RunSummary:
+    """Take files and folders into a library, which is made if it is not there yet.
+
+    Keyword arguments beyond the named ones are settings, `profile` among them. Files that
+    cannot be taken in are in the summary's `failures`; the run goes on without them.
+    Raises NotFoundError if none of the paths is there, LibraryBusyError if another run is
+    writing, SpaceMismatchError, WeightsNotFoundError, StorageError.
+    """
+    several = [paths] if isinstance(paths, str | Path) else list(paths)
+    check_paths(several)
+    with open_library(library, create=True, **settings) as engine:
+        return index_into(
+            engine,
+            several,
+            collection=collection,
+            include=include,
+            exclude=exclude,
+            prune=prune,
+            on_progress=on_progress,
+        )
+
+
+def check_paths(paths: Sequence[str | Path]) -> None:
+    """Raise NotFoundError if there is nothing to index at all, before a library is made."""
+    if not paths:
+        raise QueryError("name at least one file or folder to index", param="paths")
+    if not any(Path(path).expanduser().exists() for path in paths):
+        missing = ", ".join(str(path) for path in paths)
+        raise NotFoundError(f"there is nothing to index: {missing} does not exist", param="paths")
+
+
+def index_into(
+    engine: SearchEngine,
+    paths: Sequence[str | Path],
+    *,
+    collection: str = "default",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    prune: bool = False,
+    on_progress: Callable[[RunCounts], None] = lambda _counts: None,
+    run_id: int | None = None,
+    wait: float = 0.0,
+) -> RunSummary:
+    """The same for an opened library; `wait` seconds for another run to end first."""
+    began = time.monotonic()
+    with write_lock(engine.library, wait):
+        engine.store.interrupt_dead_runs()
+        target = _collection(engine, collection)
+        models = engine.models(target.profile)
+        run = run_id if run_id is not None else engine.store.start_run(target.id, "index")
+        pipeline = Pipeline(
+            settings=engine.settings,
+            store=engine.store,
+            sandbox=engine.sandbox,
+            models=models,
+            collection=target,
+            run_id=run,
+            on_progress=on_progress,
+        )
+        # Load what is there now: what this run adds is then replayed, not built anew.
+        engine.refresh()
+        try:
+            pipeline.run(
+                [Path(path) for path in paths], include=include, exclude=exclude, prune=prune
+            )
+        except BaseException as error:
+            _close_run(engine, run, pipeline.counts.to_json(), error)
+            raise
+        engine.store.update_run(run, counts=pipeline.counts.to_json(), state="done")
+        engine.indexes.refresh(publish=True)
+    return RunSummary(
+        target.name,
+        target.profile,
+        pipeline.counts,
+        time.monotonic() - began,
+        tuple(pipeline.failures),
+    )
+
+
+@contextmanager
+def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
+    """One indexing run at a time. The system lets go of it when the process dies.
+
+    Raises LibraryBusyError, which says who holds it.
+    """
+    path = library / "index.lock"
+    note = library / "index.owner"
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=wait)
+    except Timeout:
+        owner = note.read_text("utf-8").strip() if note.exists() else "another process"
+        raise LibraryBusyError(
+            f"another indexing run ({owner}) is writing to this library; wait until it has "
+            "ended. Nothing was changed."
+        ) from None
+    try:
+        note.write_text(f"process {os.getpid()}", "utf-8")
+        yield
+    finally:
+        lock.release()
+
+
+def _collection(engine: SearchEngine, name: str) -> Collection:
+    """The collection to write to; a new one only once its models are known to load."""
+    asked = engine.settings.profile
+    for known in engine.store.collections():
+        if known.name == name:
+            if asked is not None and asked != known.profile:
+                raise SpaceMismatchError(
+                    f"collection '{name}' was made with profile {known.profile}, and now {asked} "
+                    "was asked for: their vectors do not compare. Leave --profile out, or index "
+                    "into another collection (--collection) or library.",
+                    param="profile",
+                )
+            return known
+    profile = asked or DEFAULT_PROFILE
+    models = engine.models(profile)
+    for embedder in (models.clip, models.text):
+        logger.debug("space %s of profile %s", embedder.space, profile)
+    logger.debug("transcriber %s", models.transcriber.fingerprint)
+    return engine.store.ensure_collection(name, profile)
+
+
+def _close_run(
+    engine: SearchEngine, run: int, counts: Mapping[str, Any], error: BaseException
+) -> None:
+    """Record how a run ended, as far as the database still takes it."""
+    told = isinstance(error, MMSearchError)
+    state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+    try:
+        engine.store.update_run(
+            run, counts=counts, state=state, error=str(error) if told else repr(error)
+        )
+    except MMSearchError:
+        logger.warning("the end of run %d could not be recorded", run)

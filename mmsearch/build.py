@@ -1,0 +1,169 @@
+"""The composition root: the one place that turns settings into wired parts.
+
+A new model, store or index is plugged in here, with one line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mmsearch.errors import LibraryNotFoundError, StorageError
+from mmsearch.media.sandbox import Sandbox
+from mmsearch.models.profiles import Profile
+from mmsearch.models.profiles import profile as profile_named
+from mmsearch.protocols import ImageTextEmbedder, TextEmbedder, Transcriber, VectorIndex
+from mmsearch.search.engine import ModelSet, SearchEngine
+from mmsearch.search.indexes import ChannelIndexes, ChannelKey
+from mmsearch.settings import Settings, load_settings
+from mmsearch.stores import migrate
+from mmsearch.stores.snapshot import SnapshotKey, read_snapshot, write_snapshot
+from mmsearch.stores.sql import SqlStore
+from mmsearch.types import Ids, Vectors
+
+logger = logging.getLogger(__name__)
+
+
+def open_library(
+    library: str | Path | None = None, *, create: bool = False, **overrides: Any
+) -> SearchEngine:
+    """Open a library and wire an engine to it. Keyword arguments are settings.
+
+    Raises LibraryNotFoundError (unless `create`), LibraryVersionError, SettingsError,
+    StorageError.
+    """
+    settings = load_settings(library, **overrides)
+    store = open_store(settings, create=create)
+    return SearchEngine(
+        settings=settings,
+        store=store,
+        indexes=ChannelIndexes(
+            store,
+            FaissKeeper(settings, store.library_uuid()),
+            publish_every=settings.snapshot_every,
+        ),
+        models=models_of(settings),
+        sandbox=Sandbox(
+            settings.workers or min(os.cpu_count() or 1, 8),
+            seconds=settings.decode_seconds,
+            memory_mb=settings.decode_memory_mb,
+        ),
+    )
+
+
+def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
+    """The metadata store, its schema brought up to date."""
+    folder = settings.library
+    if settings.database_url is None:
+        there = (folder / "library.sqlite").exists()
+        if not there and not create:
+            raise LibraryNotFoundError(
+                f"there is no mmsearch library in {folder}. Make one with: "
+                f"mmsearch index FOLDER --library {folder}",
+                param="library",
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"the library folder {folder} cannot be made: {error}") from None
+    store = SqlStore(settings.database)
+    migrate.upgrade(store.engine)
+    return store
+
+
+def models_of(settings: Settings) -> Callable[[str], ModelSet]:
+    """Profile name to its models; every profile is wired once."""
+    sets: dict[str, ModelSet] = {}
+    lock = threading.Lock()
+
+    def models(name: str) -> ModelSet:
+        with lock:
+            if name not in sets:
+                sets[name] = _model_set(profile_named(name), settings)
+            return sets[name]
+
+    return models
+
+
+def _model_set(profile: Profile, settings: Settings) -> ModelSet:
+    # The adapters import torch and ctranslate2: only when a model is first used.
+    def clip() -> ImageTextEmbedder:
+        from mmsearch.models import openclip
+
+        return openclip.from_spec(profile.clip, settings)
+
+    def text() -> TextEmbedder:
+        from mmsearch.models import sentence
+
+        return sentence.from_spec(profile.text, settings)
+
+    def transcriber() -> Transcriber:
+        from mmsearch.models import whisper
+
+        return whisper.from_spec(profile.whisper, settings)
+
+    specs = [asdict(spec) for spec in (profile.clip, profile.text, profile.whisper)]
+    recipe = hashlib.sha256(json.dumps(specs, sort_keys=True, default=str).encode()).hexdigest()
+    return ModelSet(profile.name, recipe, clip, text, transcriber)
+
+
+class FaissKeeper:
+    """FAISS indexes with snapshot files in the library's folder (an `IndexKeeper`)."""
+
+    def __init__(self, settings: Settings, library_uuid: str) -> None:
+        self._settings = settings
+        self._uuid = library_uuid
+        self._folder = settings.library / "indexes"
+
+    def build(self, key: ChannelKey, ids: Ids, vectors: Vectors) -> VectorIndex:
+        from mmsearch.stores.faiss_index import FaissIndex
+
+        return FaissIndex.build(ids, vectors, **self._options(key))
+
+    def load(self, key: ChannelKey) -> tuple[VectorIndex, int, int] | None:
+        from mmsearch.stores.faiss_index import FaissIndex
+
+        path = self._path(key)
+        if not path.exists():
+            return None
+        index, header = read_snapshot(
+            path, self._key(key), lambda content: FaissIndex.restore(content, **self._options(key))
+        )
+        return index, header.high_water_mark, header.generation
+
+    def publish(self, key: ChannelKey, index: VectorIndex, mark: int, generation: int) -> None:
+        from mmsearch.stores.faiss_index import FaissIndex
+
+        assert isinstance(index, FaissIndex)
+        path = self._path(key)
+        try:
+            path.parent.mkdir(exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{path.parent} cannot be made: {error.strerror}") from None
+        write_snapshot(path, index, self._key(key), high_water_mark=mark, generation=generation)
+
+    def _path(self, key: ChannelKey) -> Path:
+        return self._folder / f"{key.collection_id}-{key.space_id}-{key.modality.value}.index"
+
+    def _key(self, key: ChannelKey) -> SnapshotKey:
+        return SnapshotKey(
+            library=self._uuid,
+            space=key.fingerprint,
+            channel=f"{key.collection_id}/{key.modality.value}",
+            dimension=key.dimension,
+        )
+
+    def _options(self, key: ChannelKey) -> dict[str, Any]:
+        return {
+            "dimension": key.dimension,
+            "exact_below": self._settings.index_exact_below,
+            "k_factor": self._settings.index_k_factor,
+            "device": self._settings.index_device,
+        }

@@ -1,0 +1,273 @@
+"""`mmsearch`: every command, and how errors leave the program.
+
+Exit status: 0 all well, 1 some files failed, 2 could not run, 130 interrupted.
+Results go to standard output; progress, warnings and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from click.exceptions import ClickException
+from rich.markup import escape
+
+from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
+from mmsearch.cli.terms import terms_from
+from mmsearch.errors import MMSearchError, QueryError
+
+app = typer.Typer(
+    name="mmsearch",
+    help="Find the photo, the second, the page, the sentence by what is in it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+database = typer.Typer(help="The library's database.", no_args_is_help=True)
+app.add_typer(database, name="db")
+
+
+@app.callback()
+def common(
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say more on standard error.")] = False,
+) -> None:
+    """Find the photo, the second, the page, the sentence by what is in it."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR,
+        format="%(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+
+
+@app.command()
+def index(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    *,
+    library: Library = None,
+    collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
+    profile: ProfileName = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="Only files that match this glob.", show_default=False),
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option(help="No files that match this glob.", show_default=False),
+    ] = None,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Let files go that are no longer there.")
+    ] = False,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Take files and folders into a library. Run again: only what changed is taken in."""
+    from indexer import runs
+    from mmsearch.cli import output
+
+    given = settings_from(set_, profile=profile)
+    with output.RunProgress(paths, include or (), exclude or ()) as progress:
+        summary = runs.index(
+            list(paths),
+            _library(library),
+            collection=collection,
+            include=include or (),
+            exclude=exclude or (),
+            prune=prune,
+            on_progress=progress,
+            **given,
+        )
+    output.print_summary(summary)
+    if as_json:
+        output.print_json(summary.to_json())
+    if not summary.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def search(
+    query: Annotated[str | None, typer.Argument(help="What is in it, in words.")] = None,
+    *,
+    library: Library = None,
+    collection: Collection = None,
+    profile: ProfileName = None,
+    image: Annotated[
+        list[str] | None,
+        typer.Option(help="A picture to search with; FILE^0.5 weighs it.", show_default=False),
+    ] = None,
+    audio: Annotated[
+        list[str] | None,
+        typer.Option(help="A recording: its words are searched.", show_default=False),
+    ] = None,
+    like: Annotated[
+        list[str] | None,
+        typer.Option(help="More like this segment (its id).", show_default=False),
+    ] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(help="More words; WORDS^2 weighs them.", show_default=False),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option("--not", help="Away from these words.", show_default=False),
+    ] = None,
+    modality: Annotated[
+        list[str] | None,
+        typer.Option(help="Only image, text, speech.", show_default=False),
+    ] = None,
+    filter_: Annotated[
+        str | None,
+        typer.Option("--filter", help='JSON: {"mime": {"like": "image/%"}}.', show_default=False),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="How many hits.", show_default=False)
+    ] = None,
+    min_score: Annotated[float, typer.Option(help="No hits below this score, 0..1.")] = 0.0,
+    exact: Annotated[bool, typer.Option("--exact", help="No approximation.")] = False,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Search a library by words, pictures, recordings, segments, or a mix of them."""
+    from mmsearch.build import open_library
+    from mmsearch.cli import output
+    from mmsearch.search.query import check_query, modalities, result_to_json
+    from mmsearch.types import Query
+
+    terms = terms_from(query, image, audio, like, text, without)
+    with open_library(_library(library), **settings_from(set_, profile=profile)) as engine:
+        result = engine.search(
+            check_query(
+                Query(
+                    terms=terms,
+                    modalities=modalities(modality or ()),
+                    filter=_filter(filter_),
+                    limit=engine.settings.limit if limit is None else limit,
+                    min_score=min_score,
+                    collection=collection,
+                    exact=exact,
+                )
+            )
+        )
+    if as_json:
+        for warning in result.warnings:
+            output.err.print(f"[yellow]warning:[/] {escape(warning)}")
+        output.print_json(result_to_json(result))
+    else:
+        output.print_result(result)
+
+
+@app.command()
+def serve(
+    *,
+    library: Library = None,
+    profile: ProfileName = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.")] = None,
+    set_: Set = None,
+) -> None:
+    """Serve the search page and the HTTP API."""
+    from mmsearch.build import open_library
+    from mmsearch.cli.serve import run_server
+
+    given = settings_from(set_, profile=profile, host=host, port=port)
+    with open_library(_library(library), **given) as engine:
+        run_server(engine)
+
+
+@app.command()
+def status(
+    *,
+    library: Library = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Compare every index with SQL, id by id.")
+    ] = False,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a library holds and whether its indexes are whole."""
+    from mmsearch.build import open_library
+    from mmsearch.cli import output
+
+    with open_library(_library(library), **settings_from(set_)) as engine:
+        found = engine.status(verify=verify)
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_status(found)
+    if verify and not found["verify"]["ok"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def reindex(*, library: Library = None, set_: Set = None, as_json: Json = False) -> None:
+    """Build the FAISS indexes anew from SQL."""
+    from mmsearch.build import open_library
+    from mmsearch.cli import output
+
+    with open_library(_library(library), **settings_from(set_)) as engine:
+        engine.reindex()
+        found = engine.status()
+    if as_json:
+        output.print_json(found)
+    else:
+        output.print_status(found)
+
+
+@database.command("upgrade")
+def db_upgrade(*, library: Library = None, set_: Set = None) -> None:
+    """Bring an older library to this version's schema; a copy is put aside first."""
+    from mmsearch.build import open_store
+    from mmsearch.cli import output
+    from mmsearch.settings import load_settings
+    from mmsearch.stores import migrate
+
+    store = open_store(load_settings(_library(library), **settings_from(set_)))
+    revision = migrate.current_revision(store.engine)
+    store.close()
+    output.err.print(f"The library is at schema {revision}, the newest.")
+
+
+def _library(given: Path | None) -> Path | None:
+    """None leaves it to the environment and the default."""
+    return given
+
+
+def _filter(given: str | None) -> dict[str, Any] | None:
+    if given is None:
+        return None
+    try:
+        found = json.loads(given)
+    except ValueError as error:
+        raise QueryError(f"--filter is not JSON: {error}", param="filter") from None
+    if not isinstance(found, dict):
+        raise QueryError("--filter takes a JSON object", param="filter")
+    return found
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command; errors leave as one sentence and an exit status."""
+    from mmsearch.cli import output
+
+    try:
+        status = app(arguments, standalone_mode=False)
+    except ClickException as error:
+        error.show()
+        sys.exit(2)
+    except MMSearchError as error:
+        output.err.print(f"[red]mmsearch:[/] {escape(error.message)}")
+        words = arguments if arguments is not None else sys.argv
+        if "--json" in words:
+            output.print_json(
+                {"error": {"code": error.code, "message": error.message, "param": error.param}}
+            )
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        output.err.print("Interrupted. What was finished is kept; run it again to go on.")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,200 @@
+"""What people see: results as a table, a run as a progress bar or as plain lines."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from indexer.pipeline import RunCounts
+from indexer.runs import RunSummary
+from indexer.sources import walk
+from mmsearch.types import Hit, SearchResult
+
+out = Console(highlight=False, soft_wrap=False)
+err = Console(stderr=True, highlight=False)
+
+NAMES = {
+    "image": "picture",
+    "text": "text",
+    "speech": "speech",
+    "sound": "sound",
+    "video": "video",
+    "page": "page",
+}
+PLAIN_EVERY = 5.0
+"""Seconds between progress lines where there is no terminal."""
+FAILURES_SHOWN = 20
+
+
+def print_json(value: Any) -> None:
+    """One line on standard output, always the last."""
+    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    sys.stdout.flush()
+
+
+def print_result(result: SearchResult) -> None:
+    """A readable table of hits."""
+    for warning in result.warnings:
+        err.print(f"[yellow]warning:[/] {escape(warning)}")
+    if not result.hits:
+        out.print("Nothing found.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("#", justify="right")
+    table.add_column("score", justify="right")
+    table.add_column("kind")
+    table.add_column("where", overflow="fold", ratio=2)
+    table.add_column("what it says", ratio=3)
+    for hit in result.hits:
+        table.add_row(
+            str(hit.rank),
+            f"{hit.score:.2f}",
+            NAMES[hit.segment.modality.value],
+            escape(where(hit)),
+            escape(shortened(hit.segment.text or "")),
+        )
+    out.print(table)
+    out.print(f"[dim]{len(result.hits)} hits in {result.took_ms:.0f} ms[/]")
+
+
+def where(hit: Hit) -> str:
+    """Path and place, short: relative to here where that is shorter."""
+    path = Path(hit.source.path)
+    here = Path.cwd()
+    shown = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+    place = hit.segment.place
+    if place.start is not None:
+        shown += f"  {clock(place.start)}"
+        if place.end is not None:
+            shown += f"–{clock(place.end)}"
+    if place.page is not None:
+        shown += f"  page {place.page}"
+    elif place.char_start is not None:
+        shown += f"  characters {place.char_start}–{place.char_end}"
+    return shown
+
+
+def clock(seconds: float) -> str:
+    """1:02:03 or 2:03, as players show it."""
+    whole = int(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def shortened(text: str, most: int = 160) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def print_summary(summary: RunSummary) -> None:
+    """What a run did, and every file that failed with its reason."""
+    counts = summary.counts
+    parts = [
+        f"{counts.indexed} indexed",
+        f"{counts.unchanged} unchanged",
+        *([f"{counts.moved} moved"] if counts.moved else []),
+        *([f"{counts.removed} removed"] if counts.removed else []),
+        f"{counts.failed} failed",
+    ]
+    err.print(
+        f"{', '.join(parts)} of {counts.seen} files in {summary.seconds:.1f} s: "
+        f"{counts.segments} segments, {counts.vectors} vectors "
+        f"(collection '{escape(summary.collection)}', profile {summary.profile})"
+    )
+    for failure in summary.failures[:FAILURES_SHOWN]:
+        err.print(f"  [red]failed[/] {escape(failure.path)}: {escape(failure.reason)}")
+    rest = len(summary.failures) - FAILURES_SHOWN
+    if rest > 0:
+        err.print(f"  … and {rest} more; `--json` lists all")
+
+
+class RunProgress:
+    """Progress of a run on standard error: a bar on a terminal, else a line now and then."""
+
+    def __init__(
+        self, paths: Sequence[Path], include: Sequence[str] = (), exclude: Sequence[str] = ()
+    ) -> None:
+        self._began = time.monotonic()
+        self._told = self._began
+        self._counts = RunCounts()
+        self._bar: Progress | None = None
+        if err.is_terminal:
+            self._bar = Progress(
+                TextColumn("indexing"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[failed]}"),
+                console=err,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=None, rate="", failed="")
+            threading.Thread(
+                target=self._count, args=(paths, include, exclude), daemon=True
+            ).start()
+
+    def _count(
+        self, paths: Sequence[Path], include: Sequence[str], exclude: Sequence[str]
+    ) -> None:
+        """How many files there are: a second walk, so that the run need not list them first."""
+        total = sum(1 for _ in walk(paths, include=include, exclude=exclude))
+        if self._bar is not None:
+            self._bar.update(self._task, total=total)
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, counts: RunCounts) -> None:
+        seconds = max(time.monotonic() - self._began, 1e-9)
+        rate = f"{counts.done / seconds:.1f} files/s"
+        if self._bar is not None:
+            failed = f"{counts.failed} failed" if counts.failed else ""
+            self._bar.update(self._task, completed=counts.done, rate=rate, failed=failed)
+        elif time.monotonic() - self._told >= PLAIN_EVERY:
+            self._told = time.monotonic()
+            err.print(f"{counts.done} files done, {counts.failed} failed, {rate}")
+
+
+def print_status(status: dict[str, Any]) -> None:
+    """What a library holds, for people."""
+    for warning in status.get("warnings", ()):
+        err.print(f"[yellow]warning:[/] {escape(warning)}")
+    collections = ", ".join(f"{n} ({p})" for n, p in status["collections"].items()) or "none yet"
+    out.print(f"collections  {escape(collections)}")
+    out.print(f"sources      {status['sources']} indexed, {status['failed']} failed")
+    out.print(f"segments     {status['segments']}")
+    for space, count in status["vectors"].items():
+        held = status["index"].get(space)
+        state = (
+            f"index {held['type']}, {held['size']} vectors, generation {held['generation']}"
+            if held
+            else "no index yet"
+        )
+        out.print(f"space {space:<6} {count} vectors; {state}")
+    if (verify := status.get("verify")) is not None:
+        out.print("verify       nothing missing, nothing extra" if verify["ok"] else "verify")
+        for problem in verify["problems"]:
+            out.print(f"  [red]problem[/] {escape(problem)}")
