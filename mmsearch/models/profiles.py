@@ -1,0 +1,234 @@
+"""Which models make up a profile, and what is known about each: frozen data, nothing loads.
+
+Figures are those of the models' own cards and papers; costs are for one picture at the
+model's own size, one text of full length, or 30 seconds of speech. Public checkpoints are
+fetched by the libraries that own them, from a hub, a cache or a local folder; the nano
+models ship with mmsearch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from dataclasses import replace as _replace
+from types import MappingProxyType
+from typing import Literal
+
+from mmsearch.errors import ProfileError
+from mmsearch.types import Role
+
+Kind = Literal["openclip", "sentence", "whisper"]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One model, by the names its library knows it under."""
+
+    kind: Kind
+    name: str
+    """Architecture, hub id, size or folder; see the adapter."""
+    weights: str | None = None
+    """Checkpoint tag or file of an open_clip architecture."""
+    seed: int | None = None
+    """Random weights instead: for tests and benchmarks only."""
+    prompts: Mapping[Role, str] | None = None
+    """Prefixes of queries and documents, where the model's files do not name them."""
+    source: str = "chosen by name"
+    licence: str = "unknown: see the model's own page"
+    dimension: int | None = None
+    parameters: int | None = None
+    gmac: float | None = None
+    """Multiply-accumulates in 10^9."""
+    download_bytes: int | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and weights in one string, as `parse_model` reads it."""
+        if self.seed is not None:
+            return f"{self.name}:random={self.seed}"
+        return f"{self.name}:{self.weights}" if self.weights else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A whole set of models under one name."""
+
+    name: str
+    summary: str
+    clip: ModelSpec
+    text: ModelSpec
+    whisper: ModelSpec
+    replaced: tuple[str, ...] = field(default=())
+    """Which of clip, text, whisper are not the profile's own."""
+
+    def replace(
+        self,
+        *,
+        clip: str | ModelSpec | None = None,
+        text: str | ModelSpec | None = None,
+        whisper: str | ModelSpec | None = None,
+    ) -> Profile:
+        """This profile with other models, given as `ModelSpec` or by name (`parse_model`)."""
+        given = {"clip": clip, "text": text, "whisper": whisper}
+        replaced = tuple(part for part, model in given.items() if model is not None)
+        return _replace(
+            self,
+            clip=_chosen("openclip", clip) or self.clip,
+            text=_chosen("sentence", text) or self.text,
+            whisper=_chosen("whisper", whisper) or self.whisper,
+            replaced=tuple(dict.fromkeys((*self.replaced, *replaced))),
+        )
+
+
+def _chosen(kind: Kind, model: str | ModelSpec | None) -> ModelSpec | None:
+    return parse_model(kind, model) if isinstance(model, str) else model
+
+
+def parse_model(kind: Kind, text: str) -> ModelSpec:
+    """A model as one string.
+
+    open_clip: "ViT-B-32:laion2b_s34b_b79k", "ViT-B-32:/weights.safetensors",
+    "hf-hub:org/model", "local-dir:/folder" or "/folder". Others: a hub id, a folder, a
+    Whisper size. What a built-in profile knows about the model of that name is kept.
+    Raises ProfileError for an empty name.
+    """
+    text = text.strip()
+    if not text:
+        raise ProfileError(f"the name of the {kind} model is empty")
+    for known in PROFILES.values():
+        for spec in (known.clip, known.text, known.whisper):
+            if spec.kind == kind and text in (spec.label, spec.name):
+                return spec
+    if kind != "openclip":
+        return ModelSpec(kind, text)
+    from mmsearch.models.openclip_source import parse
+
+    name, weights, seed = parse(text)
+    return ModelSpec(kind, name, weights=weights, seed=seed)
+
+
+def profile(name: str) -> Profile:
+    """The built-in profile `name`. Raises ProfileError, which lists the names."""
+    try:
+        return PROFILES[name]
+    except KeyError:
+        known = ", ".join(PROFILES)
+        raise ProfileError(
+            f"unknown profile '{name}'. Profiles: {known}.", param="profile"
+        ) from None
+
+
+_OURS = "ships with mmsearch, made by tools/nano"
+_HUB = "https://huggingface.co/"
+
+PROFILES: Mapping[str, Profile] = MappingProxyType(
+    {
+        "nano": Profile(
+            name="nano",
+            summary="Very small models of our own inside the package: demonstration, tests, "
+            "offline trial. English only, far from the quality of the others.",
+            clip=ModelSpec("openclip", "nano-clip", source=_OURS, licence="Apache-2.0"),
+            text=ModelSpec("sentence", "nano-text", source=_OURS, licence="Apache-2.0"),
+            whisper=ModelSpec("whisper", "nano-whisper", source=_OURS, licence="Apache-2.0"),
+        ),
+        "small": Profile(
+            name="small",
+            summary="English, for machines with little memory.",
+            clip=ModelSpec(
+                "openclip",
+                "ViT-B-32",
+                weights="laion2b_s34b_b79k",
+                source=_HUB + "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+                licence="MIT",
+                dimension=512,
+                parameters=151_000_000,
+                gmac=4.4,
+                download_bytes=605_000_000,
+            ),
+            text=ModelSpec(
+                "sentence",
+                "sentence-transformers/all-MiniLM-L6-v2",
+                source=_HUB + "sentence-transformers/all-MiniLM-L6-v2",
+                licence="Apache-2.0",
+                dimension=384,
+                parameters=22_700_000,
+                gmac=2.8,
+                download_bytes=91_000_000,
+            ),
+            whisper=ModelSpec(
+                "whisper",
+                "base",
+                source=_HUB + "Systran/faster-whisper-base",
+                licence="MIT",
+                parameters=74_000_000,
+                download_bytes=148_000_000,
+            ),
+        ),
+        "base": Profile(
+            name="base",
+            summary="Many languages, a good middle: the default for real use.",
+            clip=ModelSpec(
+                "openclip",
+                "ViT-B-32-SigLIP2-256",
+                weights="webli",
+                source=_HUB + "timm/ViT-B-32-SigLIP2-256",
+                licence="Apache-2.0",
+                dimension=768,
+                parameters=377_000_000,
+                gmac=5.7,
+                download_bytes=1_510_000_000,
+            ),
+            text=ModelSpec(
+                "sentence",
+                "intfloat/multilingual-e5-small",
+                prompts=MappingProxyType({"query": "query: ", "document": "passage: "}),
+                source=_HUB + "intfloat/multilingual-e5-small",
+                licence="MIT",
+                dimension=384,
+                parameters=118_000_000,
+                gmac=11.0,
+                download_bytes=490_000_000,
+            ),
+            whisper=ModelSpec(
+                "whisper",
+                "small",
+                source=_HUB + "Systran/faster-whisper-small",
+                licence="MIT",
+                parameters=244_000_000,
+                download_bytes=486_000_000,
+            ),
+        ),
+        "best": Profile(
+            name="best",
+            summary="Highest quality, many languages; wants a GPU.",
+            clip=ModelSpec(
+                "openclip",
+                "ViT-SO400M-16-SigLIP2-384",
+                weights="webli",
+                source=_HUB + "timm/ViT-SO400M-16-SigLIP2-384",
+                licence="Apache-2.0",
+                dimension=1152,
+                parameters=1_136_000_000,
+                gmac=256.0,
+                download_bytes=4_540_000_000,
+            ),
+            text=ModelSpec(
+                "sentence",
+                "Qwen/Qwen3-Embedding-0.6B",
+                source=_HUB + "Qwen/Qwen3-Embedding-0.6B",
+                licence="Apache-2.0",
+                dimension=1024,
+                parameters=596_000_000,
+                download_bytes=1_200_000_000,
+            ),
+            whisper=ModelSpec(
+                "whisper",
+                "large-v3-turbo",
+                source=_HUB + "mobiuslabsgmbh/faster-whisper-large-v3-turbo",
+                licence="MIT",
+                parameters=809_000_000,
+                download_bytes=1_620_000_000,
+            ),
+        ),
+    }
+)
