@@ -90,12 +90,12 @@ def open_image(
     source: Path | bytes,
     max_pixels: int,
     *,
-    draft: tuple[int, int] | None = None,
+    draft_for: tuple[Preprocess | None, int] | None = None,
 ) -> Image.Image:
     """A fully decoded picture, its first frame if it has several.
 
-    `draft` (width, height) lets a JPEG come back smaller, but with both sides still at least
-    that large; `image.info["full_size"]` then says what its (width, height) was.
+    `draft_for` (a model's input, a thumbnail's longest side) lets a JPEG come back smaller, but
+    large enough for both; `image.info["full_size"]` says what its (width, height) was.
     Raises MediaError: missing, unreadable, empty, too_large, corrupt, memory.
     """
     content = source if isinstance(source, bytes) else _read(source)
@@ -115,9 +115,9 @@ def open_image(
             if width * height > max_pixels:
                 raise _too_large(f"{width} x {height} pixels", max_pixels)
             image.info["full_size"] = (width, height)
-            if draft is not None and image.format in ("JPEG", "MPO"):
-                # draft() alone would also turn CMYK or grey into RGB if given a mode.
-                image.draft(None, draft)
+            if draft_for is not None and image.format in ("JPEG", "MPO"):
+                # No mode: that would also turn CMYK or grey into RGB.
+                image.draft(None, draft_size((width, height), *draft_for))
             image.load()
         except MediaError:
             raise

@@ -1,0 +1,294 @@
+"""Recordings: any container and codec of FFmpeg (PyAV), as mono 16 kHz float32 stretches.
+
+Memory is bounded by one stretch, whatever the length of the recording. A damaged tail keeps
+what came before it.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import av
+import av.container
+import av.error
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.errors import MediaError
+from mmsearch.media.exif import clean
+from mmsearch.media.parts import SAMPLE_RATE
+
+Samples = npt.NDArray[np.float32]
+
+# Where a long recording is cut: at the quietest fifth of a second of a stretch's last part.
+_SEARCH_SECONDS = 60.0
+_QUIET_SECONDS = 0.2
+_HOP = SAMPLE_RATE // 50
+# Errors in a row after which the rest is given up: a hostile file may be all errors.
+_MAX_ERRORS = 1000
+_TRIAL_FRAMES = 20
+_TAGS = {
+    "title": "title", "artist": "artist", "album": "album", "genre": "genre", "date": "date",
+    "year": "date", "comment": "description", "description": "description",
+    "creation_time": "recorded_at",
+}  # fmt: skip
+# Pictures inside recordings (covers), whether or not the file marks them as such.
+_COVER_CODECS = ("mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpegls")
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What the container says, before anything was decoded."""
+
+    has_audio: bool
+    has_video: bool
+    """A moving picture; a cover is none."""
+    metadata: dict[str, Any]
+    """JSON values: codec, sample_rate, channels, container, duration (claimed), tags."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One stretch of a recording."""
+
+    start: float
+    """Seconds."""
+    samples: Samples
+    last: bool
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """Of the whole recording; with the last one "duration" as decoded and perhaps "warning"."""
+
+
+def probe(source: Path | bytes) -> AudioInfo:
+    """The streams and tags of a file. Raises MediaError corrupt, unreadable, missing, memory."""
+    with _open(source) as container:
+        return _info(container)
+
+
+def plays(source: Path | bytes) -> bool:
+    """Whether there is sound in a file that says nothing about itself: the beginning decodes
+    without an error."""
+    try:
+        with _open(source) as container:
+            if not _info(container).has_audio:
+                return False
+            decoder = _Decoder(container, math.inf)
+            frames = list(itertools.islice(decoder.frames(), _TRIAL_FRAMES))
+    except MediaError:
+        return False
+    return decoder.errors == 0 and frames.count(None) < len(frames)
+
+
+def chunks(
+    source: Path | bytes, chunk_seconds: float, max_seconds: float = math.inf
+) -> Iterator[Chunk]:
+    """A recording in stretches of at most `chunk_seconds`, cut where it is quietest.
+
+    Raises MediaError: unsupported (no sound in it), empty (no samples), corrupt (nothing could
+    be decoded), too_large (more than `max_seconds`, after the stretches before that).
+    """
+    with _open(source) as container:
+        info = _info(container)
+        if not info.has_audio:
+            raise MediaError("unsupported", "The file has no sound that can be decoded.")
+        decoder = _Decoder(container, max_seconds)
+        held = np.empty(math.ceil(chunk_seconds * SAMPLE_RATE), np.float32)
+        filled, start = 0, 0
+        for block in decoder.blocks():
+            while filled + len(block) > len(held):
+                space = len(held) - filled
+                held[filled:] = block[:space]
+                block = block[space:]
+                cut = _quietest(held)
+                yield Chunk(start / SAMPLE_RATE, held[:cut].copy(), False, info.metadata)
+                start += cut
+                filled = len(held) - cut
+                held[:filled] = held[cut:].copy()
+            held[filled : filled + len(block)] = block
+            filled += len(block)
+        total = start + filled
+        if total == 0:
+            if decoder.errors:
+                raise MediaError("corrupt", "The recording is damaged: nothing can be decoded.")
+            raise MediaError("empty", "The recording has no samples.")
+        metadata = info.metadata | {"duration": round(total / SAMPLE_RATE, 3)}
+        if decoder.errors:
+            metadata["warning"] = (
+                f"The recording is damaged ({decoder.errors} errors); "
+                f"{total / SAMPLE_RATE:.1f} seconds could be decoded."
+            )
+        yield Chunk(start / SAMPLE_RATE, held[:filled].copy(), True, metadata)
+
+
+def decode(source: Path | bytes, max_seconds: float = math.inf) -> Chunk:
+    """A whole recording at once. Raises as `chunks`."""
+    pieces = list(chunks(source, 600.0, max_seconds))
+    return replace(pieces[-1], start=0.0, samples=np.concatenate([p.samples for p in pieces]))
+
+
+def _quietest(samples: Samples) -> int:
+    """Where to cut: the middle of the quietest moment in the last part of `samples`."""
+    first = max(len(samples) // 2, len(samples) - int(_SEARCH_SECONDS * SAMPLE_RATE))
+    tail = samples[first:]
+    count = len(tail) // _HOP
+    width = int(_QUIET_SECONDS * SAMPLE_RATE / _HOP)
+    if count <= width:
+        return len(samples)
+    energy = np.square(tail[: count * _HOP]).reshape(count, _HOP).mean(axis=1)
+    moving = np.convolve(energy, np.ones(width) / width, mode="valid")
+    # The last of equals: in digital silence the stretch stays as long as it may.
+    quietest = len(moving) - 1 - int(np.argmin(moving[::-1]))
+    return first + (quietest + width // 2) * _HOP
+
+
+# ------------------------------------------------------------------ PyAV
+
+
+def _open(source: Path | bytes) -> av.container.InputContainer:
+    file: Any = io.BytesIO(source) if isinstance(source, bytes) else _local(source)
+    try:
+        # "file" alone: a playlist must not reach for the network or for other files.
+        return av.open(
+            file, "r", metadata_errors="replace", container_options={"protocol_whitelist": "file"}
+        )
+    except FileNotFoundError:
+        raise MediaError("missing", "There is no such file.") from None
+    except PermissionError:
+        raise MediaError("unreadable", "The file cannot be read: no permission.") from None
+    except MemoryError:
+        raise MediaError("memory", "Opening the recording needs too much memory.") from None
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        detail = getattr(error, "strerror", None) or type(error).__name__
+        raise MediaError("corrupt", f"The recording is damaged: {detail}.") from None
+
+
+def _local(path: Path) -> io.BufferedReader:
+    # Opened by us, so that FFmpeg sees neither the name (protocols, image patterns) nor
+    # undecodable characters in it.
+    return path.open("rb")
+
+
+def _info(container: av.container.InputContainer) -> AudioInfo:
+    moving = [
+        stream
+        for stream in container.streams.video
+        if not _is_cover(stream)
+    ]  # fmt: skip
+    metadata: dict[str, Any] = {"container": container.format.name.split(",")[0]}
+    for tags in (container.metadata, *(s.metadata for s in container.streams.audio[:1])):
+        for name, value in tags.items():
+            key, text = _TAGS.get(name.lower()), clean(value)
+            if key and text:
+                metadata.setdefault(key, text)
+    stream = next((s for s in container.streams.audio if _decodable(s)), None)
+    if stream is not None:
+        metadata |= {
+            "codec": stream.codec_context.name,
+            "sample_rate": stream.codec_context.sample_rate,
+            "channels": stream.codec_context.channels,
+        }
+    if container.duration is not None and container.duration > 0:
+        metadata["duration"] = round(container.duration / 1_000_000, 3)
+    return AudioInfo(stream is not None, bool(moving), metadata)
+
+
+def _is_cover(stream: Any) -> bool:
+    with suppress(AttributeError, ValueError, av.error.FFmpegError):
+        if "attached_pic" in str(stream.disposition).lower():
+            return True
+        if stream.codec_context is None:
+            return False
+        return stream.codec_context.name in _COVER_CODECS and stream.frames <= 1
+    return False
+
+
+def _decodable(stream: Any) -> bool:
+    return stream.codec_context is not None
+
+
+class _Decoder:
+    """One audio stream to blocks of mono samples at SAMPLE_RATE."""
+
+    def __init__(self, container: av.container.InputContainer, max_seconds: float) -> None:
+        self._container = container
+        self._stream = next(s for s in container.streams.audio if _decodable(s))
+        self._stream.codec_context.thread_count = 1
+        self._max_samples = max_seconds * SAMPLE_RATE
+        self._setup: tuple[str, str, int] | None = None
+        self._resampler: av.AudioResampler | None = None
+        self.errors = 0
+
+    def blocks(self) -> Iterator[Samples]:
+        total = 0
+        for frame in self.frames():
+            for block in self._resample(frame):
+                total += len(block)
+                if total > self._max_samples:
+                    raise MediaError(
+                        "too_large",
+                        f"The recording is longer than the {self._max_samples / SAMPLE_RATE:g} "
+                        "seconds allowed.",
+                    )
+                yield block
+
+    def frames(self) -> Iterator[av.AudioFrame | None]:
+        """Decoded frames, then None to flush the resampler. Errors are counted and skipped."""
+        in_a_row = 0
+        packets = self._container.demux(self._stream)
+        while in_a_row < _MAX_ERRORS:
+            try:
+                packet = next(packets, None)
+            except (av.error.FFmpegError, OSError):
+                # The container itself is cut off.
+                self.errors += 1
+                break
+            if packet is None:
+                break
+            try:
+                frames = packet.decode()
+            except av.error.EOFError:
+                break
+            except MemoryError:
+                raise
+            except (av.error.FFmpegError, ValueError):
+                self.errors += 1
+                in_a_row += 1
+                continue
+            if frames:
+                in_a_row = 0
+            for frame in frames:
+                if isinstance(frame, av.AudioFrame) and frame.samples > 0:
+                    yield frame
+        yield None
+
+    def _resample(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
+        if frame is not None:
+            setup = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if setup != self._setup:
+                # Joined recordings change their format on the way.
+                yield from self._convert(None)
+                self._setup = setup
+                self._resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
+        yield from self._convert(frame)
+
+    def _convert(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
+        if self._resampler is None:
+            return
+        try:
+            if frame is not None:
+                # Damaged time stamps would be "repaired" with invented silence.
+                frame.pts = None
+            converted = self._resampler.resample(frame)
+        except (av.error.FFmpegError, ValueError):
+            self.errors += 1
+            return
+        for piece in converted:
+            samples = piece.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+            yield np.clip(np.nan_to_num(samples), -1.0, 1.0)

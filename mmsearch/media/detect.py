@@ -1,0 +1,250 @@
+"""What a file is, by its bytes. A name's extension only decides between kinds of text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePath
+
+from mmsearch.errors import MediaError
+from mmsearch.media import text as texts
+
+_HEAD = 2**16
+
+_IMAGES: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\0", "image/tiff"),
+    (b"MM\0*", "image/tiff"),
+    (b"II+\0", "image/tiff"),
+    (b"MM\0+", "image/tiff"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
+    (b"\xff\x4f\xff\x51\0", "image/jp2"),
+    (b"qoif", "image/qoi"),
+    (b"/* XPM */", "image/x-xpixmap"),
+)
+_AVIF, _HEIC = (b"avif", b"avis"), (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx")
+
+_AUDIO: tuple[tuple[bytes, str], ...] = (
+    (b"fLaC", "audio/flac"),
+    (b"ID3", "audio/mpeg"),
+    (b"caff", "audio/x-caf"),
+    (b".snd", "audio/basic"),
+    (b"wvpk", "audio/x-wavpack"),
+    (b"MPCK", "audio/x-musepack"),
+    (b"MP+", "audio/x-musepack"),
+    (b"ADIF", "audio/aac"),
+    (b"#!AMR", "audio/amr"),
+    (b"MAC ", "audio/x-ape"),
+    (b"TTA1", "audio/x-tta"),
+    (b"tBaK", "audio/x-tak"),
+    (b"DSD ", "audio/x-dsf"),
+    (b"FRM8", "audio/x-dff"),
+    (b"\x0b\x77", "audio/ac3"),
+    (b"\x7f\xfe\x80\x01", "audio/vnd.dts"),
+)
+# Containers that hold sound, moving pictures or both: only opening them tells.
+_CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"OggS", "ogg"),
+    (0, b"\x1aE\xdf\xa3", "matroska"),
+    (0, b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "x-ms-asf"),
+    (0, b"FLV\x01", "x-flv"),
+    (0, b"\0\0\x01\xba", "mpeg"),
+    (0, b"\0\0\x01\xb3", "mpeg"),
+    (0, b".RMF", "vnd.rn-realmedia"),
+    (8, b"AVI ", "x-msvideo"),
+    (4, b"ftyp", "mp4"),
+    (4, b"moov", "mp4"),
+    (4, b"mdat", "mp4"),
+    (4, b"wide", "mp4"),
+    (4, b"free", "mp4"),
+    (4, b"skip", "mp4"),
+    (4, b"moof", "mp4"),
+)
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Old Microsoft Office documents are not read yet."),
+    (b"{\\rtf", "RTF documents are not read yet."),
+    (b"%!PS", "PostScript is not read."),
+    (b"8BPS", "Photoshop documents are not read."),
+    (b"MThd", "A MIDI file holds notes, not sound."),
+    (b"\x1f\x8b", "Compressed archives are not read."),
+    (b"BZh", "Compressed archives are not read."),
+    (b"\xfd7zXZ\0", "Compressed archives are not read."),
+    (b"\x28\xb5\x2f\xfd", "Compressed archives are not read."),
+    (b"7z\xbc\xaf\x27\x1c", "Compressed archives are not read."),
+    (b"Rar!\x1a\x07", "Compressed archives are not read."),
+    (b"SQLite format 3\0", "Databases are not read."),
+    (b"\x7fELF", "Programs are not read."),
+    (b"MZ", "Programs are not read."),
+    (b"\xca\xfe\xba\xbe", "Programs are not read."),
+    (b"\xcf\xfa\xed\xfe", "Programs are not read."),
+    (b"\0asm", "Programs are not read."),
+)
+_ZIPPED = (
+    (b"word/", "Word documents are not read yet."),
+    (b"xl/", "Excel workbooks are not read yet."),
+    (b"ppt/", "PowerPoint presentations are not read yet."),
+    (b"application/epub+zip", "E-books are not read yet."),
+    (b"opendocument", "OpenDocument files are not read yet."),
+)
+
+_SOURCE_CODE = re.compile(
+    r"\.(py|pyi|js|mjs|ts|tsx|jsx|c|h|cc|cpp|hpp|cs|java|kt|go|rs|rb|php|pl|lua|r|jl|swift|scala|"
+    r"hs|ml|ex|exs|erl|clj|lisp|el|vim|sh|bash|zsh|fish|ps1|bat|sql|css|scss|less|vue|svelte|"
+    r"toml|ini|cfg|conf|yaml|yml|tf|cmake|gradle|make|mk|dockerfile|proto|graphql|asm|s|f90|m|tex|"
+    r"bib)$"
+)
+_TEXT_NAMES = {
+    ".md": "text/markdown", ".markdown": "text/markdown", ".mdown": "text/markdown",
+    ".rst": "text/x-rst", ".rest": "text/x-rst",
+    ".csv": "text/csv", ".tsv": "text/tab-separated-values", ".tab": "text/tab-separated-values",
+    ".jsonl": "application/x-ndjson", ".ndjson": "application/x-ndjson",
+}  # fmt: skip
+_HTML = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
+_SVG = re.compile(r"<svg\b", re.IGNORECASE)
+_PORTABLE = re.compile(rb"P[1-6][ \t\r\n]+(#|\d)")
+
+
+def sniff(source: Path | bytes, name: str = "") -> str:
+    """The media type of a file, by its content.
+
+    "image/..." and "audio/..." and the types of text (see `text.KINDS`) can be decoded.
+    Raises MediaError: unsupported (with a sentence that says what it is, where known), empty,
+    missing, unreadable.
+    """
+    head = _head(source)
+    if not head:
+        raise MediaError("empty", "The file is empty.")
+    name = name or ("" if isinstance(source, bytes) else source.name)
+    found = _picture(head) or _sound(head, source)
+    if found is not None:
+        return found
+    _refuse_known(head)
+    return _text(source, head, name) or _last_resort(source, head)
+
+
+def _head(source: Path | bytes) -> bytes:
+    if isinstance(source, bytes):
+        return source[:_HEAD]
+    try:
+        with source.open("rb") as file:
+            return file.read(_HEAD)
+    except FileNotFoundError:
+        raise MediaError("missing", "There is no such file.") from None
+    except OSError as error:
+        raise MediaError("unreadable", f"The file cannot be read: {error.strerror}.") from None
+
+
+def _picture(head: bytes) -> str | None:
+    for magic, mime in _IMAGES:
+        if head.startswith(magic):
+            return mime
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "image/webp"
+    # "BM" alone is any text: the header's length must be one of BMP's.
+    if head[:2] == b"BM" and head[14:18] in _BMP_HEADERS:
+        return "image/bmp"
+    if head[:4] == b"\0\0\x01\0" and 0 < head[4] < 64 and head[5:6] == b"\0":
+        return "image/x-icon"
+    if _PORTABLE.match(head):
+        return "image/x-portable-anymap"
+    if head[4:8] == b"ftyp":
+        # The major brand, then (after a version) the compatible ones.
+        brands = [head[8:12], *(head[at : at + 4] for at in range(16, 64, 4))]
+        if any(brand in _AVIF for brand in brands):
+            return "image/avif"
+        if any(brand in _HEIC for brand in brands) or brands[0] in (b"mif1", b"msf1"):
+            return "image/heic"
+    return None
+
+
+_BMP_HEADERS = {length.to_bytes(4, "little") for length in (12, 16, 40, 52, 56, 64, 108, 124)}
+
+
+def _sound(head: bytes, source: Path | bytes) -> str | None:
+    for magic, mime in _AUDIO:
+        if head.startswith(magic):
+            return mime
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE":
+        return "audio/wav"
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "audio/aiff"
+    if head[0] == 0xFF and len(head) > 3 and _is_frame(head):
+        return "audio/aac" if head[1] & 0xF6 == 0xF0 else "audio/mpeg"
+    for offset, magic, mime in _CONTAINERS:
+        if head[offset : offset + len(magic)] == magic:
+            return _sound_or_film(source, mime)
+    # MPEG transport streams: packets of 188 bytes.
+    if len(head) > 376 and head[0] == head[188] == head[376] == 0x47:
+        return _sound_or_film(source, "mp2t")
+    return None
+
+
+def _is_frame(head: bytes) -> bool:
+    """Whether an MPEG audio or ADTS frame header begins here."""
+    if head[1] & 0xF6 == 0xF0:  # ADTS: layer is 0; sampling rate index below 13
+        return (head[2] >> 2) & 0xF < 13
+    layer, rate, sampling = (head[1] >> 1) & 3, head[2] >> 4, (head[2] >> 2) & 3
+    version = (head[1] >> 3) & 3
+    return head[1] & 0xE0 == 0xE0 and layer != 0 and rate != 15 and sampling != 3 and version != 1
+
+
+def _sound_or_film(source: Path | bytes, kind: str) -> str:
+    from mmsearch.media import audio
+
+    info = audio.probe(source)
+    if info.has_video:
+        raise MediaError("unsupported", "Films are not read yet.")
+    if not info.has_audio:
+        raise MediaError("unsupported", "The file has no sound that can be decoded.")
+    return f"audio/{kind}"
+
+
+def _refuse_known(head: bytes) -> None:
+    if b"%PDF-" in head[:1024]:
+        raise MediaError("unsupported", "PDF documents are not read yet.")
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
+        for part, sentence in _ZIPPED:
+            if part in head:
+                raise MediaError("unsupported", sentence)
+        raise MediaError("unsupported", "Compressed archives are not read.")
+    for magic, sentence in _OTHERS:
+        if head.startswith(magic) and (len(magic) > 3 or b"\0" in head[:512]):
+            raise MediaError("unsupported", sentence)
+
+
+def _text(source: Path | bytes, head: bytes, name: str) -> str | None:
+    whole = isinstance(source, bytes) or len(head) < _HEAD
+    # A character may be cut in two at the end of the head.
+    decoded = texts.decode(head, partial=not whole)
+    if decoded is None:
+        return None
+    beginning = decoded.text[:4096].lstrip().lower()
+    extension = PurePath(name).suffix.lower()
+    if _HTML.search(beginning[:1024]):
+        return "text/html"
+    if _SVG.search(beginning) and beginning.startswith("<"):
+        raise MediaError("unsupported", "SVG drawings are not read.")
+    if extension in _TEXT_NAMES:
+        return _TEXT_NAMES[extension]
+    if beginning[:1] in ("{", "[") and extension in (".json", ".geojson", ".ipynb", ""):
+        return "application/json"
+    if extension in (".html", ".htm", ".xhtml"):
+        return "text/html"
+    if _SOURCE_CODE.search(name.lower()) or beginning.startswith("#!"):
+        return "text/x-source"
+    if extension in (".xml", ".rss", ".atom") or beginning.startswith("<?xml"):
+        return "text/xml"
+    return "text/plain"
+
+
+def _last_resort(source: Path | bytes, head: bytes) -> str:
+    """Sound without a signature: FFmpeg must find a stream and decode a second of it."""
+    from mmsearch.media import audio
+
+    if audio.plays(source):
+        return "audio/mpeg" if b"\xff" in head else "audio/unknown"
+    raise MediaError(
+        "unsupported", "The file is neither a picture, a recording nor text that can be read."
+    )

@@ -1,0 +1,89 @@
+"""What crosses the border between a decoding worker and its parent: plain, frozen values.
+
+A request goes in, parts come out. Everything here can be written as a JSON header with raw
+buffers behind it (see `wire.py`); nothing is ever pickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.types import Metadata, Preprocess
+
+SAMPLE_RATE = 16_000
+"""Of every `AudioPart`, in Hz."""
+
+Kind: TypeAlias = Literal["image", "text", "audio"]
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeRequest:
+    """One file, by path or by content, and what is wanted of it."""
+
+    path: str | None = None
+    """As the operating system gave it (`os.fsdecode`); made absolute before it is sent."""
+    content: bytes | None = field(default=None, repr=False)
+    """The file itself, for queries and uploads."""
+    name: str = ""
+    """A file name whose extension may decide between kinds of text; default: that of `path`."""
+    kinds: tuple[Kind, ...] = ("image", "text", "audio")
+    """What is welcome; anything else is refused as unsupported."""
+    preprocess: Preprocess | None = None
+    """What the image model sees; None: no pixels."""
+    thumbnail: int | None = None
+    """Longest side in pixels; None: no thumbnail."""
+    max_image_pixels: int = 200_000_000
+    max_text_bytes: int = 64 * 2**20
+    max_audio_seconds: float = 6 * 3600.0
+    audio_chunk_seconds: float = 1200.0
+
+    def __post_init__(self) -> None:
+        if (self.path is None) == (self.content is None):
+            raise ValueError("a request has either a path or content")
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePart:
+    """A picture."""
+
+    mime: str
+    metadata: Metadata
+    pixels: npt.NDArray[np.uint8] | None = None
+    """(height, width, 3) RGB, as `DecodeRequest.preprocess` asked."""
+    thumbnail: bytes | None = None
+    """JPEG."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPart:
+    """A whole text; a segment's `char_start` and `char_end` count characters of `text`.
+
+    `text` is a function of the file's bytes alone (see `media.text`), so that decoding the same
+    file again gives the same offsets.
+    """
+
+    mime: str
+    metadata: Metadata
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPart:
+    """One stretch of a recording: mono, SAMPLE_RATE, -1..1."""
+
+    mime: str
+    metadata: Metadata
+    """Tags and technical facts; with the last part also "duration" and perhaps "warning"."""
+    samples: npt.NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros(0, np.float32), repr=False
+    )
+    start: float = 0.0
+    """Seconds from the beginning of the recording."""
+    last: bool = True
+
+
+Part: TypeAlias = ImagePart | TextPart | AudioPart

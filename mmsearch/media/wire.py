@@ -1,0 +1,162 @@
+"""The language between parent and decoding worker: messages of one JSON header and raw buffers.
+
+::
+
+    uint32 header length | header (JSON) | buffer | buffer | ...
+
+The header's "buffers" gives each buffer's length in bytes. The reader trusts nothing: a worker
+that has decoded a hostile file may say anything, so lengths, types and shapes are checked.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import struct
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from mmsearch.media.parts import AudioPart, DecodeRequest, ImagePart, Part, TextPart
+from mmsearch.types import Preprocess
+
+_LENGTH = struct.Struct("<I")
+MAX_HEADER = 2**20
+MAX_BUFFER = 2**30
+
+
+class WireError(Exception):
+    """The other side is gone, or does not keep to the format."""
+
+
+class WireTimeoutError(Exception):
+    """Nothing complete came before the deadline."""
+
+
+def send(fd: int, header: Mapping[str, Any], buffers: Sequence[Any] = ()) -> None:
+    """Write one message. Raises OSError when the other side is gone."""
+    views = [memoryview(buffer).cast("B") for buffer in buffers if len(buffer)]
+    text = json.dumps({**header, "buffers": [len(view) for view in views]}).encode()
+    if len(text) > MAX_HEADER:
+        raise WireError("header too long")
+    pending = [memoryview(_LENGTH.pack(len(text)) + text), *views]
+    while pending:
+        written = os.writev(fd, pending)
+        while pending and written >= len(pending[0]):
+            written -= len(pending.pop(0))
+        if written:
+            pending[0] = pending[0][written:]
+
+
+def receive(fd: int, deadline: float | None = None) -> tuple[dict[str, Any], list[bytearray]]:
+    """Read one message; `deadline` in the time of `time.monotonic`.
+
+    Raises WireTimeoutError, and WireError at the end of the stream or for a malformed message.
+    """
+    (length,) = _LENGTH.unpack(_read_exactly(fd, _LENGTH.size, deadline))
+    if length > MAX_HEADER:
+        raise WireError("header too long")
+    try:
+        header = json.loads(_read_exactly(fd, length, deadline))
+        sizes = header["buffers"]
+        if not all(type(size) is int and 0 < size <= MAX_BUFFER for size in sizes):
+            raise WireError("bad buffer length")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise WireError(f"malformed header: {error}") from None
+    return header, [_read_exactly(fd, size, deadline) for size in sizes]
+
+
+def _read_exactly(fd: int, length: int, deadline: float | None) -> bytearray:
+    data = bytearray(length)
+    view = memoryview(data)
+    poll: select.poll | None = None
+    while view:
+        if deadline is not None:
+            if poll is None:
+                poll = select.poll()
+                poll.register(fd, select.POLLIN | select.POLLHUP)
+            left = deadline - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                raise WireTimeoutError
+        count = os.readv(fd, [view])
+        if count == 0:
+            raise WireError("end of stream")
+        view = view[count:]
+    return data
+
+
+# ------------------------------------------------------------------ requests
+
+
+def encode_request(request: DecodeRequest) -> tuple[dict[str, Any], list[Any]]:
+    """(header, buffers) of a request."""
+    header = {name: value for name, value in asdict(request).items() if name != "content"}
+    return header, [] if not request.content else [request.content]
+
+
+def decode_request(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> DecodeRequest:
+    """The inverse of `encode_request`."""
+    fields = {name: value for name, value in header.items() if name != "buffers"}
+    spec = fields["preprocess"]
+    if spec is not None:
+        fields["preprocess"] = Preprocess(
+            **{name: tuple(v) if isinstance(v, list) else v for name, v in spec.items()}
+        )
+    fields["kinds"] = tuple(fields["kinds"])
+    if fields["path"] is None:
+        fields["content"] = bytes(buffers[0]) if buffers else b""
+    return DecodeRequest(**fields)
+
+
+# ------------------------------------------------------------------ parts
+
+
+def encode_part(part: Part) -> tuple[dict[str, Any], list[Any]]:
+    """(header, buffers) of a part."""
+    header: dict[str, Any] = {"mime": part.mime, "metadata": part.metadata}
+    if isinstance(part, ImagePart):
+        header |= {"part": "image", "pixels": None, "thumbnail": part.thumbnail is not None}
+        buffers: list[Any] = []
+        if part.pixels is not None:
+            header["pixels"] = part.pixels.shape
+            buffers.append(np.ascontiguousarray(part.pixels).reshape(-1))
+        if part.thumbnail is not None:
+            buffers.append(part.thumbnail)
+        return header, buffers
+    if isinstance(part, TextPart):
+        return header | {"part": "text"}, [part.text.encode()]
+    return (
+        header | {"part": "audio", "start": part.start, "last": part.last},
+        [np.ascontiguousarray(part.samples)],
+    )
+
+
+def decode_part(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> Part:
+    """The inverse of `encode_part`. Raises WireError if anything does not fit."""
+    try:
+        mime, metadata = str(header["mime"]), header["metadata"]
+        if not isinstance(metadata, dict):
+            raise WireError("metadata is not an object")
+        kind = header["part"]
+        rest = list(buffers)
+        if kind == "image":
+            pixels = None
+            if header["pixels"] is not None:
+                height, width, channels = header["pixels"]
+                if channels != 3:
+                    raise WireError("pixels are not RGB")
+                pixels = np.frombuffer(rest.pop(0), np.uint8).reshape(height, width, 3)
+            thumbnail = bytes(rest.pop(0)) if header["thumbnail"] else None
+            return ImagePart(mime, metadata, pixels, thumbnail)
+        if kind == "text":
+            return TextPart(mime, metadata, rest.pop(0).decode() if rest else "")
+        if kind == "audio":
+            samples = np.frombuffer(rest.pop(0) if rest else b"", np.float32)
+            return AudioPart(mime, metadata, samples, float(header["start"]), bool(header["last"]))
+        raise WireError(f"unknown part {kind!r}")
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise WireError(f"malformed part: {error}") from None

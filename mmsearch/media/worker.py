@@ -1,0 +1,109 @@
+"""A decoding worker process: `python -m mmsearch.media.worker`, started by `sandbox.Sandbox`.
+
+Requests come on standard input, parts leave on standard output, in the language of `wire.py`.
+The process gives up what it does not need (memory beyond a limit, writing files, core dumps)
+before it opens the first file, and ends when its parent does.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import warnings
+from contextlib import suppress
+
+from mmsearch.errors import MediaError
+from mmsearch.media import wire
+
+try:
+    import resource
+except ImportError:  # Windows has no limits to give up
+    resource = None  # type: ignore[assignment]
+
+_GRACE_SECONDS = 10
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> int:
+    """Serve until the parent closes standard input. Arguments: memory in MiB, step in seconds,
+    the parent's process id."""
+    memory_mb, seconds, parent = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
+    _die_with(parent)
+    # Libraries print to standard output when they please: keep them out of the messages.
+    output = os.dup(1)
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    _limit(memory_mb)
+    warnings.simplefilter("ignore")
+    wire.send(output, {"ready": True})
+    os.dup2(silence, 2)
+    # While nobody waits yet: most files are pictures.
+    import mmsearch.media.image  # noqa: F401
+
+    step = int(seconds) + _GRACE_SECONDS
+    while True:
+        try:
+            header, buffers = wire.receive(0)
+        except wire.WireError:
+            return 0
+        try:
+            _answer(wire.decode_request(header, buffers), output, step)
+        except BrokenPipeError:
+            return 0
+
+
+def _answer(request: wire.DecodeRequest, output: int, step: int) -> None:
+    from mmsearch.media.decoders import decode
+
+    try:
+        signal.alarm(step)
+        for part in decode(request):
+            # Whoever takes long to fetch a part is not the file's fault.
+            signal.alarm(0)
+            wire.send(output, *wire.encode_part(part))
+            signal.alarm(step)
+        answer = {"end": True}
+    except MediaError as error:
+        answer = {"error": error.code, "reason": error.reason}
+    except MemoryError:
+        answer = {"error": "memory", "reason": "Reading the file needs too much memory."}
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001  # a decoder may raise anything on hostile bytes
+        detail = f"{type(error).__name__}: {error}".split("\n", 1)[0][:200]
+        answer = {"error": "corrupt", "reason": f"The file cannot be decoded ({detail})."}
+    signal.alarm(0)
+    wire.send(output, answer)
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel end this process when the parent's spawning thread ends (Linux).
+
+    Elsewhere the end of standard input and the alarm clock of `_answer` do it, later.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was gone before the call
+        sys.exit(0)
+
+
+def _limit(memory_mb: int) -> None:
+    if resource is None:
+        return
+    for name, value in (
+        ("RLIMIT_AS", memory_mb * 2**20),
+        ("RLIMIT_CORE", 0),
+        ("RLIMIT_FSIZE", 0),
+        ("RLIMIT_NOFILE", 64),
+    ):
+        with suppress(ValueError, OSError):
+            # The hard limit too: nothing in here may lift it again.
+            resource.setrlimit(getattr(resource, name), (value, value))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
