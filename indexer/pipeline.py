@@ -31,9 +31,9 @@ from indexer.segments import image_segment, passages, speech_segments
 from indexer.sources import WalkProblem, walk
 from mmsearch.errors import MediaError, ModelError
 from mmsearch.media.parts import AudioPart, ImagePart, TextPart
-from mmsearch.media.sandbox import DecodeRequest, Sandbox
-from mmsearch.search.engine import ModelSet, thumbnail_path
-from mmsearch.settings import Settings
+from mmsearch.media.sandbox import Sandbox
+from mmsearch.search.engine import ModelSet, decode_request, thumbnail_path
+from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores.sql import EXPECTED_IN, KnownFile, RunItem, SourceWrite, SqlStore
 from mmsearch.types import Collection, Failure, Modality, SegmentDraft, SourceFile, Vectors
 
@@ -165,8 +165,8 @@ class Pipeline:
     # ------------------------------------------------------------------ loading, in threads
 
     def _load_ahead(self, files: Iterator[SourceFile]) -> Iterator[Loaded]:
-        """Load on several threads, a bounded number of files ahead; whichever is ready comes first."""
-        workers = self.sandbox.workers
+        """Load on threads, a bounded number of files ahead; what is ready first comes first."""
+        workers = decoding_workers(self.settings)
         # One batch being embedded, one ready, and every worker busy.
         most = 2 * self.settings.batch_size + workers
         finished: queue.SimpleQueue[Future[Loaded]] = queue.SimpleQueue()
@@ -200,9 +200,7 @@ class Pipeline:
                 return Loaded(file, sha256, is_copy=True)
             return self._decode(file, sha256)
         except MediaError as error:
-            return Loaded(
-                file, sha256, failure=Failure(file.path, error.code, error.reason)
-            )
+            return Loaded(file, sha256, failure=Failure(file.path, error.code, error.reason))
 
     def _reusable(self, sha256: str) -> bool:
         known = self.store.known_content(self.collection.id, sha256)
@@ -213,10 +211,11 @@ class Pipeline:
         pixels: list[npt.NDArray[np.uint8]] = []
         metadata: dict[str, object] = {}
         mime = ""
-        request = DecodeRequest(
+        request = decode_request(
+            self.settings,
             path=file.path,
             preprocess=self.models.clip.preprocess,
-            thumbnail_pixels=self.settings.thumbnail_pixels,
+            thumbnail=self.settings.thumbnail_pixels,
         )
         language: str | None = self.settings.language
         for part in self.sandbox.decode(request):
@@ -232,13 +231,9 @@ class Pipeline:
                             thumbnail_path(self.settings.library, sha256), part.thumbnail
                         )
                 case TextPart():
-                    segments += passages(
-                        part.text, self._count_tokens, self._passage_tokens()
-                    )
+                    segments += passages(part.text, self._count_tokens, self._passage_tokens())
                 case AudioPart():
-                    transcript = self.models.transcriber.transcribe(
-                        part.samples, language=language
-                    )
+                    transcript = self.models.transcriber.transcribe(part.samples, language=language)
                     if transcript.language is not None:
                         metadata.setdefault("language", transcript.language)
                     segments += speech_segments(transcript, part.start)
@@ -345,9 +340,7 @@ class Pipeline:
         """Space ids by name. SpaceMismatchError if other models made what is there."""
         if self._space_ids is None:
             self._space_ids = {
-                embedder.space.name: self.store.ensure_space(
-                    self.collection.id, embedder.space
-                ).id
+                embedder.space.name: self.store.ensure_space(self.collection.id, embedder.space).id
                 for embedder in (self.models.clip, self.models.text)
             }
         return self._space_ids

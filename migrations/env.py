@@ -1,4 +1,4 @@
-"""Alembic environment. Always run through `mmsearch.stores.migrate`, which hands in a connection."""
+"""Alembic environment, run by `mmsearch.stores.migrate`, which hands in a connection."""
 
 from alembic import context
 

@@ -5,13 +5,10 @@ A new model, store or index is plugged in here, with one line.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,7 @@ from mmsearch.models.profiles import profile as profile_named
 from mmsearch.protocols import ImageTextEmbedder, TextEmbedder, Transcriber, VectorIndex
 from mmsearch.search.engine import ModelSet, SearchEngine
 from mmsearch.search.indexes import ChannelIndexes, ChannelKey
-from mmsearch.settings import Settings, load_settings
+from mmsearch.settings import Settings, decoding_workers, load_settings
 from mmsearch.stores import migrate
 from mmsearch.stores.snapshot import SnapshotKey, read_snapshot, write_snapshot
 from mmsearch.stores.sql import SqlStore
@@ -51,7 +48,7 @@ def open_library(
         ),
         models=models_of(settings),
         sandbox=Sandbox(
-            settings.workers or min(os.cpu_count() or 1, 8),
+            decoding_workers(settings),
             seconds=settings.decode_seconds,
             memory_mb=settings.decode_memory_mb,
         ),
@@ -86,7 +83,12 @@ def models_of(settings: Settings) -> Callable[[str], ModelSet]:
     def models(name: str) -> ModelSet:
         with lock:
             if name not in sets:
-                sets[name] = _model_set(profile_named(name), settings)
+                chosen = profile_named(name).replace(
+                    clip=settings.clip_model,
+                    text=settings.text_model,
+                    whisper=settings.whisper_model,
+                )
+                sets[name] = _model_set(chosen, settings)
             return sets[name]
 
     return models
@@ -109,8 +111,7 @@ def _model_set(profile: Profile, settings: Settings) -> ModelSet:
 
         return whisper.from_spec(profile.whisper, settings)
 
-    specs = [asdict(spec) for spec in (profile.clip, profile.text, profile.whisper)]
-    recipe = hashlib.sha256(json.dumps(specs, sort_keys=True, default=str).encode()).hexdigest()
+    recipe = json.dumps([spec.label for spec in (profile.clip, profile.text, profile.whisper)])
     return ModelSet(profile.name, recipe, clip, text, transcriber)
 
 

@@ -46,10 +46,14 @@ class MMSearchError(Exception):
 
 
 class ConfigurationError(MMSearchError):
+    """Something must be installed, set or chosen differently."""
+
     code = "configuration"
 
 
 class MissingDependencyError(ConfigurationError):
+    """An optional package is not installed."""
+
     code = "missing_dependency"
 
     def __init__(self, package: str, extra: str, why: str) -> None:
@@ -62,18 +66,26 @@ class MissingDependencyError(ConfigurationError):
 
 
 class SettingsError(ConfigurationError):
+    """A setting is unknown or has an impossible value."""
+
     code = "invalid_setting"
 
 
 class ProfileError(ConfigurationError):
+    """There is no model profile of this name."""
+
     code = "unknown_profile"
 
 
 class ModelError(MMSearchError):
+    """A model cannot be used."""
+
     code = "model"
 
 
 class WeightsNotFoundError(ModelError):
+    """The weights of a model are not here and cannot be fetched."""
+
     code = "weights_not_found"
 
     def __init__(self, model: str, folder: str, detail: str) -> None:
@@ -87,42 +99,62 @@ class WeightsNotFoundError(ModelError):
 
 
 class DamagedModelError(ModelError):
+    """A model file does not match its checksum, or cannot be read."""
+
     code = "damaged_model"
 
 
 class LibraryError(MMSearchError):
+    """The library cannot be used as asked."""
+
     code = "library"
 
 
 class LibraryNotFoundError(LibraryError):
+    """There is no library in this folder."""
+
     code = "library_not_found"
 
 
 class LibraryVersionError(LibraryError):
+    """The library was written by a newer mmsearch."""
+
     code = "library_version"
 
 
 class LibraryBusyError(LibraryError):
+    """Another process is writing."""
+
     code = "library_busy"
 
 
 class SpaceMismatchError(LibraryError):
+    """Other models were asked for than the vectors were made with."""
+
     code = "space_mismatch"
 
 
 class StorageError(LibraryError):
+    """The disk is full, read-only or failing."""
+
     code = "storage"
 
 
 class QueryError(MMSearchError):
+    """The query is wrong; `param` says where."""
+
     code = "invalid_query"
 
 
 class EmptyQueryError(QueryError):
+    """There is nothing to look for."""
+
     code = "empty_query"
 
 
 class FilterError(QueryError):
+    """The filter is wrong; the message lists the fields."""
+
     code = "invalid_filter"
 
     def __init__(self, message: str, fields: Sequence[str] = ()) -> None:
@@ -132,18 +164,26 @@ class FilterError(QueryError):
 
 
 class DimensionError(QueryError):
+    """A vector of the wrong dimension, or not a direction at all."""
+
     code = "wrong_dimension"
 
 
 class LimitError(QueryError):
+    """A number outside its allowed range."""
+
     code = "out_of_range"
 
 
 class NotFoundError(MMSearchError):
+    """No such collection, source, segment or job."""
+
     code = "not_found"
 
 
 class SnapshotError(MMSearchError):
+    """An index snapshot is damaged or foreign; it is never searched."""
+
     code = "snapshot"
 
 

@@ -8,6 +8,7 @@ Precedence: command line or Python, environment, settings.toml, default.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,6 +53,15 @@ class Settings(BaseSettings):
         None,
         description="Model profile: nano, small, base or best. "
         "Default: the collection's own; base for a new one.",
+    )
+    clip_model: str | None = Field(
+        None, description="Another open_clip model in place of the profile's, by name."
+    )
+    text_model: str | None = Field(
+        None, description="Another sentence-transformers model in place of the profile's."
+    )
+    whisper_model: str | None = Field(
+        None, description="Another faster-whisper model in place of the profile's."
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16"] = Field(
@@ -134,11 +144,11 @@ class Settings(BaseSettings):
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],
+        settings_cls: type[BaseSettings],  # noqa: ARG003
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment before the library's file: `load_settings` adds the file below."""
         return (init_settings, env_settings)
@@ -168,6 +178,11 @@ def load_settings(library: Path | str | None = None, **overrides: Any) -> Settin
         known = ", ".join(Settings.model_fields)
         hint = f" Known settings: {known}." if first["type"] == "extra_forbidden" else ""
         raise SettingsError(f"setting '{name}': {first['msg']}.{hint}", param=name) from None
+
+
+def decoding_workers(settings: Settings) -> int:
+    """How many decoding processes to run."""
+    return settings.workers or min(os.cpu_count() or 1, 8)
 
 
 def _read_file(path: Path) -> Mapping[str, Any]:

@@ -96,6 +96,8 @@ class SegmentDraft:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
+    """A segment as SQL holds it: the smallest thing that a search can return."""
+
     id: int
     source_id: int
     modality: Modality
@@ -116,6 +118,8 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Source:
+    """One file that came in, or failed to."""
+
     id: int
     collection_id: int
     uri: str
@@ -141,6 +145,8 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
+    """A named set of sources, all embedded with one profile of models."""
+
     id: int
     name: str
     profile: str
@@ -148,6 +154,8 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class Word:
+    """A recognised word; seconds, and the recogniser's probability 0..1."""
+
     text: str
     start: float
     end: float
@@ -168,6 +176,8 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
+    """What a recording says."""
+
     language: str | None
     """ISO 639-1, None when nothing was said."""
     language_probability: float
@@ -176,6 +186,8 @@ class Transcript:
 
 @dataclass(frozen=True, slots=True)
 class IndexStats:
+    """The state of one vector index."""
+
     type: str
     size: int
     generation: int
@@ -219,12 +231,14 @@ class Term:
     def kind(self) -> Literal["text", "image", "audio", "segment", "vector"]:
         for name in ("text", "image", "audio", "segment", "vector"):
             if getattr(self, name) is not None:
-                return name  # type: ignore[return-value]  # one of the literals above
+                return name
         raise ValueError("a term needs one of text, image, audio, segment, vector")
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
+    """What is looked for: weighted terms, a filter and options."""
+
     terms: tuple[Term, ...]
     modalities: tuple[Modality, ...] = ()
     """Empty: every modality."""
@@ -239,6 +253,8 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
+    """A segment that was found, and why."""
+
     rank: int
     """1-based."""
     score: float
@@ -251,6 +267,8 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
+    """An answer: hits, best first."""
+
     query: Query
     hits: tuple[Hit, ...]
     took_ms: float

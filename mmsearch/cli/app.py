@@ -19,6 +19,7 @@ from rich.markup import escape
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
 from mmsearch.cli.terms import terms_from
 from mmsearch.errors import MMSearchError, QueryError
+from mmsearch.settings import Settings, load_settings
 
 app = typer.Typer(
     name="mmsearch",
@@ -73,7 +74,7 @@ def index(
     with output.RunProgress(paths, include or (), exclude or ()) as progress:
         summary = runs.index(
             list(paths),
-            _library(library),
+            library or Settings().library,
             collection=collection,
             include=include or (),
             exclude=exclude or (),
@@ -123,9 +124,7 @@ def search(
         str | None,
         typer.Option("--filter", help='JSON: {"mime": {"like": "image/%"}}.', show_default=False),
     ] = None,
-    limit: Annotated[
-        int | None, typer.Option(help="How many hits.", show_default=False)
-    ] = None,
+    limit: Annotated[int | None, typer.Option(help="How many hits.", show_default=False)] = None,
     min_score: Annotated[float, typer.Option(help="No hits below this score, 0..1.")] = 0.0,
     exact: Annotated[bool, typer.Option("--exact", help="No approximation.")] = False,
     set_: Set = None,
@@ -138,7 +137,9 @@ def search(
     from mmsearch.types import Query
 
     terms = terms_from(query, image, audio, like, text, without)
-    with open_library(_library(library), **settings_from(set_, profile=profile)) as engine:
+    with open_library(
+        library or Settings().library, **settings_from(set_, profile=profile)
+    ) as engine:
         result = engine.search(
             check_query(
                 Query(
@@ -174,7 +175,7 @@ def serve(
     from mmsearch.cli.serve import run_server
 
     given = settings_from(set_, profile=profile, host=host, port=port)
-    with open_library(_library(library), **given) as engine:
+    with open_library(library or Settings().library, **given) as engine:
         run_server(engine)
 
 
@@ -192,7 +193,7 @@ def status(
     from mmsearch.build import open_library
     from mmsearch.cli import output
 
-    with open_library(_library(library), **settings_from(set_)) as engine:
+    with open_library(library or Settings().library, **settings_from(set_)) as engine:
         found = engine.status(verify=verify)
     if as_json:
         output.print_json(found)
@@ -208,7 +209,7 @@ def reindex(*, library: Library = None, set_: Set = None, as_json: Json = False)
     from mmsearch.build import open_library
     from mmsearch.cli import output
 
-    with open_library(_library(library), **settings_from(set_)) as engine:
+    with open_library(library or Settings().library, **settings_from(set_)) as engine:
         engine.reindex()
         found = engine.status()
     if as_json:
@@ -222,18 +223,12 @@ def db_upgrade(*, library: Library = None, set_: Set = None) -> None:
     """Bring an older library to this version's schema; a copy is put aside first."""
     from mmsearch.build import open_store
     from mmsearch.cli import output
-    from mmsearch.settings import load_settings
     from mmsearch.stores import migrate
 
-    store = open_store(load_settings(_library(library), **settings_from(set_)))
+    store = open_store(load_settings(library or Settings().library, **settings_from(set_)))
     revision = migrate.current_revision(store.engine)
     store.close()
     output.err.print(f"The library is at schema {revision}, the newest.")
-
-
-def _library(given: Path | None) -> Path | None:
-    """None leaves it to the environment and the default."""
-    return given
 
 
 def _filter(given: str | None) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
+from indexer.sources import walk
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,7 +19,6 @@ from rich.table import Table
 
 from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary
-from indexer.sources import walk
 from mmsearch.types import Hit, SearchResult
 
 out = Console(highlight=False, soft_wrap=False)
@@ -93,6 +93,7 @@ def clock(seconds: float) -> str:
 
 
 def shortened(text: str, most: int = 160) -> str:
+    """One line of at most `most` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
 
@@ -145,9 +146,7 @@ class RunProgress:
                 target=self._count, args=(paths, include, exclude), daemon=True
             ).start()
 
-    def _count(
-        self, paths: Sequence[Path], include: Sequence[str], exclude: Sequence[str]
-    ) -> None:
+    def _count(self, paths: Sequence[Path], include: Sequence[str], exclude: Sequence[str]) -> None:
         """How many files there are: a second walk, so that the run need not list them first."""
         total = sum(1 for _ in walk(paths, include=include, exclude=exclude))
         if self._bar is not None:

@@ -28,8 +28,8 @@ from mmsearch.errors import (
     QueryError,
     SpaceMismatchError,
 )
-from mmsearch.media.parts import AudioPart, ImagePart
-from mmsearch.media.sandbox import DecodeRequest, Sandbox
+from mmsearch.media.parts import AudioPart, DecodeRequest, ImagePart
+from mmsearch.media.sandbox import Sandbox
 from mmsearch.protocols import ImageTextEmbedder, TextEmbedder, Transcriber
 from mmsearch.search.filters import compile_filter
 from mmsearch.search.fusion import ChannelRanking, reciprocal_rank_fusion
@@ -287,7 +287,9 @@ class SearchEngine:
         return plan
 
     def _picture(self, models: ModelSet, content: bytes) -> Vector:
-        request = DecodeRequest(content=content, preprocess=models.clip.preprocess)
+        request = decode_request(
+            self.settings, content=content, kinds=("image",), preprocess=models.clip.preprocess
+        )
         for part in self.sandbox.decode(request):
             if isinstance(part, ImagePart) and part.pixels is not None:
                 return np.asarray(models.clip.encode_pixels(part.pixels[None])[0], np.float32)
@@ -295,9 +297,9 @@ class SearchEngine:
 
     def _words(self, models: ModelSet, content: bytes) -> str:
         said: list[str] = []
-        for part in self.sandbox.decode(DecodeRequest(content=content)):
-            if not isinstance(part, AudioPart):
-                raise QueryError("the query's recording is not a recording", param="audio")
+        request = decode_request(self.settings, content=content, kinds=("audio",))
+        for part in self.sandbox.decode(request):
+            assert isinstance(part, AudioPart)
             transcript = models.transcriber.transcribe(
                 part.samples, language=self.settings.language
             )
@@ -403,9 +405,7 @@ class SearchEngine:
             max(self.settings.candidates, p.query.limit) + len(p.excluded) + SPARE for p in plans
         )
         matrix = np.stack([_unit(p.vectors[channel]) for p in plans])
-        scores, ids = index.search(
-            matrix, min(wanted, len(index)), allowed=allowed, params=params
-        )
+        scores, ids = index.search(matrix, min(wanted, len(index)), allowed=allowed, params=params)
         for plan, row_scores, row_ids in zip(plans, scores, ids, strict=True):
             keep = row_ids >= 0
             if plan.excluded:
@@ -496,7 +496,7 @@ class SearchEngine:
         self.refresh()
 
     def thumbnail_path(self, source: Source) -> Path:
-        """Where the source's WebP thumbnail is, if it has one."""
+        """Where the source's JPEG thumbnail is, if it has one."""
         return thumbnail_path(self.library, source.sha256)
 
     def status(self, *, verify: bool = False) -> dict[str, Any]:
@@ -517,8 +517,19 @@ class SearchEngine:
 
 
 def thumbnail_path(library: Path, sha256: str) -> Path:
-    """Thumbnails are addressed by the content they show: copies share one."""
-    return library / "thumbnails" / sha256[:2] / f"{sha256}.webp"
+    """Thumbnails (JPEG) are addressed by the content they show: copies share one."""
+    return library / "thumbnails" / sha256[:2] / f"{sha256}.jpg"
+
+
+def decode_request(settings: Settings, **wanted: Any) -> DecodeRequest:
+    """A request within the limits that the settings name."""
+    return DecodeRequest(
+        max_image_pixels=settings.max_image_pixels,
+        max_text_bytes=settings.max_text_bytes,
+        max_audio_seconds=settings.max_audio_seconds,
+        audio_chunk_seconds=settings.audio_chunk_seconds,
+        **wanted,
+    )
 
 
 def _content(given: str | Path | bytes) -> bytes:

@@ -11,10 +11,11 @@ A comparison with a missing value is false; `ne` and `not_in` are true for it.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, select
 
@@ -22,11 +23,20 @@ from mmsearch.errors import FilterError
 from mmsearch.stores.tables import SegmentRow, SourceRow
 
 OPERATORS = ("eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "like", "exists", "any", "all")
+COMPARISONS = {
+    "eq": operator.eq,
+    "lt": operator.lt,
+    "lte": operator.le,
+    "gt": operator.gt,
+    "gte": operator.ge,
+}
 MAX_DEPTH = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
+    """A built-in field: the column, and how a JSON value is read for it."""
+
     column: ColumnElement[Any]
     read: Callable[[Any], Any]
     """Turns a JSON value into what the column holds; raises ValueError."""
@@ -109,6 +119,8 @@ class _Compiler:
     def field(self, name: str, condition: Any) -> ColumnElement[bool]:
         if name not in FIELDS and name not in self.metadata_keys:
             raise FilterError(f"unknown field '{name}'.", self.known)
+        if '"' in name or "\\" in name:
+            raise FilterError(f"a metadata key with a quote or backslash ({name}) has no filter")
         if not isinstance(condition, Mapping):
             condition = {"eq": condition}
         if not condition:
@@ -141,10 +153,10 @@ class _Compiler:
     def raw(self, name: str) -> ColumnElement[Any]:
         if name in FIELDS:
             return FIELDS[name].column
-        return SourceRow.meta[name].as_string()
+        return cast("ColumnElement[Any]", _json(name).as_string())
 
     def compare(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
-        column: ColumnElement[Any]
+        column: Any
         if name in FIELDS:
             field = FIELDS[name]
             column = field.column
@@ -153,29 +165,19 @@ class _Compiler:
             except ValueError:
                 raise FilterError(f"field '{name}' takes {field.wants}, not {value!r}") from None
         elif isinstance(value, bool):
-            column = SourceRow.meta[name].as_boolean()
+            column = _json(name).as_boolean()
         elif isinstance(value, int | float):
-            column = SourceRow.meta[name].as_float()
+            column = _json(name).as_float()
             value = float(value)
         elif isinstance(value, str):
-            column = SourceRow.meta[name].as_string()
+            column = _json(name).as_string()
         else:
             raise FilterError(f"field '{name}' is compared with a string, number or boolean")
-        match op:
-            case "eq":
-                return column == value
-            case "lt":
-                return column < value
-            case "lte":
-                return column <= value
-            case "gt":
-                return column > value
-            case "gte":
-                return column >= value
-            case _:
-                if not isinstance(value, str):
-                    raise FilterError(f"'like' on field '{name}' takes a string")
-                return column.ilike(value)
+        if op == "like":
+            if not isinstance(value, str):
+                raise FilterError(f"'like' on field '{name}' takes a string")
+            return cast("ColumnElement[bool]", column.ilike(value))
+        return cast("ColumnElement[bool]", COMPARISONS[op](column, value))
 
     def contains(self, name: str, value: Any) -> ColumnElement[bool]:
         """A multi-valued metadata field holds `value`; a single value counts as a list of one."""
@@ -184,13 +186,14 @@ class _Compiler:
         if not isinstance(value, str | int | float):
             raise FilterError(f"'any' and 'all' on field '{name}' take strings or numbers")
         if self.dialect == "postgresql":
-            return SourceRow.meta[name].contains([value])
-        each = func.json_each(SourceRow.meta, f'$."{_escape(name)}"').table_valued("value")
+            return cast("ColumnElement[bool]", _json(name).contains([value]))
+        each = func.json_each(SourceRow.meta, f'$."{name}"').table_valued("value")
         return exists(select(literal(1)).select_from(each).where(each.c.value == value))
 
 
-def _escape(name: str) -> str:
-    return name.replace('"', '\\"')
+def _json(name: str) -> Any:
+    """The metadata value of a key: an SQLAlchemy JSON expression, which is typed too narrowly."""
+    return SourceRow.__table__.c.metadata[name]
 
 
 def _operators() -> str:

@@ -35,6 +35,8 @@ class ChannelRanking:
 
 @dataclass(frozen=True, slots=True)
 class Fused:
+    """A segment after fusion."""
+
     id: int
     score: float
     """0..1: 1 for a segment that leads every channel that could have returned it."""

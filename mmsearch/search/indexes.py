@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -114,7 +113,9 @@ class ChannelIndexes:
             for stored in self._store.spaces():
                 for modality in _modalities(stored):
                     old = self._channels.get((stored.id, modality))
-                    generation = old.generation if old else self._generation_on_disk(stored, modality)
+                    generation = (
+                        old.generation if old else self._generation_on_disk(stored, modality)
+                    )
                     channel = self._from_sql(_key(stored, modality), last, generation)
                     self._channels[stored.id, modality] = channel
                     self._publish(channel)
@@ -229,9 +230,7 @@ class ChannelIndexes:
 
     def _publish(self, channel: _Channel) -> None:
         try:
-            self._keeper.publish(
-                channel.key, channel.index, channel.mark, channel.generation + 1
-            )
+            self._keeper.publish(channel.key, channel.index, channel.mark, channel.generation + 1)
         except StorageError as error:
             # The snapshot is only a cache: searching goes on from memory and SQL.
             self._warn(f"no index snapshot could be written for {channel.key}: {error}")

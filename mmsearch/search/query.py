@@ -34,9 +34,7 @@ def query_from_json(body: Mapping[str, Any], *, default_limit: int = 10) -> Quer
     both; pictures and recordings are base64. Raises QueryError, whose `param` names the field.
     """
     _refuse_unknown(body, QUERY_FIELDS, "the query")
-    terms = [
-        _term(item, f"terms[{i}]") for i, item in enumerate(_typed(body, "terms", list, []))
-    ]
+    terms = [_term(item, f"terms[{i}]") for i, item in enumerate(_typed(body, "terms", list, []))]
     words = _typed(body, "query", str, "")
     if words.strip():
         terms.insert(0, Term(text=words))
@@ -106,6 +104,7 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:
+    """The JSON form of one hit; keys are only ever added."""
     place = hit.segment.place
     return {
         "rank": hit.rank,

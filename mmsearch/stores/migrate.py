@@ -59,6 +59,7 @@ def downgrade(engine: Engine, revision: str) -> None:
 
 
 def known_revisions() -> set[str]:
+    """Every schema revision that this version knows."""
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory.from_config(_config())

@@ -13,14 +13,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Table,
     create_engine,
     delete,
     event,
@@ -109,6 +111,8 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class StoredSpace:
+    """A space as a collection uses it."""
+
     id: int
     collection_id: int
     space: Space
@@ -117,6 +121,8 @@ class StoredSpace:
 
 @dataclass(frozen=True, slots=True)
 class Change:
+    """One row of the change log."""
+
     id: int
     source_id: int
     op: Literal["add", "remove"]
@@ -125,6 +131,8 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Run:
+    """One indexing run or upload job."""
+
     id: int
     collection_id: int
     kind: str
@@ -138,6 +146,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunItem:
+    """What a run did with one file."""
+
     path: str
     outcome: str
     code: str | None = None
@@ -173,13 +183,13 @@ class SqlStore:
         with self._read() as connection:
             found = connection.scalar(select(LibraryRow.uuid))
         if found is not None:
-            return found
+            return str(found)
         with self._write() as connection:
             found = connection.scalar(select(LibraryRow.uuid))
             if found is None:
                 found = str(uuid.uuid4())
                 connection.execute(insert(LibraryRow).values(id=1, uuid=found, created_at=_now()))
-        return found
+        return str(found)
 
     def collections(self) -> list[Collection]:
         with self._read() as connection:
@@ -279,7 +289,7 @@ class SqlStore:
                 SourceRow.collection_id == collection_id, SourceRow.uri == write.file.uri
             )
         )
-        table = SourceRow.__table__
+        table = _SOURCES
         if source_id is None:
             source_id = connection.scalar(
                 insert(table)
@@ -297,7 +307,7 @@ class SqlStore:
     def _add_segments(
         self, connection: Connection, collection_id: int, source_id: int, write: SourceWrite
     ) -> None:
-        table = SegmentRow.__table__
+        table = _SEGMENTS
         ids = list(
             connection.scalars(
                 insert(table).returning(table.c.id, sort_by_parameter_order=True),
@@ -648,20 +658,17 @@ class SqlStore:
     def counts(self) -> dict[str, Any]:
         """{"sources", "failed", "segments", "vectors": {space name: n}}."""
         with self._read() as connection:
-            by_status = {
-                status: n
-                for status, n in connection.execute(
-                    select(SourceRow.status, func.count()).group_by(SourceRow.status)
-                )
-            }
+            rows = connection.execute(
+                select(SourceRow.status, func.count()).group_by(SourceRow.status)
+            )
+            by_status: dict[str, int] = {row[0]: row[1] for row in rows}
             segments = connection.scalar(select(func.count()).select_from(SegmentRow))
-            vectors: dict[str, int] = {}
-            for name, n in connection.execute(
+            rows = connection.execute(
                 select(SpaceRow.name, func.count(VectorRow.segment_id))
                 .join(VectorRow, VectorRow.space_id == SpaceRow.id, isouter=True)
                 .group_by(SpaceRow.name)
-            ):
-                vectors[name] = n
+            )
+            vectors: dict[str, int] = {row[0]: row[1] for row in rows}
         return {
             "sources": by_status.get("indexed", 0),
             "failed": by_status.get("failed", 0),
@@ -721,7 +728,7 @@ class SqlStore:
                 .returning(RunRow.id)
             )
             assert new is not None
-            return new
+            return int(new)
 
     def interrupt_dead_runs(self) -> int:
         """Mark runs that never ended. Only for a holder of the write lock: then none is alive."""
@@ -731,7 +738,7 @@ class SqlStore:
                 .where(RunRow.state == "running")
                 .values(state="interrupted", finished_at=_now())
             )
-            return result.rowcount
+            return int(result.rowcount)
 
     def update_run(
         self,
@@ -800,7 +807,13 @@ class SqlStore:
 
 def connect(url: str) -> Engine:
     """An engine whose SQLite connections are in WAL mode, durable, and enforce foreign keys."""
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"))
+    engine = create_engine(
+        url,
+        pool_pre_ping=not url.startswith("sqlite"),
+        # Unescaped: SQLite compares the keys of a JSON path with the text as it is stored.
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+    )
     if make_url(url).get_backend_name() != "sqlite":
         return engine
 
@@ -850,6 +863,9 @@ def check_same_space(have: Space, want: Space) -> None:
 
 
 # ---------------------------------------------------------------------- rows to values
+
+_SOURCES = cast("Table", SourceRow.__table__)
+_SEGMENTS = cast("Table", SegmentRow.__table__)
 
 _KNOWN = (
     SourceRow.id,

@@ -40,20 +40,22 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         if value is None:
             return None
         if value.tzinfo is None:
             raise ValueError("a datetime without time zone")
         return value.astimezone(UTC)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
+    """The declarative base: how constraints are named, how Python types are stored."""
+
     metadata = MetaData(
         naming_convention={
             "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -77,6 +79,8 @@ class LibraryRow(Base):
 
 
 class CollectionRow(Base):
+    """A collection."""
+
     __tablename__ = "collections"
     __table_args__ = ({"sqlite_autoincrement": True},)
 
@@ -108,6 +112,8 @@ class SpaceRow(Base):
 
 
 class SourceRow(Base):
+    """A file that came in, or failed to."""
+
     __tablename__ = "sources"
     __table_args__ = (
         UniqueConstraint("collection_id", "uri"),
@@ -134,6 +140,8 @@ class SourceRow(Base):
 
 
 class SegmentRow(Base):
+    """A segment and its place in its source."""
+
     __tablename__ = "segments"
     __table_args__ = (
         UniqueConstraint("source_id", "ordinal"),
