@@ -7,7 +7,7 @@ spaces (one for one), and then
 - plain, Markdown, reStructuredText, XML, source code: as it stands;
 - HTML: what a reader sees, blocks on lines of their own, empty lines between paragraphs;
 - JSON, JSON Lines: one "name: value" a line, an empty line between records;
-- CSV, TSV: one row a line, "column: value; column: value" where there is a header.
+- CSV, TSV: one row a paragraph, "column: value; column: value" where there is a header.
 """
 
 from __future__ import annotations
@@ -246,8 +246,8 @@ def _readable_table(text: str, delimiter: str | None) -> str:
         for row in body:
             named = [f"{name}: {cell}" for name, cell in zip(names, row, strict=False) if cell]
             lines.append("; ".join([*named, *filter(None, row[len(names) :])]))
-        return "\n".join(lines)
-    return "\n".join("; ".join(filter(None, row)) for row in rows)
+        return "\n\n".join(lines)
+    return "\n\n".join("; ".join(filter(None, row)) for row in rows)
 
 
 def _delimiter(text: str) -> str:
