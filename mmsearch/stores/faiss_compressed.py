@@ -59,9 +59,10 @@ class Compressed:
         base = faiss.IndexPQFastScan(dimension, parts, 4, faiss.METRIC_INNER_PRODUCT)
         random = np.random.default_rng(0)
         sample = random.permutation(len(rows))[:_TRAINING_ROWS]
-        base.train(rows.flat.reconstruct_batch(np.sort(sample)))
+        base.pq.cp.niter = 10  # 25, the default, takes thrice as long for the same recall
+        base.train(rows.decode(np.sort(sample)))
         for start in range(0, len(rows), _BLOCK):
-            base.add(rows.flat.reconstruct_n(start, min(_BLOCK, len(rows) - start)))
+            base.add(rows.decode(slice(start, start + _BLOCK)))
         refine = faiss.IndexRefine(base, rows.flat)
         if queries is None or len(queries) == 0:
             queries = shifted_queries(rows, _QUERIES, random)
@@ -162,7 +163,7 @@ class Compressed:
         It costs a few milliseconds and catches codes that FAISS reads but lays out otherwise.
         """
         probes = np.linspace(0, len(rows) - 1, num=min(8, len(rows))).astype(np.int64)
-        queries = rows.flat.reconstruct_batch(probes)
+        queries = rows.decode(probes)
         products, _ = self._refined(queries, min(self.wanted(_TOP, None), len(rows)))
         own = np.einsum("nd,nd->n", queries, queries)
         if (products[:, 0] < own - 1e-3).any():
@@ -185,7 +186,7 @@ def shifted_queries(rows: Rows, count: int, random: np.random.Generator) -> Vect
     """
     dimension = rows.vectors.shape[1]
     chosen = random.choice(len(rows), size=min(count, len(rows)), replace=False)
-    own = rows.flat.reconstruct_batch(np.sort(chosen))
+    own = rows.decode(np.sort(chosen))
     gap = _unit(random.standard_normal((1, dimension), dtype=np.float32))
     noise = _unit(random.standard_normal(own.shape, dtype=np.float32))
     return np.ascontiguousarray(_unit(0.4 * own + 0.6 * gap + 0.7 * noise))

@@ -89,7 +89,7 @@ class GpuRows:
             # Replicas answer batches quicker; shards are for what one GPU cannot hold.
             try:
                 source = faiss.IndexFlatIP(rows.vectors.shape[1])
-                source.add(rows.flat.reconstruct_n(0, len(rows)))
+                source.add(rows.decode(slice(None)))
                 options = faiss.GpuMultipleClonerOptions()
                 options.shard = shard
                 index = faiss.index_cpu_to_all_gpus(source, co=options, ngpu=count)
@@ -106,9 +106,9 @@ class GpuRows:
     def _check(index: Any, rows: Rows) -> None:
         """Raise RuntimeError unless rows from everywhere are found at their own positions."""
         probes = np.linspace(0, len(rows) - 1, num=min(8, len(rows))).astype(np.int64)
-        queries = rows.flat.reconstruct_batch(probes)
+        queries = rows.decode(probes)
         products, positions = index.search(queries, 1)
-        found = rows.flat.reconstruct_batch(positions[:, 0])
+        found = rows.decode(positions[:, 0])
         same = np.einsum("nd,nd->n", queries, found)
         if not np.allclose(products[:, 0], same, atol=1e-2):
             raise RuntimeError("its answers disagree with the CPU's")

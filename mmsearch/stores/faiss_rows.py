@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Self
@@ -21,7 +22,9 @@ SPARE = 8
 """Candidates fetched beyond k, so that rounding decides nothing at the cut."""
 
 _BATCH = 6
-"""From this many queries on, decoding the rows once for all of them (BLAS) is quicker."""
+"""From this many queries on, decoding the rows once for all of them (BLAS) is quicker ..."""
+_BATCH_WITHOUT_TORCH = 24
+"""... or from this many on where only FAISS can decode them, at a twentieth of the speed."""
 _BLOCK = 2048
 """Rows decoded at a time: 4 MB at 512 dimensions, which stays in the cache."""
 _SPARSE = 200
@@ -106,9 +109,20 @@ class Rows:
         exact = query.astype(np.float64)
         result = np.empty(len(positions), dtype=np.float32)
         for start in range(0, len(positions), _BLOCK):
-            rows = self.flat.reconstruct_batch(positions[start : start + _BLOCK])
-            result[start : start + _BLOCK] = np.einsum("nd,d->n", rows.astype(np.float64), exact)
+            rows = self.vectors[positions[start : start + _BLOCK]].astype(np.float64)
+            result[start : start + _BLOCK] = np.einsum("nd,d->n", rows, exact)
         return result
+
+    def decode(self, which: Positions | slice) -> Vectors:
+        """Some of the rows as float32."""
+        half = self.vectors[which]
+        torch = sys.modules.get("torch")
+        if torch is None or half.size < 4096:
+            return half.astype(np.float32)
+        # NumPy and FAISS convert number by number, torch with the processor's own
+        # instruction. It is not imported for this: where models run it is there already.
+        single: Vectors = torch.from_numpy(half).float().numpy()
+        return single
 
     def candidates(
         self, queries: Vectors, k: int, mask: Mask | None, count: int
@@ -134,7 +148,8 @@ class Rows:
     ) -> tuple[npt.NDArray[np.float32], Positions]:
         """Best k <= count by float32 product: products (q, k) descending, positions (q, k)."""
         sparse = mask is not None and count * _SPARSE < len(self)
-        if len(queries) < _BATCH and not sparse:
+        batch = _BATCH if "torch" in sys.modules else _BATCH_WITHOUT_TORCH
+        if len(queries) < batch and not sparse:
             products, positions = self.flat.search(queries, k, params=_parameters(mask))
             return products, positions
         return self._scan_blocks(queries, k, None if mask is None else np.flatnonzero(mask))
@@ -147,10 +162,9 @@ class Rows:
         count = len(self) if selected is None else len(selected)
         for start in range(0, count, _BLOCK):
             size = min(_BLOCK, count - start)
-            if selected is None:
-                block = self.flat.reconstruct_n(start, size)
-            else:
-                block = self.flat.reconstruct_batch(selected[start : start + size])
+            block = self.decode(
+                slice(start, start + size) if selected is None else selected[start : start + size]
+            )
             products, found = faiss.knn(
                 queries, block, min(k, size), metric=faiss.METRIC_INNER_PRODUCT
             )
