@@ -155,9 +155,10 @@ def _open(source: Path | bytes) -> av.container.InputContainer:
     file: Any = io.BytesIO(source) if isinstance(source, bytes) else _local(source)
     try:
         # "file" alone: a playlist must not reach for the network or for other files.
-        return av.open(
+        container: av.container.InputContainer = av.open(
             file, "r", metadata_errors="replace", container_options={"protocol_whitelist": "file"}
         )
+        return container
     except FileNotFoundError:
         raise MediaError("missing", "There is no such file.") from None
     except PermissionError:

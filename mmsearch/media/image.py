@@ -32,6 +32,7 @@ from PIL import (
     PpmImagePlugin,
     QoiImagePlugin,
     TiffImagePlugin,
+    UnidentifiedImageError,
     WebPImagePlugin,
     XpmImagePlugin,
 )
@@ -125,7 +126,7 @@ def open_image(
             raise _too_large("More pixels", max_pixels) from None
         except MemoryError:
             raise MediaError("memory", "Decoding the picture needs too much memory.") from None
-        except Image.UnidentifiedImageError:
+        except UnidentifiedImageError:
             raise MediaError("corrupt", "The picture is damaged: no reader accepts it.") from None
         except Exception as error:  # noqa: BLE001  # decoders raise anything on hostile bytes
             reason = str(error).split("\n", 1)[0][:200] or type(error).__name__
@@ -264,7 +265,9 @@ def _resampling(spec: Preprocess) -> Image.Resampling:
     height, width = spec.size
     if spec.resize_mode == "shortest" and height != width:
         return Image.Resampling.BICUBIC  # open_clip forgets the interpolation in this one case
-    return getattr(Image.Resampling, "BILINEAR" if spec.interpolation == "bilinear" else "BICUBIC")
+    if spec.interpolation == "bilinear":
+        return Image.Resampling.BILINEAR
+    return Image.Resampling.BICUBIC
 
 
 def _source_span(

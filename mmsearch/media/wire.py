@@ -101,11 +101,12 @@ def encode_request(request: DecodeRequest) -> tuple[dict[str, Any], list[Any]]:
 def decode_request(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> DecodeRequest:
     """The inverse of `encode_request`."""
     fields = {name: value for name, value in header.items() if name != "buffers"}
-    spec = fields["preprocess"]
+    spec: dict[str, Any] | None = fields["preprocess"]
     if spec is not None:
-        fields["preprocess"] = Preprocess(
-            **{name: tuple(v) if isinstance(v, list) else v for name, v in spec.items()}
-        )
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()
+        }
+        fields["preprocess"] = Preprocess(**values)
     fields["kinds"] = tuple(fields["kinds"])
     if fields["path"] is None:
         fields["content"] = bytes(buffers[0]) if buffers else b""

@@ -12,9 +12,11 @@ import signal
 import sys
 import warnings
 from contextlib import suppress
+from typing import Any
 
 from mmsearch.errors import MediaError
 from mmsearch.media import wire
+from mmsearch.media.parts import DecodeRequest
 
 try:
     import resource
@@ -53,9 +55,10 @@ def main() -> int:
             return 0
 
 
-def _answer(request: wire.DecodeRequest, output: int, step: int) -> None:
+def _answer(request: DecodeRequest, output: int, step: int) -> None:
     from mmsearch.media.decoders import decode
 
+    answer: dict[str, Any]
     try:
         signal.alarm(step)
         for part in decode(request):

@@ -1,0 +1,236 @@
+"""The first stage: which files there are, before any of them is opened.
+
+Names are bytes to the operating system. A source's `uri` keeps them exactly (percent-encoded,
+plain ASCII); its `path` is the same name as readable text, which SQL, JSON and terminals can
+hold; `local_path` leads back from the URI to what `open` takes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
+
+from mmsearch.types import SourceFile
+
+_VERSION_CONTROL = frozenset(("CVS", "_darcs", "RCS", "SCCS"))  # those whose name is not hidden
+
+AnyPath = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class WalkProblem:
+    """Something on the way that could not be looked at."""
+
+    path: str
+    code: str
+    """missing, unreadable or unsupported."""
+    reason: str
+
+
+def uri_of(path: AnyPath) -> str:
+    """The file: URI of a path, made absolute; any byte sequence survives in it."""
+    absolute = os.path.abspath(os.fspath(path))  # noqa: PTH100  # links stay as they are
+    return "file://" + quote_from_bytes(os.fsencode(absolute))
+
+
+def local_path(uri: str) -> str:
+    """The path behind a file: URI, as `open` takes it. Raises ValueError for other URIs."""
+    parts = urlsplit(uri)
+    if parts.scheme != "file" or parts.netloc:
+        raise ValueError(f"not the URI of a local file: {uri}")
+    return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
+
+
+def display_path(path: AnyPath) -> str:
+    """The path as readable text: bytes that are no UTF-8 become escapes such as \\xe9."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def walk(
+    paths: Sequence[AnyPath],
+    *,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    skip: Sequence[AnyPath] = (),
+    on_problem: Callable[[WalkProblem], None] | None = None,
+) -> Iterator[SourceFile]:
+    """The regular files at and below `paths`, each once, in an order that depends on names only.
+
+    Left out: hidden files and folders and those of version control (unless given themselves),
+    the folders `skip`, what matches `exclude` and, if there are any, what does not match
+    `include`: glob patterns as in .gitignore, relative to the given folder. Links to files and
+    folders are followed, but never to what the walk reaches anyway. Problems are reported and
+    the walk goes on.
+    """
+    walker = _Walker(
+        [os.path.abspath(os.fspath(path)) for path in paths],  # noqa: PTH100  # not resolved
+        _Globs(include, exclude),
+        frozenset(os.path.realpath(os.fspath(path)) for path in skip),
+        on_problem or (lambda _: None),
+    )
+    return walker.files()
+
+
+class _Globs:
+    def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
+        from pathspec import GitIgnoreSpec
+
+        self._include = GitIgnoreSpec.from_lines(include) if include else None
+        self._exclude = GitIgnoreSpec.from_lines(exclude) if exclude else None
+
+    def wants_file(self, relative: str) -> bool:
+        name = display_path(relative)
+        if self._exclude is not None and self._exclude.match_file(name):
+            return False
+        return self._include is None or self._include.match_file(name)
+
+    def wants_folder(self, relative: str) -> bool:
+        return self._exclude is None or not self._exclude.match_file(display_path(relative) + "/")
+
+
+@dataclass(frozen=True, slots=True)
+class _Folder:
+    path: str
+    root: str
+    """The given folder that it was reached from."""
+    relative: str
+    """To the root; "" for the root itself."""
+
+
+class _Walker:
+    def __init__(
+        self,
+        roots: Sequence[str],
+        globs: _Globs,
+        skip: frozenset[str],
+        report: Callable[[WalkProblem], None],
+    ) -> None:
+        self._roots = roots
+        self._globs = globs
+        self._skip = skip
+        self._report = report
+        self._visited: set[tuple[int, int]] = set()
+        # Links to folders come last: what can be reached without one keeps its own name.
+        self._links: list[_Folder] = []
+
+    def files(self) -> Iterator[SourceFile]:
+        for root in dict.fromkeys(self._roots):
+            try:
+                status = os.stat(root)  # noqa: PTH116
+            except FileNotFoundError:
+                self._problem(root, "missing", "There is no such file or folder.")
+                continue
+            except (OSError, ValueError) as error:
+                self._problem(root, "unreadable", _reason(error))
+                continue
+            if stat.S_ISDIR(status.st_mode):
+                yield from self._below(_Folder(root, root, ""))
+            elif not stat.S_ISREG(status.st_mode):
+                self._problem(root, "unsupported", "This is neither a file nor a folder.")
+            elif self._globs.wants_file(
+                os.path.basename(root)  # noqa: PTH119
+            ) and not self._inside_another(root):
+                yield _source(root, status)
+        while self._links:
+            yield from self._below(self._links.pop(0))
+
+    def _inside_another(self, path: str) -> bool:
+        """Whether a file given by name is also found in a folder given."""
+        return any(
+            path.startswith(root + os.sep) and self._reaches(path, root) for root in self._roots
+        )
+
+    def _below(self, top: _Folder) -> Iterator[SourceFile]:
+        # Newest first, so pushed in reverse: depth first in the order of names, without
+        # recursion, however deep the folders.
+        stack: list[_Folder | os.DirEntry[str]] = [top]
+        folders: dict[str, _Folder] = {}
+        while stack:
+            item = stack.pop()
+            if isinstance(item, _Folder):
+                for entry in self._entries(item):
+                    folders[entry.path] = item
+                    stack.append(entry)
+                continue
+            found = self._look(item, folders.pop(item.path))
+            if isinstance(found, _Folder):
+                stack.append(found)
+            elif found is not None:
+                yield found
+
+    def _entries(self, folder: _Folder) -> list[os.DirEntry[str]]:
+        """What is in a folder, last name first; nothing if it was visited before."""
+        try:
+            status = os.stat(folder.path)  # noqa: PTH116
+            key = (status.st_dev, status.st_ino)
+            if key in self._visited or (self._skip and os.path.realpath(folder.path) in self._skip):
+                return []
+            self._visited.add(key)
+            with os.scandir(folder.path) as entries:
+                found = [entry for entry in entries if not _is_hidden(entry.name)]
+        except FileNotFoundError:
+            return []  # it went away meanwhile
+        except OSError as error:
+            self._problem(folder.path, "unreadable", _reason(error))
+            return []
+        return sorted(found, key=lambda entry: os.fsencode(entry.name), reverse=True)
+
+    def _look(self, entry: os.DirEntry[str], parent: _Folder) -> _Folder | SourceFile | None:
+        relative = f"{parent.relative}/{entry.name}" if parent.relative else entry.name
+        try:
+            if entry.is_dir():
+                if not self._globs.wants_folder(relative):
+                    return None
+                folder = _Folder(entry.path, parent.root, relative)
+                if entry.is_symlink():
+                    self._links.append(folder)
+                    return None
+                return folder
+            if not entry.is_file() or not self._globs.wants_file(relative):
+                return None  # sockets, pipes, devices, links to nowhere
+            if entry.is_symlink() and self._reached_anyway(entry.path):
+                return None
+            return _source(entry.path, entry.stat())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._problem(entry.path, "unreadable", _reason(error))
+            return None
+
+    def _reached_anyway(self, link: str) -> bool:
+        """Whether the walk comes to a link's target by its own name."""
+        target = os.path.realpath(link)
+        return any(
+            target.startswith(os.path.realpath(root) + os.sep)
+            and self._reaches(target, os.path.realpath(root))
+            for root in self._roots
+        )
+
+    def _reaches(self, path: str, root: str) -> bool:
+        parts = PurePath(os.path.relpath(path, root)).parts
+        folders = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+        return (
+            not any(map(_is_hidden, parts))
+            and all(map(self._globs.wants_folder, folders))
+            and self._globs.wants_file("/".join(parts))
+        )
+
+    def _problem(self, path: str, code: str, reason: str) -> None:
+        self._report(WalkProblem(display_path(path), code, reason))
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _VERSION_CONTROL
+
+
+def _reason(error: Exception) -> str:
+    detail = error.strerror if isinstance(error, OSError) else str(error)
+    return f"It cannot be read: {detail}."
+
+
+def _source(path: str, status: os.stat_result) -> SourceFile:
+    return SourceFile(uri_of(path), display_path(path), status.st_size, status.st_mtime_ns)
