@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mmsearch.errors import LibraryNotFoundError, StorageError
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.models.profiles import Profile
@@ -23,16 +25,23 @@ from mmsearch.settings import Settings, decoding_workers, load_settings
 from mmsearch.stores import migrate
 from mmsearch.stores.snapshot import SnapshotKey, read_snapshot, write_snapshot
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Ids, Vectors
+from mmsearch.types import Ids, Modality, Vectors
 
 logger = logging.getLogger(__name__)
 
+CALIBRATION_QUERIES = 100
+
 
 def open_library(
-    library: str | Path | None = None, *, create: bool = False, **overrides: Any
+    library: str | Path | None = None,
+    *,
+    create: bool = False,
+    models: Callable[[str], ModelSet] | None = None,
+    **overrides: Any,
 ) -> SearchEngine:
     """Open a library and wire an engine to it. Keyword arguments are settings.
 
+    `models` gives the models of a profile by its name, in place of the known profiles.
     Raises LibraryNotFoundError (unless `create`), LibraryVersionError, SettingsError,
     StorageError.
     """
@@ -43,10 +52,10 @@ def open_library(
         store=store,
         indexes=ChannelIndexes(
             store,
-            FaissKeeper(settings, store.library_uuid()),
+            FaissKeeper(settings, store),
             publish_every=settings.snapshot_every,
         ),
-        models=models_of(settings),
+        models=models or models_of(settings),
         sandbox=Sandbox(
             decoding_workers(settings),
             seconds=settings.decode_seconds,
@@ -118,15 +127,19 @@ def _model_set(profile: Profile, settings: Settings) -> ModelSet:
 class FaissKeeper:
     """FAISS indexes with snapshot files in the library's folder (an `IndexKeeper`)."""
 
-    def __init__(self, settings: Settings, library_uuid: str) -> None:
+    def __init__(self, settings: Settings, store: SqlStore) -> None:
         self._settings = settings
-        self._uuid = library_uuid
+        self._store = store
+        self._uuid = store.library_uuid()
         self._folder = settings.library / "indexes"
 
     def build(self, key: ChannelKey, ids: Ids, vectors: Vectors) -> VectorIndex:
         from mmsearch.stores.faiss_index import FaissIndex
 
-        return FaissIndex.build(ids, vectors, **self._options(key))
+        queries = None
+        if len(ids) > self._settings.index_exact_below:
+            queries = self._cross_modal_queries(key)
+        return FaissIndex.build(ids, vectors, calibration_queries=queries, **self._options())
 
     def load(self, key: ChannelKey) -> tuple[VectorIndex, int, int] | None:
         from mmsearch.stores.faiss_index import FaissIndex
@@ -135,7 +148,7 @@ class FaissKeeper:
         if not path.exists():
             return None
         index, header = read_snapshot(
-            path, self._key(key), lambda content: FaissIndex.restore(content, **self._options(key))
+            path, self._key(key), lambda content: FaissIndex.restore(content, **self._options())
         )
         return index, header.high_water_mark, header.generation
 
@@ -161,9 +174,23 @@ class FaissKeeper:
             dimension=key.dimension,
         )
 
-    def _options(self, key: ChannelKey) -> dict[str, Any]:
+    def _cross_modal_queries(self, key: ChannelKey) -> Vectors | None:
+        """Vectors of the space's other modalities: what recall is to be measured with.
+
+        Queries from another modality lie away from the data (the modality gap), and an index
+        tuned on its own vectors loses recall on them. None if there are too few.
+        """
+        samples = [
+            next(self._store.vectors(key.space_id, other, batch=CALIBRATION_QUERIES), None)
+            for other in Modality
+            if other is not key.modality
+        ]
+        found = [sample[1].astype(np.float32) for sample in samples if sample is not None]
+        queries = np.concatenate(found)[:CALIBRATION_QUERIES] if found else None
+        return queries if queries is not None and len(queries) >= CALIBRATION_QUERIES else None
+
+    def _options(self) -> dict[str, Any]:
         return {
-            "dimension": key.dimension,
             "exact_below": self._settings.index_exact_below,
             "k_factor": self._settings.index_k_factor,
             "device": self._settings.index_device,
