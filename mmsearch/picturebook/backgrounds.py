@@ -400,7 +400,7 @@ def _bedroom(s: Stage, scene: Scene, rng: np.random.Generator) -> None:
     s.disc(0.4, 0.88, 0.34, 0.07, "#e4d8e6")
 
 
-def _plain(s: Stage, scene: Scene, rng: np.random.Generator) -> None:
+def _plain(s: Stage, _scene: Scene, rng: np.random.Generator) -> None:
     paper = ("#f7efe0", "#e6f0ee", "#f4e8ec", "#e9edf6", "#f1f2e2")[int(rng.integers(5))]
     base = from_hex(paper)
     s.gradient([mix(base, (255, 255, 255), 0.3), base])

@@ -100,9 +100,21 @@ def render(out: Path, split: str, n: int, seed: int) -> None:
 
 def load(folder: Path, split: str) -> tuple[NDArray[np.uint8], list[Scene]]:
     """The rendered pictures (memory-mapped) and their scenes."""
-    pictures = np.load(folder / f"{split}.npy", mmap_mode="r")
+    path = folder / f"{split}.npy"
+    if not path.exists():
+        path = folder / f"{split}.part.npy"
+    pictures = np.load(path, mmap_mode="r")
     scenes = pickle.loads((folder / f"{split}.pkl").read_bytes())
     return pictures, scenes
+
+
+def rendered(pictures: NDArray[np.uint8]) -> int:
+    """How many pictures are there already: training may begin while the rest is being drawn."""
+    low, high = 0, len(pictures)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if pictures[middle].any() else (low, middle)
+    return low
 
 
 def main() -> None:

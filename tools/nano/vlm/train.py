@@ -1,0 +1,171 @@
+"""Second stage of nano-vlm: the language model learns to answer, reading the frozen image tower.
+
+python tools/nano/vlm/train.py --data /tmp/vlm --out /tmp/vlm --folder mmsearch/models/nano/vlm
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from data import load, rendered
+from language import USUAL, WORDINGS, Batch, Packer, choose
+from model import build_model, build_tokenizer, save
+from torch import Tensor, nn
+from torch.nn import functional as F
+from vision import pixels
+
+from mmsearch.picturebook import questions
+
+
+class Grounding(nn.Module):
+    """Training only: the word that completes a mention must know whether and where it is."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.read = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 5))
+
+    def forward(self, hidden: Tensor, batch: Batch) -> Tensor:
+        out = self.read(hidden[batch.noun_at[:, 0], batch.noun_at[:, 1]])
+        there = batch.boxes[:, 0] >= 0
+        loss = F.binary_cross_entropy_with_logits(out[:, 0], batch.present)
+        if there.any():
+            loss = loss + 6 * F.smooth_l1_loss(out[there, 1:], batch.boxes[there], beta=0.05)
+        return loss
+
+
+def features(model: nn.Module, pictures: np.ndarray, n: int, path: Path) -> np.ndarray:
+    """The image tower's cells of the first n pictures, float16 (n, 49, width), kept in a file."""
+    if path.exists():
+        kept = np.load(path, mmap_mode="r")
+        if len(kept) >= n:
+            return kept[:n]
+    tower = model.model.vision_tower.timm_model.eval().to(memory_format=torch.channels_last)
+    parts = []
+    with torch.inference_mode():
+        for i in range(0, n, 128):
+            grid = tower.forward_features(pixels(pictures[i : min(n, i + 128)]))
+            parts.append(grid.flatten(2).permute(0, 2, 1).half().numpy())
+    np.save(path, np.concatenate(parts))
+    return np.load(path, mmap_mode="r")
+
+
+def run(model: nn.Module, cells: Tensor, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Logits (m, vocabulary) at the answers, and the hidden states of every layer."""
+    body = model.model
+    embedded = body.language_model.embed_tokens(batch.ids)
+    image = body.multi_modal_projector(cells)
+    embedded = torch.cat([embedded[:, :1], image, embedded[:, 1 + image.shape[1] :]], 1)
+    out = body.language_model(
+        inputs_embeds=embedded,
+        attention_mask=batch.mask,
+        position_ids=batch.positions,
+        output_hidden_states=True,
+        use_cache=False,
+    )
+    at = out.last_hidden_state[batch.answer_at[:, 0], batch.answer_at[:, 1]]
+    return model.lm_head(at), out.hidden_states
+
+
+def measure(model: nn.Module, packer: Packer, cells: np.ndarray, scenes: list, n: int) -> dict[str, float]:
+    """Accuracy per kind of question over the first n scenes."""
+    model.eval()
+    right: dict[str, list[bool]] = {}
+    with torch.inference_mode():
+        for i in range(0, n, 25):
+            part = scenes[i : min(n, i + 25)]
+            asked = [questions(scene, 1, 1) for scene in part]
+            batch = packer.pack(part, asked, USUAL)
+            logits, _ = run(model, torch.from_numpy(np.asarray(cells[i : i + len(part)], np.float32)), batch)
+            said = logits[:, packer.yes] > logits[:, packer.no]
+            for answer, question in zip(said.tolist(), [q for a in asked for q in a], strict=True):
+                right.setdefault(question.kind, []).append(answer == question.answer)
+    model.train()
+    scores = {kind: float(np.mean(values)) for kind, values in right.items()}
+    return {"all": float(np.mean([v for values in right.values() for v in values])), **scores}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--folder", type=Path, default=None, help="where the model is saved")
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--questions", type=int, default=20)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--test", type=int, default=300)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    tokenizer = build_tokenizer()
+    packer, model = Packer(tokenizer), build_model(tokenizer)
+    vision = torch.load(args.out / "vision.pt", weights_only=True)
+    model.model.vision_tower.timm_model.load_state_dict(vision["net"])
+    pictures, scenes = load(args.data, "train")
+    n = rendered(pictures)
+    cells = features(model, pictures, n, args.out / f"train-cells-{vision['step']}.npy")
+    test_pictures, test_scenes = load(args.data, "test")
+    test_cells = features(
+        model, test_pictures, len(test_scenes), args.out / f"test-cells-{vision['step']}.npy"
+    )
+    n = len(cells)
+    aim = Grounding(model.config.text_config.hidden_size)
+    model.model.vision_tower.requires_grad_(False)
+    parameters = [p for p in [*model.parameters(), *aim.parameters()] if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.02, betas=(0.9, 0.98))
+    start, path = 0, args.out / "language.pt"
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        model.load_state_dict(state["model"])
+        aim.load_state_dict(state["aim"])
+        optimizer.load_state_dict(state["optimizer"])
+        model.model.vision_tower.timm_model.load_state_dict(vision["net"])
+        start = state["step"]
+        rng = np.random.default_rng([args.seed, start])
+    began, mean = time.time(), {"answer": 0.0, "aim": 0.0, "right": 0.0}
+    model.train()
+    for step in range(start, args.steps):
+        rate = min(1.0, (step + 1) / 60) * (
+            0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * rate
+        pick = np.sort(rng.integers(0, n, args.batch))
+        part = [scenes[i] for i in pick]
+        asked = [choose(s, int(rng.integers(1 << 30)), args.questions, rng) for s in part]
+        wording = USUAL if rng.random() < 0.85 else WORDINGS[int(rng.integers(len(WORDINGS)))]
+        batch = packer.pack(part, asked, wording)
+        logits, hidden = run(model, torch.from_numpy(np.asarray(cells[pick], np.float32)), batch)
+        answer = F.cross_entropy(logits, batch.answers)
+        where = aim(hidden[2], batch)
+        optimizer.zero_grad(set_to_none=True)
+        (answer + 0.5 * where).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        now = {"answer": answer.item(), "aim": where.item(),
+               "right": (logits.argmax(-1) == batch.answers).float().mean().item()}  # fmt: skip
+        keep = 0.0 if step == start else 0.97
+        mean = {k: keep * mean[k] + (1 - keep) * v for k, v in now.items()}
+        if step % 25 == 24:
+            pace = (time.time() - began) / (step + 1 - start)
+            text = " ".join(f"{k} {v:.3f}" for k, v in mean.items())
+            print(f"{step + 1}/{args.steps} {text} {pace:.2f} s/step", flush=True)
+        if step % 250 == 249 or step == args.steps - 1:
+            scores = measure(model, packer, test_cells, test_scenes, args.test)
+            print("  test:", " ".join(f"{k} {v:.3f}" for k, v in scores.items()), flush=True)
+            torch.save({"model": model.state_dict(), "aim": aim.state_dict(), "step": step + 1,
+                        "optimizer": optimizer.state_dict()}, path)  # fmt: skip
+    if args.folder is not None:
+        save(model.eval(), args.folder)
+
+
+if __name__ == "__main__":
+    main()

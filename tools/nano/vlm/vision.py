@@ -1,0 +1,189 @@
+"""First stage of nano-vlm: the image tower learns to see, from dense labels the book knows.
+
+Every cell of the 7 x 7 grid says which object covers it, in which colour, where that object
+begins and ends and whether its centre is here; the mean of the cells tells place, time and
+weather. The heads are thrown away afterwards; the language model reads the cells.
+
+python tools/nano/vlm/vision.py --data /tmp/vlm --out /tmp/vlm
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from data import COLOUR_INDEX, GRID, KIND_INDEX, PLACE_INDEX, dense_labels, load, rendered, scene_labels
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+TOWER = "resnet18"
+TOWER_ARGS = {
+    "layers": [1, 2, 2, 1],
+    "channels": [32, 64, 128, 192],
+    "stem_type": "deep",
+    "stem_width": 16,
+    "output_stride": 16,
+    "global_pool": "",
+}
+WIDTH = 192
+
+
+def tower() -> nn.Module:
+    """A residual network that keeps a 7 x 7 grid of 192 numbers for 112 x 112 pixels."""
+    return timm.create_model(TOWER, pretrained=False, num_classes=0, **TOWER_ARGS)
+
+
+def pixels(pictures: np.ndarray) -> Tensor:
+    """uint8 (n, h, w, 3) to float32 (n, 3, h, w) in -1..1, channels last."""
+    x = torch.from_numpy(np.ascontiguousarray(pictures)).permute(0, 3, 1, 2).float()
+    return x.div_(127.5).sub_(1.0).contiguous(memory_format=torch.channels_last)
+
+
+class Heads(nn.Module):
+    """Reads the labels off the cells; only used in training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes = [len(KIND_INDEX) + 1, len(COLOUR_INDEX) + 1, 4, 1]
+        self.cells = nn.Linear(WIDTH, sum(self.sizes))
+        self.scene_sizes = [len(PLACE_INDEX), 3, 5]
+        self.scene = nn.Linear(WIDTH, sum(self.scene_sizes))
+
+    def forward(self, grid: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        cells = grid.flatten(2).permute(0, 2, 1)
+        return (
+            list(self.cells(cells).split(self.sizes, -1)),
+            list(self.scene(cells.mean(1)).split(self.scene_sizes, -1)),
+        )
+
+
+def mirror(batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Pictures and labels seen in a mirror."""
+    n = len(batch["x"])
+
+    def turned(v: Tensor) -> Tensor:
+        return v.reshape(n, GRID, GRID, *v.shape[2:]).flip(2).reshape(v.shape)
+
+    box = turned(batch["box"])
+    return {
+        "x": batch["x"].flip(3).contiguous(memory_format=torch.channels_last),
+        "kind": turned(batch["kind"]),
+        "colour": turned(batch["colour"]),
+        "centre": turned(batch["centre"]),
+        "box": torch.stack([1 - box[..., 2], box[..., 1], 1 - box[..., 0], box[..., 3]], -1),
+        "scene": batch["scene"],
+    }
+
+
+def losses(out: tuple[list[Tensor], list[Tensor]], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    (kind, colour, box, centre), scene = out
+    weight = torch.ones(kind.shape[-1])
+    weight[0] = 0.25
+    there = batch["kind"].flatten() > 0
+    loss = {
+        "kind": F.cross_entropy(kind.flatten(0, 1), batch["kind"].flatten(), weight),
+        "colour": F.cross_entropy(
+            colour.flatten(0, 1), batch["colour"].flatten(), weight[: colour.shape[-1]]
+        ),
+        "box": 6 * F.smooth_l1_loss(
+            box.flatten(0, 1)[there], batch["box"].flatten(0, 1)[there], beta=0.05
+        ),
+        "centre": 2 * F.binary_cross_entropy_with_logits(centre[..., 0], batch["centre"]),
+    }
+    for i, name in enumerate(("place", "time", "weather")):
+        loss[name] = 0.3 * F.cross_entropy(scene[i], batch["scene"][:, i], ignore_index=-1)
+    return loss
+
+
+def batches(folder: Path, split: str):
+    pictures, scenes = load(folder, split)
+    dense = [dense_labels(scene) for scene in scenes]
+    labels = {
+        key: torch.from_numpy(np.stack([d[key] for d in dense]))
+        for key in ("kind", "colour", "box", "centre")
+    }
+    labels["scene"] = torch.tensor([scene_labels(scene) for scene in scenes])
+    return pictures, labels
+
+
+def measure(net: nn.Module, heads: Heads, pictures, labels: dict[str, Tensor]) -> str:
+    net.eval()
+    hits: dict[str, list[float]] = {"kind": [], "colour": [], "box": [], "centre": [], "scene": []}
+    with torch.inference_mode():
+        for i in range(0, len(pictures), 100):
+            (kind, colour, box, centre), scene = heads(net.forward_features(pixels(pictures[i : i + 100])))
+            part = {k: v[i : i + 100] for k, v in labels.items()}
+            at = part["centre"] > 0
+            hits["kind"].append((kind.argmax(-1) == part["kind"])[at].float().mean().item())
+            hits["colour"].append((colour.argmax(-1) == part["colour"])[at].float().mean().item())
+            hits["box"].append((box - part["box"])[at].abs().mean().item())
+            wrong = ((centre[..., 0] > 0) != at).sum(-1)
+            hits["centre"].append((wrong == 0).float().mean().item())
+            hits["scene"].append((scene[0].argmax(-1) == part["scene"][:, 0]).float().mean().item())
+    net.train()
+    return " ".join(f"{k} {np.mean(v):.3f}" for k, v in hits.items())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    torch.manual_seed(args.seed)
+    rng = np.random.default_rng(args.seed)
+    pictures, labels = batches(args.data, "train")
+    test_pictures, test_labels = batches(args.data, "test")
+    net, heads = tower().to(memory_format=torch.channels_last), Heads()
+    start, path = 0, args.out / "vision.pt"
+    parameters = [*net.parameters(), *heads.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.03, betas=(0.9, 0.98))
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        net.load_state_dict(state["net"])
+        heads.load_state_dict(state["heads"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["step"]
+    steps = args.steps
+    there = rendered(pictures)
+    began, mean = time.time(), 0.0
+    for step in range(start, steps):
+        rate = min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        for group in optimizer.param_groups:
+            group["lr"] = args.lr * rate
+        if step % 20 == 0 and there < len(pictures):
+            there = rendered(pictures)
+        pick = np.sort(rng.integers(0, there, args.batch))
+        batch = {k: v[torch.from_numpy(pick)] for k, v in labels.items()}
+        batch["x"] = pixels(pictures[pick]) * float(rng.uniform(0.88, 1.05))
+        if rng.random() < 0.5:
+            batch = mirror(batch)
+        parts = losses(heads(net.forward_features(batch["x"])), batch)
+        loss = sum(parts.values())
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(parameters, 5.0)
+        optimizer.step()
+        mean = loss.item() if step == start else 0.97 * mean + 0.03 * loss.item()
+        if step % 50 == 49 or step == steps - 1:
+            speed = (step + 1 - start) * args.batch / (time.time() - began)
+            print(f"{step + 1}/{steps} loss {mean:.3f} {speed:.0f}/s", flush=True)
+        if step % 250 == 249 or step == steps - 1:
+            print("  test:", measure(net, heads, test_pictures[:600],
+                                     {k: v[:600] for k, v in test_labels.items()}), flush=True)
+            torch.save({"net": net.state_dict(), "heads": heads.state_dict(), "step": step + 1,
+                        "optimizer": optimizer.state_dict()}, path)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
