@@ -1,0 +1,75 @@
+"""The outermost layer around every request: its id, its time, its last safety net."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mmsearch.service.error_handlers import response_of
+from mmsearch.service.metrics import Metrics
+
+log = logging.getLogger("mmsearch.service")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    # Other sites' pages cannot embed what is here, not even blindly.
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""Where a route has said something else, that stands."""
+
+
+async def until_disconnect(receive: Receive) -> None:
+    """Returns when the client has gone. The body must have been read before."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class RequestContext:
+    """ASGI middleware: X-Request-ID, security headers, metrics, and a 500 that tells nothing."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        began = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                for name, value in SECURITY_HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:  # the last safety net
+            if status:
+                # The answer has begun; only breaking the connection can still say "incomplete".
+                log.warning("request %s broke off: %s", request_id, error)
+                raise
+            await response_of(scope, error)(scope, receive, send_with_headers)
+        finally:
+            route = getattr(scope.get("route"), "path", "unmatched")
+            # 499: the client went before there was an answer.
+            seconds = time.perf_counter() - began
+            self._metrics.observe_request(scope["method"], route, status or 499, seconds)

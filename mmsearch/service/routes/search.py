@@ -1,0 +1,233 @@
+"""POST /v1/search: JSON, or a form with a picture or a recording as it is."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from mmsearch.errors import QueryError
+from mmsearch.search.query import query_from_json, result_to_json
+from mmsearch.service.answers import errors, example, json_response, source_links
+from mmsearch.service.batching import QueryBatcher
+from mmsearch.service.bodies import content_type_of, read_body, read_form
+from mmsearch.service.context import until_disconnect
+from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.schemas import SearchResponse
+from mmsearch.settings import Settings
+from mmsearch.types import Query, SearchResult
+
+MAX_QUERY_BYTES = 64 * 2**20
+SMALL_BODY = 64 * 1024
+"""Up to this many bytes a query is read on the event loop; a picture, in a thread."""
+
+FORM_FIELDS = (
+    "query",
+    "terms",
+    "modalities",
+    "filter",
+    "limit",
+    "min_score",
+    "collection",
+    "exact",
+)
+
+EXAMPLE_QUERIES = {
+    "words": {
+        "summary": "Words",
+        "value": {"query": "a dog running on the beach", "limit": 5},
+    },
+    "filtered": {
+        "summary": "Only pictures of one summer",
+        "value": {
+            "query": "children playing",
+            "modalities": ["image"],
+            "filter": {"taken_at": {"gte": "2024-06-01", "lt": "2024-09-01"}},
+        },
+    },
+    "mixed": {
+        "summary": "Like a segment, with words added and others taken away",
+        "value": {
+            "terms": [
+                {"segment": 12},
+                {"text": "in the snow", "weight": 0.5},
+                {"text": "people", "weight": -0.5},
+            ]
+        },
+    },
+}
+
+EXAMPLE_ANSWER = {
+    "query": {
+        "terms": [{"text": "a dog running on the beach", "weight": 1.0}],
+        "modalities": [],
+        "filter": None,
+        "limit": 5,
+        "min_score": 0.0,
+        "collection": None,
+    },
+    "took_ms": 9.4,
+    "hits": [
+        {
+            "rank": 1,
+            "score": 0.83,
+            "scores": {"clip:image": 0.31, "clip:image:rank": 1},
+            "source": {
+                "id": 7,
+                "path": "/home/ada/photos/dog.jpg",
+                "uri": "file:///home/ada/photos/dog.jpg",
+                "mime": "image/jpeg",
+                "metadata": {"width": 640, "height": 480},
+            },
+            "segment": {
+                "id": 12,
+                "modality": "image",
+                "start": None,
+                "end": None,
+                "page": None,
+                "text": None,
+                "char_start": None,
+                "char_end": None,
+                "box": None,
+            },
+            "links": source_links(7),
+        }
+    ],
+    "warnings": [],
+}
+
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"$ref": "#/components/schemas/SearchRequest"},
+                "examples": EXAMPLE_QUERIES,
+            },
+            "multipart/form-data": {"schema": {"$ref": "#/components/schemas/SearchForm"}},
+        },
+    }
+}
+
+
+def router(settings: Settings, words: QueryBatcher, recordings: QueryBatcher) -> APIRouter:
+    """Queries with a recording are transcribed first: they have a lane of their own, so that
+    no typed query waits for them."""
+    routes = APIRouter(tags=["search"])
+    limit = min(MAX_QUERY_BYTES, settings.max_upload_mb * 2**20)
+
+    @routes.post(
+        "/v1/search",
+        summary="Search",
+        response_model=SearchResponse,
+        responses={
+            200: example(EXAMPLE_ANSWER, "Hits, best first."),
+            **errors(400, 404, 413, 415, 422, 429, 503),
+        },
+        openapi_extra=_BODY,
+    )
+    async def search(request: Request) -> Response:
+        """Words, pictures, recordings, segments and vectors, weighted and mixed."""
+        query = await _read_query(request, limit, settings.limit)
+        lane = recordings if any(t.audio is not None for t in query.terms) else words
+        result = await _while_connected(request, lane, query)
+        answer = result_to_json(result)
+        for hit in answer["hits"]:
+            hit["links"] = source_links(hit["source"]["id"], hit["segment"]["start"])
+        return json_response(answer)
+
+    return routes
+
+
+async def _while_connected(request: Request, lane: QueryBatcher, query: Query) -> SearchResult:
+    """The result; a client that goes away takes its waiting query with it."""
+    searching = asyncio.ensure_future(lane.search(query))
+    gone = asyncio.ensure_future(until_disconnect(request.receive))
+    try:
+        await asyncio.wait((searching, gone), return_when=asyncio.FIRST_COMPLETED)
+        if not searching.done():
+            raise RequestError(400, "client_gone", "The client closed the connection.")
+        return searching.result()
+    finally:
+        gone.cancel()
+        searching.cancel()
+
+
+async def _read_query(request: Request, limit: int, default_limit: int) -> Query:
+    kind = content_type_of(request)
+    read: Callable[[], Query]
+    if kind == "application/json":
+        body = await read_body(request, limit)
+        size = len(body)
+
+        def read() -> Query:
+            return query_from_json(parse_json_object(body), default_limit=default_limit)
+
+    elif kind == "multipart/form-data":
+        fields, files = await read_form(request, limit)
+        size = sum(len(content) for _, content in files)
+
+        def read() -> Query:
+            given = [(part.name, content) for part, content in files]
+            return query_from_json(_form_to_json(fields, given), default_limit=default_limit)
+
+    else:
+        raise RequestError(
+            415, "unsupported_media_type",
+            "Send application/json or multipart/form-data, "
+            + (f"not {kind}." if kind else "and say so in Content-Type."),
+        )  # fmt: skip
+    return read() if size <= SMALL_BODY else await asyncio.to_thread(read)
+
+
+def parse_json_object(body: bytes) -> dict[str, Any]:
+    """Raises RequestError 400."""
+    try:
+        value = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise RequestError(400, "malformed_json", f"This is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise RequestError(400, "malformed_json", "The body must be a JSON object.")
+    return value
+
+
+def _form_to_json(fields: dict[str, str], files: list[tuple[str, bytes]]) -> dict[str, Any]:
+    """The JSON form of a query that came as a form."""
+    body: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name not in FORM_FIELDS:
+            known = ", ".join((*FORM_FIELDS, "image", "audio"))
+            raise QueryError(f"unknown field '{name}' in the form. Fields: {known}.", param=name)
+        if value.strip():
+            body[name] = _field_value(name, value)
+    terms: list[Any] = list(body.get("terms") or [])
+    for name, content in files:
+        if name not in {"image", "audio"}:
+            raise QueryError(f"a file is named image or audio, not '{name}'", param=name)
+        if not content:
+            raise QueryError(f"the {name} file is empty", param=name)
+        terms.append({name: base64.b64encode(content).decode("ascii")})
+    body["terms"] = terms
+    return body
+
+
+def _field_value(name: str, value: str) -> Any:
+    if name in {"query", "collection"}:
+        return value
+    if name == "modalities" and not value.lstrip().startswith("["):
+        return [one.strip() for one in value.split(",") if one.strip()]
+    wanted = {"terms": list, "modalities": list, "filter": dict}.get(name)
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        raise QueryError(f"{name} is not JSON: {value[:80]!r}", param=name) from None
+    if wanted is not None and not isinstance(parsed, wanted):
+        raise QueryError(
+            f"{name} must be a JSON {'list' if wanted is list else 'object'}", param=name
+        )
+    return parsed

@@ -1,0 +1,272 @@
+"""The library's contents: collections, sources, segments, their media and thumbnails."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path as FilePath
+from typing import TYPE_CHECKING, Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Path, Query
+from sqlalchemy import ColumnElement, select
+from starlette.responses import Response
+
+from mmsearch.errors import FilterError, NotFoundError
+from mmsearch.search.filters import compile_filter
+from mmsearch.service.answers import (
+    MAX_ID,
+    errors,
+    example,
+    json_response,
+    segment_to_json,
+    source_links,
+    source_to_json,
+)
+from mmsearch.service.files import file_response, media_headers
+from mmsearch.service.schemas import (
+    Collections,
+    LibraryStatus,
+    SegmentWithSource,
+    SourcePage,
+    SourceWithSegments,
+)
+from mmsearch.service.uploads import forget_upload
+from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.tables import SegmentRow, SourceRow
+from mmsearch.types import Source
+
+if TYPE_CHECKING:
+    from mmsearch.search.engine import SearchEngine
+
+Id = Annotated[int, Path(ge=1, le=MAX_ID, description="Its id.", examples=[7])]
+
+EXAMPLE_SOURCE: dict[str, Any] = {
+    "id": 7,
+    "path": "/home/ada/memos/monday.m4a",
+    "uri": "file:///home/ada/memos/monday.m4a",
+    "mime": "audio/mp4",
+    "metadata": {"duration": 71.2},
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "size": 812345,
+    "status": "indexed",
+    "failure": None,
+    "indexed_at": "2026-01-31T12:00:00Z",
+    "links": source_links(7),
+}
+EXAMPLE_STATUS: dict[str, Any] = {
+    "sources": 120,
+    "failed": 1,
+    "segments": 480,
+    "vectors": {"clip": 480, "text": 360},
+    "index": {"clip": {"type": "Flat", "size": 480, "generation": 3}},
+    "collections": {"default": "base"},
+    "warnings": [],
+}
+EXAMPLE_SEGMENT: dict[str, Any] = {
+    "id": 12,
+    "modality": "speech",
+    "start": 3.2,
+    "end": 7.9,
+    "page": None,
+    "text": "The invoice goes out on Friday.",
+    "char_start": None,
+    "char_end": None,
+    "box": None,
+}
+
+
+def router(engine: SearchEngine) -> APIRouter:
+    """Everything that reads or deletes what the engine's store holds."""
+    routes = APIRouter(tags=["library"])
+    store = engine.store
+
+    @routes.get(
+        "/v1/status",
+        summary="How much there is",
+        response_model=LibraryStatus,
+        responses={200: example(EXAMPLE_STATUS), **errors(503)},
+    )
+    async def read_status() -> Response:
+        """Counts, and the state of the vector indexes."""
+        return json_response(await asyncio.to_thread(engine.status))
+
+    @routes.get(
+        "/v1/collections",
+        summary="List the collections",
+        response_model=Collections,
+        responses={
+            200: example({"collections": [{"id": 1, "name": "default", "profile": "base"}]}),
+            **errors(503),
+        },
+    )
+    async def list_collections() -> Response:
+        found = await asyncio.to_thread(store.collections)
+        return json_response(
+            {"collections": [{"id": c.id, "name": c.name, "profile": c.profile} for c in found]}
+        )
+
+    @routes.get(
+        "/v1/sources",
+        summary="List the sources",
+        response_model=SourcePage,
+        responses={
+            200: example({"sources": [EXAMPLE_SOURCE], "next": 7}),
+            **errors(404, 422, 503),
+        },
+    )
+    async def list_sources(
+        collection: Annotated[str | None, Query(max_length=200)] = None,
+        after: Annotated[
+            int, Query(ge=0, le=MAX_ID, description="`next` of the page before.")
+        ] = 0,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+        filter: Annotated[  # noqa: A002  # the parameter's name in the API
+            str | None,
+            Query(max_length=20_000, description="A filter as JSON.",
+                  examples=['{"mime": {"like": "image/%"}}']),
+        ] = None,
+    ) -> Response:  # fmt: skip
+        """In the order of their ids, a page at a time."""
+        wanted = _parse_filter(filter)
+
+        def read() -> list[Source]:
+            where = None if wanted is None else _where(store, collection, wanted)
+            # One more than asked for tells whether there is a next page.
+            return store.sources(collection, after_id=after, limit=limit + 1, where=where)
+
+        found = await asyncio.to_thread(read)
+        page = found[:limit]
+        return json_response(
+            {
+                "sources": [source_to_json(source) for source in page],
+                "next": page[-1].id if len(found) > limit else None,
+            }
+        )
+
+    @routes.get(
+        "/v1/sources/{id}",
+        summary="A source and its segments",
+        response_model=SourceWithSegments,
+        responses={
+            200: example({"source": EXAMPLE_SOURCE, "segments": [EXAMPLE_SEGMENT]}),
+            **errors(404, 422, 503),
+        },
+    )
+    async def get_source(id: Id) -> Response:  # noqa: A002  # the parameter's name in the API
+        def read() -> dict[str, Any]:
+            return {
+                "source": source_to_json(store.source(id)),
+                "segments": [segment_to_json(s) for s in store.segments_of(id)],
+            }
+
+        return json_response(await asyncio.to_thread(read))
+
+    @routes.delete(
+        "/v1/sources/{id}",
+        summary="Forget a source",
+        status_code=204,
+        response_class=Response,
+        responses={204: {"description": "It is gone from the library."}, **errors(404, 422, 503)},
+    )
+    async def delete_source(id: Id) -> Response:  # noqa: A002
+        """Found no more from now on. An uploaded file is deleted; a file elsewhere is left."""
+
+        def delete() -> None:
+            source = store.source(id)
+            engine.delete_source(id)
+            forget_upload(engine, source)
+
+        await asyncio.to_thread(delete)
+        return Response(status_code=204)
+
+    @routes.get(
+        "/v1/segments/{id}",
+        summary="A segment and its source",
+        response_model=SegmentWithSource,
+        responses={
+            200: example({"segment": EXAMPLE_SEGMENT, "source": EXAMPLE_SOURCE}),
+            **errors(404, 422, 503),
+        },
+    )
+    async def get_segment(id: Id) -> Response:  # noqa: A002
+        def read() -> dict[str, Any]:
+            segment = store.segment(id)
+            source = store.source(segment.source_id)
+            return {"segment": segment_to_json(segment), "source": source_to_json(source)}
+
+        return json_response(await asyncio.to_thread(read))
+
+    @routes.api_route(
+        "/v1/sources/{id}/media",
+        methods=["GET"],
+        summary="A source's content",
+        response_class=Response,
+        responses={
+            200: {"description": "The file.", "content": {"*/*": {"example": "(bytes)"}}},
+            206: {"description": "The part of it that `Range` asked for."},
+            304: {"description": "Not changed since `If-None-Match`."},
+            **errors(404, 416, 422, 503),
+        },
+    )
+    @routes.head("/v1/sources/{id}/media", include_in_schema=False)
+    async def get_media(id: Id) -> Response:  # noqa: A002
+        """With byte ranges, so that players can seek. Markup and scripts come as plain text."""
+        source = await asyncio.to_thread(store.source, id)
+        charset = source.metadata.get("encoding")
+        headers = media_headers(
+            source.mime, FilePath(source.path).name, charset if isinstance(charset, str) else None
+        )
+        try:
+            return await file_response(FilePath(source.path), headers)
+        except OSError as error:
+            raise NotFoundError(
+                f"the file of source {id} is not there any more ({error.strerror or 'no file'})"
+            ) from None
+
+    @routes.api_route(
+        "/v1/sources/{id}/thumbnail",
+        methods=["GET"],
+        summary="A source's thumbnail",
+        response_class=Response,
+        responses={
+            200: {"description": "A WebP picture.", "content": {"image/webp": {}}},
+            304: {"description": "Not changed since `If-None-Match`."},
+            **errors(404, 416, 422, 503),
+        },
+    )
+    @routes.head("/v1/sources/{id}/thumbnail", include_in_schema=False)
+    async def get_thumbnail(id: Id) -> Response:  # noqa: A002
+        path = await asyncio.to_thread(lambda: engine.thumbnail_path(store.source(id)))
+        headers = {"Content-Type": "image/webp", "Cache-Control": "private, max-age=3600"}
+        try:
+            return await file_response(path, headers)
+        except OSError:
+            raise NotFoundError(f"source {id} has no thumbnail") from None
+
+    return routes
+
+
+def _where(store: SqlStore, collection: str | None, wanted: dict[str, Any]) -> ColumnElement[bool]:
+    """Sources that hold, or of which some segment holds, what the filter asks for."""
+    among = store.collections() if collection is None else [store.collection(collection)]
+    keys = {key for one in among for key in store.metadata_keys(one.id)}
+    condition = compile_filter(wanted, sorted(keys), store.engine.dialect.name)
+    matching = (
+        select(SourceRow.id)
+        .outerjoin(SegmentRow, SegmentRow.source_id == SourceRow.id)
+        .where(condition)
+        .correlate(None)
+    )
+    return SourceRow.id.in_(matching)
+
+
+def _parse_filter(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        raise FilterError(f"the filter is not JSON: {text[:80]!r}") from None
+    if not isinstance(value, dict):
+        raise FilterError("the filter must be a JSON object")
+    return value

@@ -1,0 +1,245 @@
+"""What the API takes and gives, for OpenAPI.
+
+Queries are read by `mmsearch.search.query`, which the command line shares, and answers are
+written by orjson straight from the values: these models document, and a test holds real
+answers against them.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from mmsearch.types import Modality
+
+JsonObject = dict[str, Any]
+
+
+class Schema(BaseModel):
+    """Base: unknown keys are an error in tests, which is how a forgotten one is found."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Term(Schema):
+    """One weighted part of a query: exactly one of text, image, audio, segment, vector."""
+
+    text: str | None = None
+    image: str | None = Field(None, description="A picture in any common format, as base64.")
+    audio: str | None = Field(None, description="A recording, as base64; its words are searched.")
+    segment: int | None = Field(None, description="A segment's id: more like this.")
+    vector: list[float] | None = Field(None, description="A ready vector of `space`.")
+    space: str | None = Field(None, description='The space of `vector`; "clip" if not given.')
+    weight: float = Field(1.0, description="Negative: away from it.")
+
+
+class SearchRequest(Schema):
+    """`query` or `terms`, and how to search."""
+
+    query: str | None = Field(None, description="Words; short for one text term.")
+    terms: list[Term] | None = None
+    modalities: list[Modality] | None = Field(None, description="Not given: all of them.")
+    filter: JsonObject | None = Field(None, description="See docs/http-api.md.")
+    limit: int = Field(10, ge=1, le=1000)
+    min_score: float = Field(0.0, ge=0, le=1)
+    collection: str | None = None
+    exact: bool = Field(False, description="Compare with every vector, however many there are.")
+
+
+class SearchForm(Schema):
+    """The same as a form, for files as they are. Structured fields are JSON texts."""
+
+    query: str | None = None
+    image: list[bytes] | None = Field(None, description="Picture files.")
+    audio: list[bytes] | None = Field(None, description="Recording files.")
+    terms: str | None = Field(None, description="JSON: further terms.")
+    modalities: str | None = Field(None, description='JSON list, or "image,text".')
+    filter: str | None = Field(None, description="JSON object.")
+    limit: str | None = None
+    min_score: str | None = None
+    collection: str | None = None
+    exact: str | None = Field(None, description='"true" or "false".')
+
+
+class SourceBrief(Schema):
+    """The source of a hit."""
+
+    id: int
+    path: str
+    uri: str
+    mime: str
+    metadata: JsonObject = {}
+
+
+class SegmentPlace(Schema):
+    """A segment and where it lies; what does not apply is null."""
+
+    id: int
+    modality: Modality
+    start: float | None = Field(description="Seconds.")
+    end: float | None
+    page: int | None = Field(description="1-based.")
+    text: str | None
+    char_start: int | None = Field(None, description="Characters into the decoded text.")
+    char_end: int | None = None
+    box: list[float] | None = Field(None, description="Left, top, right, bottom; each 0..1.")
+
+
+class Links(Schema):
+    """Where a source's content and preview are."""
+
+    thumbnail: str
+    media: str
+
+
+class Hit(Schema):
+    """One segment found."""
+
+    rank: int
+    score: float = Field(description="0..1, higher is better.")
+    scores: dict[str, float] = Field(description="What made the score up, per channel.")
+    source: SourceBrief
+    segment: SegmentPlace
+    links: Links
+
+
+class SearchResponse(Schema):
+    """Hits, best first."""
+
+    query: Any
+    took_ms: float
+    hits: list[Hit]
+    warnings: list[str]
+
+
+class Failure(Schema):
+    """Why a file could not be taken in."""
+
+    path: str
+    code: str
+    reason: str
+
+
+class Source(SourceBrief):
+    """A file of the library."""
+
+    sha256: str
+    size: int = Field(description="Bytes.")
+    status: str = Field(description="indexed or failed.")
+    failure: Failure | None
+    indexed_at: datetime
+    links: Links
+
+
+class SourcePage(Schema):
+    """Some sources in the order of their ids."""
+
+    sources: list[Source]
+    next: int | None = Field(description="Give it as `after` for the next page; null at the end.")
+
+
+class SourceWithSegments(Schema):
+    """A source and everything in it that can be found."""
+
+    source: Source
+    segments: list[SegmentPlace]
+
+
+class SegmentWithSource(Schema):
+    """A segment and the source it lies in."""
+
+    segment: SegmentPlace
+    source: Source
+
+
+class IndexState(Schema):
+    """The vector index of one space."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    size: int
+    generation: int = Field(description="Counts up with every published snapshot.")
+
+
+class LibraryStatus(Schema):
+    """How much the library holds."""
+
+    model_config = ConfigDict(extra="allow")
+
+    sources: int
+    segments: int
+    vectors: dict[str, int] = Field(description="By space.")
+    index: dict[str, IndexState] = Field(description="By space.")
+
+
+class CollectionBrief(Schema):
+    """A named set of sources."""
+
+    id: int
+    name: str
+    profile: str
+
+
+class Collections(Schema):
+    """The library's collections."""
+
+    collections: list[CollectionBrief]
+
+
+class JobItem(Schema):
+    """What a job did with one file."""
+
+    path: str
+    outcome: str
+    code: str | None
+    reason: str | None
+
+
+class Job(Schema):
+    """Work in the background. It is over when `finished_at` is set."""
+
+    id: int
+    kind: str
+    state: str = Field(description="queued, running, done, failed or interrupted.")
+    started_at: datetime
+    heartbeat_at: datetime
+    finished_at: datetime | None
+    counts: JsonObject
+    error: str | None
+    items: list[JobItem]
+    links: dict[str, str]
+
+
+class JobAnswer(Schema):
+    """A job."""
+
+    job: Job
+
+
+class ErrorBody(Schema):
+    """What went wrong."""
+
+    type: str
+    code: str
+    message: str
+    param: str | None
+    request_id: str | None
+
+
+class ErrorResponse(Schema):
+    """The one shape of every error."""
+
+    error: ErrorBody
+
+
+class Ready(Schema):
+    """The service can answer queries."""
+
+    status: str
+
+
+DOCUMENTED: tuple[type[Schema], ...] = (SearchRequest, SearchForm)
+"""Bodies that routes read by themselves, so that FastAPI does not know them."""

@@ -1,0 +1,97 @@
+// Talks to the service. Errors come in one shape: {"error": {type, code, message, param, request_id}}.
+
+const STORED_KEY = "mmsearch-key";
+
+const KINDS = { image: ["image"], speech: ["speech", "sound"], text: ["text", "page"] };
+
+export class ApiError extends Error {
+  constructor(status, error, retryAfter) {
+    super(error?.message || `The service answered ${status}.`);
+    this.status = status;
+    this.code = error?.code ?? "unknown";
+    this.requestId = error?.request_id ?? null;
+    this.retryAfter = retryAfter;
+  }
+}
+
+let askForKey = async () => null;
+let asking = null;
+
+/** `ask(problem)` resolves to a key; it is called whenever the service refuses the present one. */
+export function onKeyNeeded(ask) {
+  askForKey = ask;
+}
+
+function storedKey() {
+  return sessionStorage.getItem(STORED_KEY);
+}
+
+async function send(path, options) {
+  const headers = new Headers(options.headers);
+  const key = storedKey();
+  if (key) headers.set("Authorization", `Bearer ${key}`);
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, { message: "The service cannot be reached. Is it still running?" });
+  }
+  response.key = key;
+  return response;
+}
+
+async function request(path, options = {}) {
+  let response = await send(path, options);
+  while (response.status === 401) {
+    const refused = response.key;
+    // Another request may have got a new key meanwhile; and nobody is asked twice at once.
+    if (refused === storedKey()) {
+      asking ??= askForKey(refused ? "That key is not valid." : "").finally(() => (asking = null));
+      const key = await asking;
+      if (!key) break;
+      sessionStorage.setItem(STORED_KEY, key);
+    }
+    response = await send(path, options);
+    if (response.status !== 401) await openSession();
+  }
+  if (response.ok) return response.status === 204 ? null : response.json();
+  const body = await response.json().catch(() => null);
+  throw new ApiError(response.status, body?.error, response.headers.get("Retry-After"));
+}
+
+/** Pictures and players cannot send a key: a cookie lets them through. */
+export async function openSession() {
+  if (storedKey()) await send("/v1/session", { method: "POST" });
+}
+
+export function status() {
+  return request("/v1/status");
+}
+
+/**
+ * `words`, and any of: `files` ([{kind: "image"|"audio", file}]), `like` (a segment's id),
+ * `kind` ("all" or one of KINDS).
+ */
+export function search({ words, files, like, kind, limit }, signal) {
+  const modalities = KINDS[kind] ?? [];
+  if (!files.length) {
+    const terms = like === null ? [] : [{ segment: like }];
+    const body = { limit, modalities };
+    if (words) body.query = words;
+    if (terms.length) body.terms = terms;
+    return request("/v1/search", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+      signal,
+    });
+  }
+  const form = new FormData();
+  if (words) form.set("query", words);
+  if (like !== null) form.set("terms", JSON.stringify([{ segment: like }]));
+  if (modalities.length) form.set("modalities", JSON.stringify(modalities));
+  form.set("limit", String(limit));
+  for (const { kind: name, file } of files) form.append(name, file, file.name || name);
+  return request("/v1/search", { method: "POST", body: form, signal });
+}

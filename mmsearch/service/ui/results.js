@@ -1,0 +1,232 @@
+// One hit, one card. Everything from the library goes through textContent: it is never markup.
+
+const COMMON = new Set(
+  "about and are but can did does for from had has have her his how into its not one our out she that the their them then there these they this was were what when where which who why will with you your".split(" "),
+);
+const SPOKEN = new Set(["speech", "sound"]);
+
+export function element(tag, properties = {}, ...children) {
+  const made = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (value === undefined || value === null) continue;
+    if (name === "class") made.className = value;
+    else if (name in made && typeof value !== "string") made[name] = value;
+    else made.setAttribute(name, value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+function icon(path) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", path);
+  svg.append(line);
+  return svg;
+}
+
+const ICONS = {
+  like: "M9 9h10.5v10.5H9zM4.5 15V4.5H15",
+  play: "M8 5.5v13l10.5-6.5z",
+  image: "M4 6h16v12H4zM4 15l4.5-4.5 4 4 3-3L20 16",
+  speech: "M4 10v4M8 7v10M12 4v16M16 8v8M20 10.5v3",
+  text: "M5 6h14M5 10h14M5 14h14M5 18h8",
+};
+
+export function fileName(source) {
+  return source.path.split(/[/\\]/).pop() || source.path;
+}
+
+function folder(source) {
+  const parts = source.path.split(/[/\\]/);
+  return parts.slice(Math.max(0, parts.length - 3), -1).join("/");
+}
+
+export function clock(seconds) {
+  const whole = Math.floor(seconds);
+  const rest = `${String(Math.floor(whole / 60) % 60).padStart(whole < 3600 ? 1 : 2, "0")}:${String(whole % 60).padStart(2, "0")}`;
+  return whole < 3600 ? rest : `${Math.floor(whole / 3600)}:${rest}`;
+}
+
+/** The text with the query's words marked. */
+function marked(text, words) {
+  const parts = document.createDocumentFragment();
+  const wanted = [...new Set(words.toLowerCase().match(/[\p{L}\p{N}]{3,}/gu) ?? [])].filter((w) => !COMMON.has(w));
+  if (!wanted.length) {
+    parts.append(text);
+    return parts;
+  }
+  // Letters and digits only, so there is nothing to escape. Long words match their other endings.
+  const forms = wanted.map((word) =>
+    word.length > 4 ? `${word.replace(/(es|s|ing|ed)$/, "")}[\\p{L}\\p{N}]*` : `${word}s?(?![\\p{L}\\p{N}])`,
+  );
+  const pattern = new RegExp(`(?<![\\p{L}\\p{N}])(?:${forms.join("|")})`, "giu");
+  let end = 0;
+  for (const match of text.matchAll(pattern)) {
+    parts.append(text.slice(end, match.index), element("mark", {}, match[0]));
+    end = match.index + match[0].length;
+  }
+  parts.append(text.slice(end));
+  return parts;
+}
+
+function scoreOf(hit) {
+  const parts = Object.entries(hit.scores).map(([name, value]) => `${name} ${Number(value.toFixed(4))}`);
+  return element(
+    "span",
+    { class: "score", title: parts.join("\n") || "score" },
+    element("span", { class: "unseen" }, "Score "),
+    hit.score.toFixed(2),
+  );
+}
+
+function mediaLink(hit) {
+  const page = hit.segment.page;
+  return hit.links.media + (page && !hit.links.media.includes("#") ? `#page=${page}` : "");
+}
+
+function footer(hit, actions) {
+  const name = fileName(hit.source);
+  const like = element(
+    "button",
+    { type: "button", class: "like", title: "More like this", "aria-label": `More like ${name}` },
+    icon(ICONS.like),
+    element("span", {}, "More like this"),
+  );
+  like.addEventListener("click", () => actions.like(hit));
+  return element(
+    "div",
+    { class: "foot" },
+    element(
+      "a",
+      { class: "file", href: mediaLink(hit), target: "_blank", rel: "noopener", title: hit.source.path },
+      name,
+    ),
+    element("span", { class: "folder", title: hit.source.path }, folder(hit.source)),
+    element("div", { class: "foot-row" }, scoreOf(hit), like),
+  );
+}
+
+function pictureCard(hit, actions) {
+  const name = fileName(hit.source);
+  const image = element("img", { src: hit.links.thumbnail, alt: "", loading: "lazy", decoding: "async" });
+  // Without a thumbnail the file itself may still be a picture that the browser knows.
+  image.addEventListener(
+    "error",
+    () => {
+      image.addEventListener("error", () => image.replaceWith(icon(ICONS.image)), { once: true });
+      image.src = hit.links.media;
+    },
+    { once: true },
+  );
+  const open = element("button", { type: "button", class: "picture", "aria-label": `Show ${name}` }, image);
+  open.addEventListener("click", () => actions.show(hit));
+  return element("article", { class: "card" }, open, footer(hit, actions));
+}
+
+function textCard(hit, words, actions) {
+  const { segment } = hit;
+  const where = segment.page ? `Page ${segment.page}` : "Text";
+  const passage = element("blockquote", { class: "passage" }, marked(segment.text ?? "", words));
+  const card = element(
+    "article",
+    { class: "card" },
+    element("p", { class: "label" }, icon(ICONS.text), where),
+    passage,
+  );
+  if ((segment.text ?? "").length > 320) {
+    const all = element("button", { type: "button", class: "quiet all" }, "Read all of it");
+    all.addEventListener("click", () => actions.show(hit));
+    card.append(all);
+  }
+  card.append(footer(hit, actions));
+  return card;
+}
+
+/** Starts at `start`, also where the browser has overlooked the address's #t=. */
+function startAt(player, start) {
+  player.addEventListener("loadedmetadata", () => {
+    if (Math.abs(player.currentTime - start) > 0.25 && player.played.length === 0) player.currentTime = start;
+  });
+  player.addEventListener("play", () => {
+    for (const other of document.querySelectorAll("audio, video")) if (other !== player) other.pause();
+  });
+}
+
+function mediaCard(hit, words, actions) {
+  const { segment, source } = hit;
+  const start = segment.start ?? 0;
+  const isVideo = segment.modality === "video" || source.mime.startsWith("video/");
+  const player = element(isVideo ? "video" : "audio", {
+    class: "player",
+    controls: true,
+    preload: "metadata",
+    src: hit.links.media,
+    "aria-label": `${fileName(source)} from ${clock(start)}`,
+  });
+  if (isVideo) player.setAttribute("poster", hit.links.thumbnail);
+  startAt(player, start);
+  const time = segment.end === null ? clock(start) : `${clock(start)} – ${clock(segment.end)}`;
+  const play = element(
+    "button",
+    { type: "button", class: "play", "aria-label": `Play ${fileName(source)} from ${clock(start)}` },
+    icon(ICONS.play),
+    time,
+  );
+  play.addEventListener("click", () => {
+    player.currentTime = start;
+    player.play().catch(() => problem.removeAttribute("hidden"));
+  });
+  const problem = element("p", { class: "problem", hidden: true }, "This browser cannot play the file. Open it instead.");
+  player.addEventListener("error", () => problem.removeAttribute("hidden"));
+  const said = segment.text ? element("blockquote", { class: "said" }, marked(segment.text, words)) : null;
+  const kind = isVideo ? "Video" : segment.modality === "sound" ? "Sound" : "Recording";
+  return element(
+    "article",
+    { class: "card" },
+    element("p", { class: "label" }, icon(ICONS.speech), kind, play),
+    said,
+    player,
+    problem,
+    footer(hit, actions),
+  );
+}
+
+/** `actions`: {like(hit), show(hit)}. */
+export function card(hit, words, actions) {
+  const { modality } = hit.segment;
+  if (modality === "image") return pictureCard(hit, actions);
+  if (SPOKEN.has(modality) || modality === "video") return mediaCard(hit, words, actions);
+  return textCard(hit, words, actions);
+}
+
+function facts(source) {
+  const rows = [["Where", source.path], ["Kind", source.mime]];
+  for (const [name, value] of Object.entries(source.metadata ?? {})) {
+    const shown = typeof value === "object" ? JSON.stringify(value) : String(value);
+    rows.push([name.replaceAll("_", " "), shown]);
+  }
+  const list = element("dl", { class: "facts" });
+  for (const [name, value] of rows) list.append(element("dt", {}, name), element("dd", {}, value));
+  return list;
+}
+
+/** A hit at full size, for the viewer. */
+export function full(hit, words) {
+  const parts = document.createDocumentFragment();
+  if (hit.segment.modality === "image") {
+    const image = element("img", { class: "full", src: hit.links.media, alt: fileName(hit.source) });
+    // TIFF and HEIC are not for browsers; the thumbnail is WebP.
+    image.addEventListener("error", () => (image.src = hit.links.thumbnail), { once: true });
+    parts.append(image);
+  } else {
+    parts.append(element("blockquote", { class: "passage whole" }, marked(hit.segment.text ?? "", words)));
+  }
+  parts.append(facts(hit.source));
+  parts.append(
+    element("a", { class: "open", href: mediaLink(hit), target: "_blank", rel: "noopener" }, "Open the file"),
+  );
+  return parts;
+}

@@ -1,0 +1,165 @@
+"""Uploaded files: streamed to disk, hashed on the way, kept by their content.
+
+`<library>/media/<first two digits>/<sha256>/<name>`: the same content twice is one file.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import unicodedata
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, ParamSpec, TypeVar
+
+from fastapi import Request
+
+from mmsearch.errors import StorageError
+from mmsearch.service.bodies import Part, multipart_parts
+from mmsearch.service.error_handlers import RequestError
+from mmsearch.stores.tables import SourceRow
+from mmsearch.types import Source
+
+if TYPE_CHECKING:
+    from mmsearch.search.engine import SearchEngine
+
+MEDIA_FOLDER = "media"
+INCOMING_FOLDER = ".incoming"
+MAX_NAME_BYTES = 150
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def safe_name(name: str) -> str:
+    """A file name that is only a name: no folders, no control characters, not hidden."""
+    name = unicodedata.normalize("NFC", re.split(r"[/\\]", name)[-1])
+    name = "".join(
+        c for c in name if c.isprintable() and unicodedata.category(c) not in {"Cf", "Cs"}
+    )
+    name = name.strip().lstrip(".").strip()
+    suffix = Path(name).suffix
+    stem = name.removesuffix(suffix)
+    suffix = suffix if len(suffix.encode()) <= 20 else ""
+    stem = stem.encode()[: MAX_NAME_BYTES - len(suffix.encode())].decode("utf-8", "ignore")
+    return f"{stem}{suffix}" if stem.strip(" .") else f"upload{suffix}"
+
+
+class _Incoming:
+    """One file on its way in. Blocking: every method runs in a thread."""
+
+    def __init__(self, media: Path, part: Part) -> None:
+        folder = media / INCOMING_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        self.name = safe_name(part.filename or "")
+        self._media = media
+        self._path = folder / uuid.uuid4().hex
+        self._file: BinaryIO = self._path.open("xb")
+        self._digest = hashlib.sha256()
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        self._digest.update(data)
+        self._file.write(data)
+        self.size += len(data)
+
+    def keep(self) -> Path:
+        """Durable on disk under its content's name."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+        digest = self._digest.hexdigest()
+        folder = self._media / digest[:2] / digest
+        folder.mkdir(parents=True, exist_ok=True)
+        known = sorted(path for path in folder.iterdir() if path.is_file())
+        if known:
+            self._path.unlink()
+            return known[0]
+        target = folder / self.name
+        self._path.replace(target)
+        for changed in (folder, folder.parent, self._media):
+            _sync_folder(changed)
+        return target
+
+    def drop(self) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def receive_uploads(
+    request: Request, library: Path, limit: int
+) -> tuple[list[Path], str | None]:
+    """The files of a form, stored, and the name of the collection that they are for, if given.
+
+    Raises RequestError 400, 413, 422 and StorageError; then nothing of the request is kept
+    that was not there before, but for complete files, which a later upload finds again.
+    """
+    media = library.absolute() / MEDIA_FOLDER
+    collection = bytearray()
+    stored: list[Path] = []
+    incoming: _Incoming | None = None
+    try:
+        async for part, chunk in multipart_parts(request, limit):
+            if part.filename is None:
+                if part.name != "collection":
+                    raise RequestError(
+                        422, "invalid_parameter",
+                        f"unknown field {part.name!r}. Fields: collection, and files.",
+                        param=part.name,
+                    )  # fmt: skip
+                collection += chunk or b""
+                if len(collection) > 800:
+                    raise RequestError(
+                        422, "invalid_parameter", "The collection's name is too long.",
+                        param="collection",
+                    )  # fmt: skip
+                continue
+            if incoming is None:
+                incoming = await _on_disk(_Incoming, media, part)
+            if chunk is not None:
+                await _on_disk(incoming.write, chunk)
+                continue
+            if incoming.size == 0:
+                raise RequestError(
+                    422, "empty_file", f"The file {incoming.name!r} is empty.", param=part.name
+                )
+            stored.append(await _on_disk(incoming.keep))
+            incoming = None
+    finally:
+        if incoming is not None:
+            await asyncio.shield(asyncio.to_thread(incoming.drop))
+    if not stored:
+        raise RequestError(422, "no_file", "The form has no file.", param="file")
+    name = collection.decode("utf-8", "replace").strip()
+    return list(dict.fromkeys(stored)), name or None
+
+
+async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    except OSError as error:
+        raise StorageError(f"the upload could not be stored: {error.strerror or error}") from None
+
+
+def forget_upload(engine: SearchEngine, source: Source) -> None:
+    """Delete a removed source's file if it was uploaded here and no other source has it."""
+    media = (engine.library.absolute() / MEDIA_FOLDER).resolve()
+    path = Path(source.path)
+    if path.is_symlink() or not path.resolve().is_relative_to(media):
+        return
+    if not engine.store.sources(None, limit=1, where=SourceRow.path == source.path):
+        path.unlink(missing_ok=True)
+        # Not if another name of the same content is still in it.
+        if not any(path.parent.iterdir()):
+            path.parent.rmdir()
