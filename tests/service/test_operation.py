@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mmsearch.errors import WeightsNotFoundError
+from mmsearch.search.filters import FIELDS, OPERATORS
+from mmsearch.search.query import QUERY_FIELDS
+from mmsearch.service.error_handlers import TYPE_OF_STATUS
 from mmsearch.service.schemas import SearchRequest
 
 from .conftest import FakeEngine, Service, StartService
@@ -159,3 +163,20 @@ async def test_every_module_that_the_page_imports_is_there(service: Service) -> 
         text = (await service.client.get(f"/ui/{name}")).text
         for address in re.findall(r'from "([^"]+)"', text):
             assert (await service.client.get(address)).status_code == 200
+
+
+async def test_the_documentation_is_complete(service: Service) -> None:
+    """docs/http-api.md names every route, status, error type and metric."""
+    text = (Path(__file__).parents[2] / "docs" / "http-api.md").read_text("utf-8")
+    schema = (await service.client.get("/openapi.json")).json()
+    for path in schema["paths"]:
+        assert path in text, path
+    for status, kind in TYPE_OF_STATUS.items():
+        assert re.search(rf"\| {status} \| `{kind}` \|", text), status
+    scraped = (await service.client.get("/metrics")).text
+    for name in re.findall(r"^# TYPE (\w+) ", scraped, re.MULTILINE):
+        assert name.removesuffix("_created") in text, name
+    for operator in OPERATORS:
+        assert re.search(rf"\b{operator}\b", text), operator
+    for field in (*QUERY_FIELDS, *FIELDS):
+        assert re.search(rf"\b{field}\b", text), field
