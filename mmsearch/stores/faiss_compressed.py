@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import SnapshotError
-from mmsearch.stores.faiss_rows import Positions, Rows, load_faiss
+from mmsearch.stores.faiss_rows import SPARE, Positions, Rows, load_faiss
 from mmsearch.types import Vectors
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Compressed:
         """From the bytes of `serialize`. Raises SnapshotError if they do not fit `rows`."""
         faiss = load_faiss()
         try:
-            base = faiss.downcast_index(faiss.deserialize_index(data))
+            base = faiss.deserialize_index(data)
         except RuntimeError as error:
             raise SnapshotError(f"FAISS cannot read the compressed part: {error}") from None
         if (
@@ -122,7 +122,7 @@ class Compressed:
         lose less by their last places, and refining is what costs.
         """
         factor = k_factor or self.k_factor
-        return factor * _TOP + max(1, factor // 3) * max(0, k - _TOP)
+        return SPARE + factor * _TOP + max(1, factor // 3) * max(0, k - _TOP)
 
     def candidates(
         self, queries: Vectors, k: int, k_factor: int | None, rows: Rows
