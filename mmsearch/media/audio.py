@@ -106,7 +106,7 @@ def chunks(
                 space = len(held) - filled
                 held[filled:] = block[:space]
                 block = block[space:]
-                cut = _quietest(held)
+                cut = _quietest(_bounded(held))
                 yield Chunk(start / SAMPLE_RATE, held[:cut].copy(), False, info.metadata)
                 start += cut
                 filled = len(held) - cut
@@ -124,13 +124,19 @@ def chunks(
                 f"The recording is damaged ({decoder.errors} errors); "
                 f"{total / SAMPLE_RATE:.1f} seconds could be decoded."
             )
-        yield Chunk(start / SAMPLE_RATE, held[:filled].copy(), True, metadata)
+        yield Chunk(start / SAMPLE_RATE, _bounded(held[:filled]).copy(), True, metadata)
 
 
 def decode(source: Path | bytes, max_seconds: float = math.inf) -> Chunk:
     """A whole recording at once. Raises as `chunks`."""
     pieces = list(chunks(source, 600.0, max_seconds))
     return replace(pieces[-1], start=0.0, samples=np.concatenate([p.samples for p in pieces]))
+
+
+def _bounded(samples: Samples) -> Samples:
+    """`samples` itself, made finite and within -1..1: float recordings hold anything."""
+    np.nan_to_num(samples, copy=False, posinf=0.0, neginf=0.0)
+    return np.clip(samples, -1.0, 1.0, out=samples)
 
 
 def _quietest(samples: Samples) -> int:
@@ -152,8 +158,10 @@ def _quietest(samples: Samples) -> int:
 
 
 def _open(source: Path | bytes) -> av.container.InputContainer:
-    file: Any = io.BytesIO(source) if isinstance(source, bytes) else _local(source)
     try:
+        # Opened by us, so that FFmpeg sees neither the name (protocols, patterns of pictures)
+        # nor undecodable characters in it.
+        file: Any = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
         # "file" alone: a playlist must not reach for the network or for other files.
         container: av.container.InputContainer = av.open(
             file, "r", metadata_errors="replace", container_options={"protocol_whitelist": "file"}
@@ -168,12 +176,6 @@ def _open(source: Path | bytes) -> av.container.InputContainer:
     except (av.error.FFmpegError, OSError, ValueError) as error:
         detail = getattr(error, "strerror", None) or type(error).__name__
         raise MediaError("corrupt", f"The recording is damaged: {detail}.") from None
-
-
-def _local(path: Path) -> io.BufferedReader:
-    # Opened by us, so that FFmpeg sees neither the name (protocols, image patterns) nor
-    # undecodable characters in it.
-    return path.open("rb")
 
 
 def _info(container: av.container.InputContainer) -> AudioInfo:
@@ -291,5 +293,4 @@ class _Decoder:
             self.errors += 1
             return
         for piece in converted:
-            samples = piece.to_ndarray().reshape(-1).astype(np.float32, copy=False)
-            yield np.clip(np.nan_to_num(samples), -1.0, 1.0)
+            yield piece.to_ndarray().reshape(-1).astype(np.float32, copy=False)

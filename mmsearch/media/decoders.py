@@ -75,9 +75,13 @@ def _check(path: Path) -> None:
 
 
 def _image(file: File) -> Iterator[Part]:
+    from PIL import Image
+
     from mmsearch.media import exif, image
 
     request = file.request
+    # Also for the frames and layers that Pillow opens by itself. The process is ours alone.
+    Image.MAX_IMAGE_PIXELS = request.max_image_pixels
     picture = image.open_image(
         file.read(),
         request.max_image_pixels,

@@ -82,11 +82,11 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\0asm", "Programs are not read."),
 )
 _ZIPPED = (
+    (b"mimetypeapplication/epub+zip", "E-books are not read yet."),
+    (b"mimetypeapplication/vnd.oasis.opendocument", "OpenDocument files are not read yet."),
     (b"word/", "Word documents are not read yet."),
     (b"xl/", "Excel workbooks are not read yet."),
     (b"ppt/", "PowerPoint presentations are not read yet."),
-    (b"application/epub+zip", "E-books are not read yet."),
-    (b"opendocument", "OpenDocument files are not read yet."),
 )
 
 _SOURCE_CODE = re.compile(
@@ -117,7 +117,11 @@ def sniff(source: Path | bytes, name: str = "") -> str:
     if not head:
         raise MediaError("empty", "The file is empty.")
     name = name or ("" if isinstance(source, bytes) else source.name)
-    found = _picture(head) or _sound(head, source)
+    found = _picture(head)
+    if found is None and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        # A byte order mark of UTF-16, which also looks like the beginning of an MPEG frame.
+        found = _text(source, head, name)
+    found = found or _sound(head, source)
     if found is not None:
         return found
     _refuse_known(head)
@@ -202,11 +206,12 @@ def _sound_or_film(source: Path | bytes, kind: str) -> str:
 
 
 def _refuse_known(head: bytes) -> None:
-    if b"%PDF-" in head[:1024]:
+    if head.startswith(b"%PDF") or b"%PDF-" in head[:1024]:
         raise MediaError("unsupported", "PDF documents are not read yet.")
     if head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
+        office = b"[Content_Types].xml" in head
         for part, sentence in _ZIPPED:
-            if part in head:
+            if part in head and (office or part.startswith(b"mimetype")):
                 raise MediaError("unsupported", sentence)
         raise MediaError("unsupported", "Compressed archives are not read.")
     for magic, sentence in _OTHERS:

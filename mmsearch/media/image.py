@@ -59,15 +59,17 @@ _PLUGINS = (
     (WebPImagePlugin, "WEBP"),
     (XpmImagePlugin, "XPM"),
 )
-FORMATS: tuple[str, ...] = (*(name for _, name in _PLUGINS), "HEIF")
-"""The Pillow formats that are ever opened."""
+FORMATS = tuple(name for _, name in _PLUGINS)
+"""The Pillow formats that are ever opened, and HEIF, whose plug-in is loaded when needed."""
 
 # A JPEG is decoded at a reduced scale (1/2, 1/4, 1/8, in the DCT) only while it stays at least
 # this many times larger than the model's input. At 2 the cosine to the full decode is > 0.999.
 DRAFT_FACTOR = 2
 
-# Up to this size a picture resampled to its nearest pixels is resized in whole.
-_NEAREST_PIXELS = 16_000_000
+# In these modes a rounding error is not small: a nearest pixel jumps, a colour behind almost full
+# transparency is multiplied. Up to this size they are resized in whole, exactly as open_clip does.
+_SENSITIVE = ("1", "P", "LA", "RGBA", "PA")
+_WHOLE_PIXELS = 16_000_000
 
 _ORIENTATION = 0x0112
 _TRANSPOSE = {
@@ -102,19 +104,21 @@ def open_image(
     content = source if isinstance(source, bytes) else _read(source)
     if not content:
         raise MediaError("empty", "The file is empty.")
+    formats = FORMATS
     if content[4:8] == b"ftyp":
         _register_heif()
+        formats = (*FORMATS, "HEIF")
     with warnings.catch_warnings():
         # Damaged EXIF and the like: what matters is whether there is a picture.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+            image = Image.open(io.BytesIO(content), formats=formats)
             width, height = image.size
             if width < 1 or height < 1:
                 raise MediaError("corrupt", "The picture has no pixels.")
             if width * height > max_pixels:
-                raise _too_large(f"{width} x {height} pixels", max_pixels)
+                raise _too_large(f"{width} x {height}", max_pixels)
             image.info["full_size"] = (width, height)
             if draft_for is not None and image.format in ("JPEG", "MPO"):
                 # No mode: that would also turn CMYK or grey into RGB.
@@ -123,7 +127,7 @@ def open_image(
         except MediaError:
             raise
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise _too_large("More pixels", max_pixels) from None
+            raise _too_large("too many", max_pixels) from None
         except MemoryError:
             raise MediaError("memory", "Decoding the picture needs too much memory.") from None
         except UnidentifiedImageError:
@@ -135,7 +139,8 @@ def open_image(
 
 
 def _too_large(what: str, max_pixels: int) -> MediaError:
-    return MediaError("too_large", f"{what}: more than the {max_pixels} allowed for a picture.")
+    reason = f"The picture has {what} pixels; {max_pixels} in all are allowed."
+    return MediaError("too_large", reason)
 
 
 def _read(path: Path) -> bytes:
@@ -246,9 +251,8 @@ def preprocess_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
     plan = geometry(full, spec)
     left, top, right, bottom = plan.region
     size = (right - left, bottom - top)
-    if picture.mode in ("1", "P") and plan.resized[0] * plan.resized[1] <= _NEAREST_PIXELS:
-        # Pillow takes the nearest pixel for these: rounding must fall as in the whole.
-        part = picture.resize(plan.resized).crop(plan.region)
+    if picture.mode in _SENSITIVE and plan.resized[0] * plan.resized[1] <= _WHOLE_PIXELS:
+        part = picture.resize(plan.resized, _resampling(spec)).crop(plan.region)
     else:
         (x0, x1), (y0, y1) = (
             _source_span(axis, plan, full, picture.size, orientation) for axis in (0, 1)

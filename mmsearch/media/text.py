@@ -17,9 +17,10 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmsearch.errors import MediaError
@@ -58,6 +59,8 @@ class Decoded:
     encoding: str
     damaged: bool = False
     """Some bytes fit no encoding; they are U+FFFD."""
+    sure: bool = True
+    """The bytes have the shape of UTF-8, which no accident has."""
 
 
 def read(content: bytes, mime: str, max_bytes: int) -> tuple[str, dict[str, Any]]:
@@ -105,13 +108,14 @@ def decode(content: bytes, *, partial: bool = False) -> Decoded | None:
     if found is None or not _is_text(found):
         return None
     text = found.text.replace("\r\n", "\n").replace("\r", "\n")
-    return Decoded(_REPLACED.sub(" ", text), found.encoding, found.damaged)
+    return replace(found, text=_REPLACED.sub(" ", text))
 
 
 def _decode(content: bytes, *, partial: bool) -> Decoded | None:
     for bom, encoding in _BOMS:
         if content.startswith(bom):
-            return _strict(content, encoding, partial=partial) or _lenient(content, encoding)
+            found = _strict(content, encoding, partial=partial) or _lenient(content, encoding)
+            return replace(found, sure=encoding == "utf-8-sig")
     utf8 = _strict(content, "utf-8", partial=partial)
     # Valid UTF-8 with many NULs is UTF-16 of a western language.
     if utf8 is not None and content.count(0) <= len(content) // 4:
@@ -147,7 +151,8 @@ def _utf16(content: bytes, *, partial: bool) -> Decoded | None:
     for encoding, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         # One character in eight, at least, is a space, digit or Latin letter.
         if high > half // 8 and low * 8 < high:
-            return _strict(content, encoding, partial=partial)
+            found = _strict(content, encoding, partial=partial)
+            return found and replace(found, sure=False)
     return None
 
 
@@ -168,7 +173,8 @@ def _declared(content: bytes, *, partial: bool) -> Decoded | None:
         name = codecs.lookup(match[1].decode("ascii"))
         # Codecs that are no character sets (zlib, rot13 ...) must not be run on a hostile file.
         if name._is_text_encoding and not name.name.startswith(("utf", "idna", "punycode")):  # noqa: SLF001
-            return _strict(content, name.name, partial=partial)
+            found = _strict(content, name.name, partial=partial)
+            return found and replace(found, sure=False)
     return None
 
 
@@ -180,17 +186,18 @@ def _legacy(content: bytes) -> Decoded | None:
     ).best()
     encoding = best.encoding if best is not None else "cp1252"
     text = content.decode(encoding, "replace")
-    return Decoded(text, encoding, "\ufffd" in text)
+    return Decoded(text, encoding, "\ufffd" in text, sure=False)
 
 
 def _is_text(decoded: Decoded) -> bool:
     """Not binary junk: hardly any control characters."""
     sample = decoded.text[:_SAMPLE]
     wrong = len(_CONTROL.findall(sample))
-    if decoded.encoding.startswith("utf"):
+    if decoded.sure:
         return wrong * 4 <= len(sample)
-    # Any byte decodes in an 8-bit encoding, so be strict.
-    return wrong * 100 <= len(sample)
+    # Almost any bytes decode in an 8-bit encoding or in UTF-16, so be strict.
+    strange = sum(unicodedata.category(char) in ("Cn", "Co", "Cs") for char in sample)
+    return wrong + strange <= len(sample) // 100 + (len(sample) >= 16)
 
 
 # ------------------------------------------------------------------ records
