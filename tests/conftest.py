@@ -1,11 +1,15 @@
-"""What many tests share: where the real data lies, and a library in a temporary folder."""
+"""What many tests share: where the real data lies, and stores in throw-away databases."""
 
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, create_engine, text
 
 from mmsearch.stores import migrate
 from mmsearch.stores.sql import SqlStore
@@ -21,9 +25,74 @@ def data() -> Path:
     return folder
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> SqlStore:
-    """An empty SQLite store with the newest schema."""
-    made = SqlStore(f"sqlite:///{tmp_path / 'library.sqlite'}")
+@pytest.fixture(scope="session")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a throw-away PostgreSQL cluster; skipped where PostgreSQL is not installed."""
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = shutil.which("initdb") or (str(folders[-1] / "initdb") if folders else None)
+    if found is None:
+        pytest.skip("PostgreSQL is not installed")
+    bin_folder = Path(found).resolve().parent
+    place = tmp_path_factory.mktemp("postgresql")
+    # PostgreSQL refuses to run as root.
+    user = "postgres" if os.geteuid() == 0 else None
+    if user is not None:
+        for folder in (place, *place.parents[:2]):
+            folder.chmod(0o755)
+        shutil.chown(place, user)
+    cluster = place / "cluster"
+
+    def pg(program: str, *arguments: str) -> None:
+        subprocess.run(
+            [bin_folder / program, *arguments],
+            user=user,
+            check=True,
+            cwd=place,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"},
+            stdout=subprocess.DEVNULL,
+        )
+
+    pg("initdb", "-D", str(cluster), "-U", "tester", "--auth=trust", "--no-sync", "-E", "UTF8")
+    options = f"-c listen_addresses='' -c unix_socket_directories={place} -c fsync=off"
+    pg("pg_ctl", "-D", str(cluster), "-o", options, "-l", str(place / "log"), "-w", "start")
+    yield f"postgresql+psycopg://tester@/postgres?host={place}"
+    pg("pg_ctl", "-D", str(cluster), "-m", "immediate", "-w", "stop")
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite database with the newest schema, to be copied: migrating each time is slow."""
+    path = tmp_path_factory.mktemp("migrated") / "library.sqlite"
+    made = SqlStore(f"sqlite:///{path}")
     migrate.upgrade(made.engine)
-    return made
+    made.close()
+    return path
+
+
+@pytest.fixture(scope="session")
+def postgresql_template(postgresql: str) -> Iterator[Engine]:
+    """A server on which CREATE DATABASE makes an empty library with the newest schema."""
+    made = SqlStore(postgresql.replace("/postgres?", "/template1?"))
+    migrate.upgrade(made.engine)
+    made.close()
+    admin = create_engine(postgresql, isolation_level="AUTOCOMMIT")
+    yield admin
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
+    """An empty store with the newest schema, on each database that mmsearch supports."""
+    if request.param == "sqlite":
+        path = tmp_path / "library.sqlite"
+        shutil.copy(request.getfixturevalue("migrated"), path)
+        url = f"sqlite:///{path}"
+    else:
+        admin: Engine = request.getfixturevalue("postgresql_template")
+        with admin.connect() as connection:
+            connection.execute(text("DROP DATABASE IF EXISTS library WITH (FORCE)"))
+            connection.execute(text("CREATE DATABASE library"))
+        url = request.getfixturevalue("postgresql").replace("/postgres?", "/library?")
+    made = SqlStore(url)
+    yield made
+    made.close()

@@ -17,7 +17,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import orjson
 from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, select
+from sqlalchemy import cast as cast_to
+from sqlalchemy.dialects.postgresql import JSONB
 
 from mmsearch.errors import FilterError
 from mmsearch.stores.tables import SegmentRow, SourceRow
@@ -186,7 +189,12 @@ class _Compiler:
         if not isinstance(value, str | int | float):
             raise FilterError(f"'any' and 'all' on field '{name}' take strings or numbers")
         if self.dialect == "postgresql":
-            return cast("ColumnElement[bool]", _json(name).contains([value]))
+            return cast(
+                "ColumnElement[bool]",
+                _json(name).op("@>", is_comparison=True)(
+                    cast_to(literal(orjson.dumps([value]).decode()), JSONB)
+                ),
+            )
         each = func.json_each(SourceRow.meta, f'$."{name}"').table_valued("value")
         return exists(select(literal(1)).select_from(each).where(each.c.value == value))
 

@@ -29,7 +29,6 @@ from sqlalchemy import (
     func,
     insert,
     select,
-    text,
     update,
 )
 from sqlalchemy.engine import Row, make_url
@@ -554,17 +553,11 @@ class SqlStore:
     def metadata_keys(self, collection_id: int) -> list[str]:
         """Every metadata key that some source of the collection has."""
         if self.engine.dialect.name == "postgresql":
-            each = func.jsonb_object_keys(SourceRow.meta).column_valued("key")
-            query = select(each).where(SourceRow.collection_id == collection_id).distinct()
+            key: ColumnElement[Any] = func.jsonb_object_keys(SourceRow.meta)
         else:
-            each_row = func.json_each(SourceRow.meta).table_valued("key")
-            query = (
-                select(each_row.c.key)
-                .select_from(SourceRow)
-                .join(each_row, text("true"))
-                .where(SourceRow.collection_id == collection_id)
-                .distinct()
-            )
+            each = func.json_each(SourceRow.meta)
+            key = each.table_valued("key", joins_implicitly=True).c.key
+        query = select(key).where(SourceRow.collection_id == collection_id).distinct()
         with self._read() as connection:
             return sorted(str(key) for key in connection.scalars(query))
 

@@ -47,7 +47,7 @@ def five(store: SqlStore) -> tuple[SqlStore, int]:
 def found(five: tuple[SqlStore, int], given: Mapping[str, Any]) -> list[int]:
     """Which of the five pass."""
     store, collection = five
-    where = compile_filter(given, store.metadata_keys(collection), "sqlite")
+    where = compile_filter(given, store.metadata_keys(collection), store.engine.dialect.name)
     ids = store.segment_ids(collection, Modality.IMAGE, where)
     assert ids.dtype == np.int64
     sources = store.segments_with_sources(ids.tolist())

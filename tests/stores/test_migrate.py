@@ -49,6 +49,9 @@ def test_an_upgrade_first_puts_a_copy_aside(store: SqlStore, tmp_path: Path) -> 
     """The copy is a database of its own, with the rows as they were."""
     store.ensure_collection("photos", "nano")
     kept = migrate._put_aside(store.engine, "0000")
+    if store.engine.dialect.name != "sqlite":
+        assert kept is None  # PostgreSQL has its own backups
+        return
     assert kept is not None
     copy = sqlite3.connect(kept)
     assert copy.execute("SELECT name FROM collections").fetchall() == [("photos",)]

@@ -1,0 +1,90 @@
+"""kill -9 at any moment: the next run goes on, and the library is as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.fakes import a_picture, open_fake
+from tests.indexer.test_pipeline import contents, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Sixty pictures and twenty notes, each different."""
+    folder = tmp_path / "files"
+    rng = np.random.default_rng(0)
+    for n in range(60):
+        colour = tuple(int(c) for c in rng.integers(0, 255, 3))
+        a_picture(folder / f"{n:02}.png", colour)  # type: ignore[arg-type]
+    for n in range(20):
+        (folder / f"{n:02}.txt").write_text(
+            f"Note {n}. " + " ".join(f"word{n}x{k}" for k in range(80))
+        )
+    return folder
+
+
+def start(library: Path, files: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "tests.e2e.fake_index", str(library), str(files)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+
+
+def test_killed_twenty_times_the_library_equals_an_uninterrupted_one(
+    tmp_path: Path, files: Path
+) -> None:
+    """Same sources, segments and vectors; verify finds nothing missing, nothing extra."""
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(whole, files)
+    rng = random.Random(7)
+    began = time.monotonic()
+    start(tmp_path / "timing", files).communicate()
+    full = time.monotonic() - began
+    kills = 0
+    for _ in range(20):
+        process = start(killed, files)
+        time.sleep(rng.uniform(0.3, 1.0) * full)
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL)
+            kills += 1
+        process.communicate()
+        # No decoding worker outlives the run that started it (checked by the sandbox's tests);
+        # what was committed is complete at every moment:
+        if (killed / "library.sqlite").exists():
+            with open_fake(killed) as engine:
+                assert engine.store.problems() == []
+    assert kills >= 10
+    run(killed, files)
+    assert contents(killed) == contents(whole)
+    with open_fake(killed) as engine:
+        assert engine.status(verify=True)["verify"] == {"ok": True, "problems": []}
+
+
+def test_ctrl_c_is_recorded_as_interrupted(tmp_path: Path, files: Path) -> None:
+    """SIGINT ends the run between transactions; the run's row says so."""
+    library = tmp_path / "library"
+    process = start(library, files)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if (library / "library.sqlite").exists():
+            with open_fake(library) as engine:
+                if engine.store.counts()["sources"] >= 4:
+                    break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    with open_fake(library) as engine:
+        assert engine.store.run(1).state == "interrupted"
+        assert 4 <= engine.store.counts()["sources"] < 80
+        assert engine.status(verify=True)["verify"]["ok"]
