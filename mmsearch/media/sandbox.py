@@ -182,6 +182,7 @@ class _Worker:
         self._requests = self._process.stdin.fileno()
         self._answers = self._process.stdout.fileno()
         _widen(self._requests, self._answers)
+        os.set_blocking(self._answers, False)
         try:
             header, _ = wire.receive(self._answers, time.monotonic() + _START_SECONDS)
         except (wire.WireError, wire.WireTimeoutError):

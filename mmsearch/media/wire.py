@@ -16,7 +16,7 @@ import select
 import struct
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def send(fd: int, header: Mapping[str, Any], buffers: Sequence[Any] = ()) -> Non
 
 
 def receive(fd: int, deadline: float | None = None) -> tuple[dict[str, Any], list[bytearray]]:
-    """Read one message; `deadline` in the time of `time.monotonic`.
+    """Read one message; `deadline` in the time of `time.monotonic` needs a non-blocking `fd`.
 
     Raises WireTimeoutError, and WireError at the end of the stream or for a malformed message.
     """
@@ -71,46 +71,56 @@ def receive(fd: int, deadline: float | None = None) -> tuple[dict[str, Any], lis
 
 
 def _read_exactly(fd: int, length: int, deadline: float | None) -> bytearray:
+    """`fd` is non-blocking where there is a deadline: what has come already costs no waiting."""
     data = bytearray(length)
     view = memoryview(data)
-    poll: select.poll | None = None
     while view:
-        if deadline is not None:
-            if poll is None:
-                poll = select.poll()
-                poll.register(fd, select.POLLIN | select.POLLHUP)
-            left = deadline - time.monotonic()
-            if left <= 0 or not poll.poll(left * 1000):
-                raise WireTimeoutError
-        count = os.readv(fd, [view])
+        try:
+            count = os.readv(fd, [view])
+        except BlockingIOError:
+            _wait(fd, deadline)
+            continue
         if count == 0:
             raise WireError("end of stream")
         view = view[count:]
     return data
 
 
+def _wait(fd: int, deadline: float | None) -> None:
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    left = None if deadline is None else deadline - time.monotonic()
+    if (left is not None and left <= 0) or not poll.poll(left and left * 1000):
+        raise WireTimeoutError
+
+
 # ------------------------------------------------------------------ requests
+
+
+_REQUEST_FIELDS = tuple(field.name for field in fields(DecodeRequest) if field.name != "content")
 
 
 def encode_request(request: DecodeRequest) -> tuple[dict[str, Any], list[Any]]:
     """(header, buffers) of a request."""
-    header = {name: value for name, value in asdict(request).items() if name != "content"}
+    header = {name: getattr(request, name) for name in _REQUEST_FIELDS}
+    if request.preprocess is not None:
+        header["preprocess"] = asdict(request.preprocess)
     return header, [] if not request.content else [request.content]
 
 
 def decode_request(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> DecodeRequest:
     """The inverse of `encode_request`."""
-    fields = {name: value for name, value in header.items() if name != "buffers"}
-    spec: dict[str, Any] | None = fields["preprocess"]
+    given = {name: value for name, value in header.items() if name != "buffers"}
+    spec: dict[str, Any] | None = given["preprocess"]
     if spec is not None:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in spec.items()
         }
-        fields["preprocess"] = Preprocess(**values)
-    fields["kinds"] = tuple(fields["kinds"])
-    if fields["path"] is None:
-        fields["content"] = bytes(buffers[0]) if buffers else b""
-    return DecodeRequest(**fields)
+        given["preprocess"] = Preprocess(**values)
+    given["kinds"] = tuple(given["kinds"])
+    if given["path"] is None:
+        given["content"] = bytes(buffers[0]) if buffers else b""
+    return DecodeRequest(**given)
 
 
 # ------------------------------------------------------------------ parts
