@@ -3,8 +3,8 @@
     python benchmarks/vector_search.py [--size 100000] [--dimension 512] [--json FILE]
 
 One query at a time on one thread unless said otherwise; times are medians of processor time,
-each of ours taken right after one of Flat's, so that a busy machine burdens both. Recall and exactness are
-against brute force in float64 over the float16 vectors. Needs one of the FAISS extras.
+each of ours taken right after one of Flat's, so that a busy machine burdens both. Recall and
+exactness are against brute force in float64 over the float16 vectors. Needs a FAISS extra.
 """
 
 from __future__ import annotations
