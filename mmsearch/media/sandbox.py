@@ -78,8 +78,10 @@ class Sandbox:
             request = replace(request, path=path)
         worker = self._slots.get()
         try:
-            if worker is None or not worker.alive:
-                worker = self._start()
+            if worker is not None and not worker.alive:
+                self._discard(worker)
+                worker = None
+            worker = worker or self._start()
             yield from worker.decode(request, self._seconds)
         except MediaError:
             if self._closed:  # killed by us: nothing was learnt about the file

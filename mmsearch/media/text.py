@@ -178,7 +178,24 @@ def _declared(content: bytes, *, partial: bool) -> Decoded | None:
     return None
 
 
+def _japanese(content: bytes) -> Decoded | None:
+    """What reads as hiragana in an encoding of Japan is Japanese."""
+    for encoding in ("euc_jp", "cp932"):
+        found = _strict(content[:_SAMPLE], encoding, partial=True)
+        if found is None:
+            continue
+        foreign = [char for char in found.text if char > "\x7f"]
+        kana = sum("\u3041" <= char <= "\u3096" for char in foreign)
+        if kana * 6 > len(foreign):
+            text = content.decode(encoding, "replace")
+            return Decoded(text, encoding, "\ufffd" in text, sure=False)
+    return None
+
+
 def _legacy(content: bytes) -> Decoded | None:
+    japanese = _japanese(content)  # often taken for Korean or Chinese otherwise
+    if japanese is not None:
+        return japanese
     import charset_normalizer
 
     best = charset_normalizer.from_bytes(

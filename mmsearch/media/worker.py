@@ -11,12 +11,13 @@ import os
 import signal
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from mmsearch.errors import MediaError
 from mmsearch.media import wire
-from mmsearch.media.parts import DecodeRequest
+from mmsearch.media.parts import Part
 
 try:
     import resource
@@ -38,11 +39,12 @@ def main() -> int:
     os.dup2(silence, 1)
     _limit(memory_mb)
     warnings.simplefilter("ignore")
+    # Before anybody waits for a file, and within the limits. Most files are pictures.
+    import mmsearch.media.image  # noqa: F401
+    from mmsearch.media.decoders import decode
+
     wire.send(output, {"ready": True})
     os.dup2(silence, 2)
-    # While nobody waits yet: most files are pictures.
-    import mmsearch.media.image  # noqa: F401
-
     step = int(seconds) + _GRACE_SECONDS
     while True:
         try:
@@ -50,18 +52,16 @@ def main() -> int:
         except wire.WireError:
             return 0
         try:
-            _answer(wire.decode_request(header, buffers), output, step)
+            _answer(decode(wire.decode_request(header, buffers)), output, step)
         except BrokenPipeError:
             return 0
 
 
-def _answer(request: DecodeRequest, output: int, step: int) -> None:
-    from mmsearch.media.decoders import decode
-
+def _answer(parts: Iterator[Part], output: int, step: int) -> None:
     answer: dict[str, Any]
     try:
         signal.alarm(step)
-        for part in decode(request):
+        for part in parts:
             # Whoever takes long to fetch a part is not the file's fault.
             signal.alarm(0)
             wire.send(output, *wire.encode_part(part))
