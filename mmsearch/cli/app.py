@@ -13,13 +13,16 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click.exceptions import ClickException
 from rich.markup import escape
 
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
 from mmsearch.cli.terms import terms_from
 from mmsearch.errors import MMSearchError, QueryError
 from mmsearch.settings import Settings, load_settings
+
+# Typer brings its own copy of Click since 0.2x, and uses the installed one before: the base of
+# its usage errors is reached by way of the one that it exports.
+UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 
 app = typer.Typer(
     name="mmsearch",
@@ -180,6 +183,38 @@ def serve(
 
 
 @app.command()
+def demo(
+    *,
+    library: Annotated[
+        Path | None,
+        typer.Option(
+            "--library",
+            help="Where to make it. Default: ~/.cache/mmsearch/demo.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.")] = None,
+    no_serve: Annotated[
+        bool, typer.Option("--no-serve", help="Ask the examples, then end.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Make a small library of drawn pictures, memos and notes, search it, and serve it."""
+    from mmsearch.cli import demo as demonstration
+    from mmsearch.cli import output
+    from mmsearch.cli.serve import run_server
+
+    folder = library or demonstration.default_folder()
+    with demonstration.build_demo(folder, port) as engine:
+        shown = demonstration.show_examples(engine)
+        output.out.print(demonstration.NEXT)
+        if as_json:
+            output.print_json({"library": str(folder), "examples": shown})
+        if not no_serve:
+            run_server(engine)
+
+
+@app.command()
 def status(
     *,
     library: Library = None,
@@ -249,8 +284,8 @@ def main(arguments: list[str] | None = None) -> None:
 
     try:
         status = app(arguments, standalone_mode=False)
-    except ClickException as error:
-        error.show()
+    except UsageProblem as error:
+        error.show()  # type: ignore[attr-defined]  # see UsageProblem
         sys.exit(2)
     except MMSearchError as error:
         output.err.print(f"[red]mmsearch:[/] {escape(error.message)}")

@@ -1,0 +1,109 @@
+"""`mmsearch demo`: a small library of drawn pictures, spoken memos and notes, searched at once."""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+
+from indexer.runs import index_into
+from mmsearch.build import open_library
+from mmsearch.cli import output
+from mmsearch.picturebook import write_library
+from mmsearch.search.engine import SearchEngine
+
+PICTURES = 60
+SEED = 2024
+PROFILE = "nano"
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A query of the demo, and what it is to show."""
+
+    shows: str
+    words: str
+    modality: str | None = None
+
+
+EXAMPLES = (
+    Example("words find pictures", "a lighthouse by the sea at sunset", "image"),
+    Example("colours and objects, as you would say them", "two pink animals", "image"),
+    Example("the second in a recording", "print the picture", "speech"),
+    Example("the passage in a note", "it was the best day of the year", "text"),
+    Example("everything at once", "a boat in the harbour"),
+)
+
+
+def default_folder() -> Path:
+    """Where the demo's library is made if the user names no other place."""
+    return Path.home() / ".cache" / "mmsearch" / "demo"
+
+
+def write_files(folder: Path) -> Path:
+    """The demo's pictures, notes and memos; the same every time."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    write_library(folder, PICTURES, SEED)
+    memos = folder / "memos"
+    memos.mkdir()
+    for name, content in _recordings():
+        (memos / name).write_bytes(content)
+    return folder
+
+
+def _recordings() -> Iterator[tuple[str, bytes]]:
+    """The spoken memos that ship with the package."""
+    place = importlib.resources.files("mmsearch.picturebook") / "recordings"
+    listing = place / "recordings.json"
+    if listing.is_file():
+        for entry in json.loads(listing.read_text("utf-8")):
+            yield entry["file"], (place / entry["file"]).read_bytes()
+
+
+def build_demo(library: Path, port: int | None = None) -> SearchEngine:
+    """Make the demo's library (again) and open it."""
+    began = time.monotonic()
+    engine = open_library(library, create=True, profile=PROFILE, port=port)
+    files = write_files(library / "files")
+    output.err.print(f"Drew a picture book into {files}")
+    summary = index_into(engine, [files], prune=True)
+    output.print_summary(summary)
+    output.err.print(f"[dim]ready after {time.monotonic() - began:.1f} s[/]\n")
+    return engine
+
+
+def show_examples(engine: SearchEngine) -> list[dict[str, Any]]:
+    """Ask the examples and print the answers; returns them in short."""
+    shown = []
+    for example in EXAMPLES:
+        result = engine.search(example.words, modality=example.modality, limit=3)
+        output.out.print(f"[bold]{escape(example.words)}[/]  [dim]{escape(example.shows)}[/]")
+        output.print_result(result)
+        output.out.print()
+        shown.append(
+            {
+                "query": example.words,
+                "modality": example.modality,
+                "took_ms": round(result.took_ms, 3),
+                "hits": [hit.source.path for hit in result.hits],
+            }
+        )
+    return shown
+
+
+NEXT = """\
+These were drawn pictures and the small [bold]nano[/] models that come with mmsearch; they know
+little beyond this picture book. For your own files use real models (fetched once, about 2 GB):
+
+  mmsearch index ~/Pictures ~/Recordings --library my-library --profile base
+  mmsearch search "what you remember" --library my-library
+  mmsearch serve --library my-library
+"""
