@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -100,6 +101,8 @@ class OpenClipEmbedder:
         self._precision: Precision = precision
         self._threads = loading.arithmetic_threads(threads)
         self._lazy = loading.Lazy(self._load)
+        # Hugging Face's tokenizers change their own state (padding, truncation) in a call.
+        self._tokenizing = threading.Lock()
         self._description: tuple[Space, Preprocess, int] | None = None
 
     # -------------------------------------------------------------- protocol
@@ -122,7 +125,7 @@ class OpenClipEmbedder:
         return self._lazy.get().arithmetic
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return _count(self._lazy.get().tokenizer, texts)
+        return self._counted(self._lazy.get(), texts)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
         """CLIP has one kind of text: `role` changes nothing here."""
@@ -132,7 +135,7 @@ class OpenClipEmbedder:
         return encode_with_pieces(
             texts,
             loaded.context,
-            lambda some: _count(loaded.tokenizer, some),
+            lambda some: self._counted(loaded, some),
             lambda some: self._encode_short(loaded, some),
         )
 
@@ -169,12 +172,17 @@ class OpenClipEmbedder:
     def _described(self) -> tuple[Space, Preprocess, int]:
         """What stays known after `release`, so that asking for it loads nothing again."""
         if self._description is None:
-            loaded = self._lazy.get()
-            self._description = (loaded.space, loaded.preprocess, loaded.context)
+            self._lazy.get()
+        assert self._description is not None, "loading sets it"
         return self._description
 
+    def _counted(self, loaded: _Loaded, texts: Sequence[str]) -> list[int]:
+        with self._tokenizing:
+            return _count(loaded.tokenizer, texts)
+
     def _encode_short(self, loaded: _Loaded, texts: list[str]) -> Vectors:
-        tokens = _tokenize(loaded.tokenizer, texts, loaded.context)
+        with self._tokenizing:
+            tokens = _tokenize(loaded.tokenizer, texts, loaded.context)
         vectors = np.empty((len(texts), loaded.space.dimension), np.float32)
         # Rows of like length together: a batch costs as much as its longest text.
         order = (tokens != 0).sum(dim=1).argsort(stable=True)
@@ -214,8 +222,10 @@ class OpenClipEmbedder:
             images, dimension, image_arithmetic = self._image_tower(model, preprocess, device)
             tokens = _tokenize(tokenizer, _probe_texts(), context).to(device)
             texts, text_arithmetic = self._text_tower(model, tokens)
+        space = _space(source, preprocess, dimension)
+        self._description = (space, preprocess, context)
         return _Loaded(
-            space=_space(source, preprocess, dimension),
+            space=space,
             preprocess=preprocess,
             images=images,
             texts=texts,
@@ -239,15 +249,14 @@ class OpenClipEmbedder:
         probes = torch.from_numpy(towers.probe_pixels(preprocess, 2 if large else 6)).to(device)
         expected = reference(probes)
 
-        def build(arithmetic: Arithmetic) -> Callable[[Tensor], Tensor] | None:
+        def build(arithmetic: Arithmetic) -> Callable[[Tensor], Tensor]:
             if towers.is_plain_vit(visual):
                 return towers.VitImageTower(visual, preprocess, arithmetic)
-            other = _converted(visual, arithmetic)
-            return None if other is None else towers.ModuleImageTower(other, preprocess)
+            return towers.ModuleImageTower(_converted(visual, arithmetic), preprocess)
 
         for arithmetic in self._wanted(device):
-            tower = build(arithmetic)
-            if tower is not None and towers.agree(tower(probes), expected):
+            tower = _tried(build, arithmetic, probes, expected)
+            if tower is not None:
                 if isinstance(tower, towers.VitImageTower):
                     visual.transformer = torch.nn.Identity()  # frees what is not used any more
                 return tower, expected.shape[1], arithmetic
@@ -256,28 +265,23 @@ class OpenClipEmbedder:
 
     def _text_tower(self, model: Any, tokens: Tensor) -> tuple[Callable[[Tensor], Tensor], str]:
         """The fastest way through the text tower that keeps to open_clip's vectors."""
-        import torch
-
         from mmsearch.models import openclip_towers as towers
 
         reference = towers.ModuleTextTower(model)
         expected = reference(tokens)
-        cut = towers.text_parts(model) is not None
+
+        def build(arithmetic: Arithmetic) -> Callable[[Tensor], Tensor]:
+            if towers.text_parts(model) is not None:
+                return towers.FastTextTower(model, arithmetic)
+            if arithmetic == "fp32":
+                return reference
+            return towers.ModuleTextTower(_converted(model, arithmetic, without="visual"))
+
         for arithmetic in self._wanted(tokens.device):
-            tower: Callable[[Tensor], Tensor]
-            if cut:
-                tower = towers.CutTextTower(model, arithmetic)
-            elif arithmetic == "fp32":
-                tower = reference
-            else:
-                other = _converted(model, arithmetic, without="visual")
-                if other is None:
-                    continue
-                tower = towers.ModuleTextTower(other)
-            if towers.agree(tower(tokens), expected):
-                if cut:
-                    owner = model if getattr(model, "text", None) is None else model.text
-                    owner.transformer = torch.nn.Identity()
+            tower = _tried(build, arithmetic, tokens, expected)
+            if tower is not None:
+                if isinstance(tower, towers.FastTextTower):
+                    tower.drop_originals()
                 return tower, arithmetic
         self._say_fallback("text")
         return reference, "fp32"
@@ -382,8 +386,29 @@ def _space(source: openclip_source.Source, preprocess: Preprocess, dimension: in
     )
 
 
-def _converted(module: nn.Module, arithmetic: Arithmetic, without: str = "") -> nn.Module | None:
-    """A copy of `module` in other arithmetic, None where that brings nothing.
+def _tried(
+    build: Callable[[Arithmetic], Callable[[Tensor], Tensor]],
+    arithmetic: Arithmetic,
+    probes: Tensor,
+    expected: Tensor,
+) -> Callable[[Tensor], Tensor] | None:
+    """The tower, if it can be built and run and its probe vectors are open_clip's own.
+
+    Some modules reach into their layers and cannot run on 8-bit ones; and the libraries
+    change. Whatever the reason, a faster way that fails here is not taken.
+    """
+    from mmsearch.models.openclip_towers import agree
+
+    try:
+        tower = build(arithmetic)
+        return tower if agree(tower(probes), expected) else None
+    except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        logger.debug("%s: %s", arithmetic, error)
+        return None
+
+
+def _converted(module: nn.Module, arithmetic: Arithmetic, without: str = "") -> nn.Module:
+    """A copy of `module` in other arithmetic. Raises ValueError where that brings nothing.
 
     Convolutional towers hold hardly any large linear layer, so 8 bits do not help them.
     """
@@ -400,8 +425,9 @@ def _converted(module: nn.Module, arithmetic: Arithmetic, without: str = "") -> 
         return other.to(torch.bfloat16).to(memory_format=torch.channels_last)
     before = sum(p.numel() for p in other.parameters())
     quantise_linears(other)
-    after = sum(p.numel() for p in other.parameters())
-    return other if after < before / 2 else None
+    if sum(p.numel() for p in other.parameters()) > before / 2:
+        raise ValueError("hardly any large linear layer")
+    return other
 
 
 def _tokenizer(source: openclip_source.Source) -> Any:

@@ -63,6 +63,9 @@ class Int8Linear(nn.Module):
     the 8 bits, because without VNNI instructions pairs of products overflow 16 bits.
     """
 
+    int8_original_dtype = torch.float32
+    """What open_clip's blocks ask a linear layer that is not a float one for its dtype."""
+
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
         w = weight.detach().float()
@@ -254,68 +257,76 @@ class ModuleImageTower:
 # ------------------------------------------------------------------ text towers
 
 
-class CutTextTower:
-    """A causal open_clip text tower that reads up to the longest end-of-text token."""
+class FastTextTower:
+    """open_clip's own text tower; a causal one reads up to the longest end-of-text only."""
 
     def __init__(self, model: nn.Module, arithmetic: Arithmetic) -> None:
-        tower = text_parts(model)
-        if tower is None:
-            raise TypeError("not a causal text tower pooled at its end-of-text token")
-        self._pool_type, self._eos = tower.pool_type, tower.eos
+        parts = text_parts(model)
+        if parts is None:
+            raise TypeError("not a plain open_clip text tower")
+        self._parts = parts
         self._dtype = torch.bfloat16 if arithmetic == "bf16" else torch.float32
-        self._embedding = tower.embedding.weight.detach()
-        self._positions = tower.positions.detach()
-        self._blocks = FastTransformer(tower.transformer, arithmetic)
-        self._ln_final, self._projection = tower.ln_final, tower.projection
+        self._blocks = FastTransformer(parts.transformer, arithmetic)
 
     def __call__(self, tokens: Tensor) -> Tensor:
         """(n, context) int64 to (n, dimension) fp32."""
-        ends = self.ends(tokens)
-        length = int(ends.max()) + 1
-        x = F.embedding(tokens[:, :length], self._embedding) + self._positions[:length]
-        pooled = self._ln_final(self._blocks(x.to(self._dtype), causal=True, pool=ends).float())
-        if self._projection is None:
+        parts = self._parts
+        pooled_at = parts.pooled_at(tokens)
+        if parts.causal:
+            tokens = tokens[:, : int(pooled_at.max()) + 1]
+        x = parts.embedding(tokens) + parts.positions[: tokens.shape[1]]
+        x = self._blocks(x.to(self._dtype), causal=parts.causal, pool=pooled_at)
+        pooled = parts.ln_final(x.float())
+        if parts.projection is None:
             return pooled
-        if isinstance(self._projection, nn.Linear):
-            return self._projection(pooled)
-        return pooled @ self._projection
+        if isinstance(parts.projection, nn.Linear):
+            return parts.projection(pooled)
+        return pooled @ parts.projection
 
-    def ends(self, tokens: Tensor) -> Tensor:
-        """The position that is pooled, for each row: (n,) int64."""
-        if self._pool_type == "argmax":
-            return tokens.argmax(dim=-1)
-        return (tokens == self._eos).int().argmax(dim=-1)
+    def drop_originals(self) -> None:
+        """Free open_clip's own blocks: after this only this tower can run."""
+        self._parts.owner.transformer = nn.Identity()
+        self._parts.transformer = nn.Identity()
 
 
 class TextParts:
-    """The parts of a causal text tower, wherever the model class keeps them."""
+    """The parts of a plain text tower, wherever the model class keeps them."""
 
     def __init__(self, owner: Any, *, pool_type: str, eos: int) -> None:
+        self.owner = owner
         self.pool_type, self.eos = pool_type, eos
+        self.causal = getattr(owner, "attn_mask", None) is not None
         self.embedding: nn.Embedding = owner.token_embedding
         self.positions: Tensor = owner.positional_embedding
-        self.transformer: Transformer = owner.transformer
+        self.transformer: nn.Module = owner.transformer
         self.ln_final: nn.LayerNorm = owner.ln_final
         self.projection: nn.Linear | Tensor | None = owner.text_projection
 
+    def pooled_at(self, tokens: Tensor) -> Tensor:
+        """The position that is pooled, for each row: (n,) int64."""
+        if self.pool_type == "argmax":
+            return tokens.argmax(dim=-1)
+        if self.pool_type == "eos":
+            return (tokens == self.eos).int().argmax(dim=-1)
+        position = 0 if self.pool_type == "first" else tokens.shape[1] - 1
+        return torch.full((len(tokens),), position, device=tokens.device)
+
 
 def text_parts(model: Any) -> TextParts | None:
-    """The parts of the model's text tower if cutting behind the end-of-text is exact.
+    """The parts of the model's text tower if FastTextTower can run it, else None.
 
-    It is where attention is causal, padding is not masked besides, no class token follows
-    the text, and the pooled position is the end-of-text token itself.
+    Cutting a text behind the pooled position is exact where attention is causal. A class
+    token behind the text, or padding that is masked besides, is left to open_clip.
     """
     text: Any = getattr(model, "text", None)
     if text is None and getattr(model, "token_embedding", None) is not None:
         parts = TextParts(model, pool_type=model.text_pool_type, eos=model.text_eos_id)
-        causal = getattr(model, "attn_mask", None) is not None
-    elif type(text) is TextTransformer and text.cls_emb is None:
+    elif type(text) is TextTransformer and text.cls_emb is None and not text.use_pad_mask:
         parts = TextParts(text, pool_type=text.pool_type, eos=text.eos_id)
-        causal = text.attn_mask is not None and not text.use_pad_mask
     else:
         return None
-    exact = causal and parts.pool_type in ("argmax", "eos") and supported(parts.transformer)
-    return parts if exact else None
+    pooled = parts.pool_type in ("argmax", "eos", "first", "last")
+    return parts if pooled and supported(parts.transformer) else None
 
 
 class ModuleTextTower:

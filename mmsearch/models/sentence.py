@@ -111,8 +111,8 @@ class SentenceEmbedder:
     def _described(self) -> tuple[Space, int]:
         """What stays known after `release`, so that asking for it loads nothing again."""
         if self._description is None:
-            loaded = self._lazy.get()
-            self._description = (loaded.space, loaded.limit)
+            self._lazy.get()
+        assert self._description is not None, "loading sets it"
         return self._description
 
     def _encode(self, loaded: _Loaded, texts: list[str], role: Role) -> Vectors:
@@ -144,12 +144,10 @@ class SentenceEmbedder:
             raise loading.unreadable(self._name, folder, error) from error
         dicts = self._takes_dicts(model)
         probe = _encode(model, ["a probe"], "query", self._prompts, dicts=dicts)
-        return _Loaded(
-            model=model,
-            space=self._space_of(model, folder, probe.shape[1]),
-            limit=_limit(model, self._prompts),
-            takes_dicts=dicts,
-        )
+        space = self._space_of(model, folder, probe.shape[1])
+        limit = _limit(model, self._prompts)
+        self._description = (space, limit)
+        return _Loaded(model=model, space=space, limit=limit, takes_dicts=dicts)
 
     def _folder(self) -> Path:
         if self._name == "nano-text":

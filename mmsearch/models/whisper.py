@@ -98,7 +98,8 @@ class WhisperTranscriber:
     @property
     def fingerprint(self) -> str:
         if self._fingerprint is None:
-            self._fingerprint = self._lazy.get().fingerprint
+            self._lazy.get()
+        assert self._fingerprint is not None, "loading sets it"
         return self._fingerprint
 
     def transcribe(
