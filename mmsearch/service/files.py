@@ -22,12 +22,16 @@ CHUNK_BYTES = 256 * 1024
 
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})", re.IGNORECASE)
 
-SANDBOX = "sandbox; default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
-"""Whatever an indexed file holds, it runs no script and fetches nothing under our origin."""
+NO_SCRIPT = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
+"""Whatever an indexed file holds, it runs no script and fetches nothing from elsewhere."""
+
+SANDBOX = f"sandbox; {NO_SCRIPT}"
+"""And has no origin. Not for media: the browser's player would lose its own file by it."""
 
 _TEXT = re.compile(
     r"text/.*|image/svg\+xml|.*[+/](xml|json|yaml|toml|javascript|ecmascript|x-sh|x-python|x-ndjson)"
 )
+_MEDIA = re.compile(r"(image|audio|video)/")
 _SHOWN = re.compile(r"(image|audio|video)/.*|application/(pdf|ogg)")
 
 
@@ -46,7 +50,7 @@ def media_headers(mime: str, name: str, charset: str | None) -> dict[str, str]:
     headers = {
         "Content-Type": kind,
         "Content-Disposition": content_disposition(name, inline=shown),
-        "Content-Security-Policy": SANDBOX,
+        "Content-Security-Policy": NO_SCRIPT if _MEDIA.match(kind) else SANDBOX,
         "Cache-Control": "private, no-cache",
     }
     if kind == "application/pdf":

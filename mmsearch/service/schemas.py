@@ -173,6 +173,7 @@ class LibraryStatus(Schema):
     segments: int
     vectors: dict[str, int] = Field(description="By space.")
     index: dict[str, IndexState] = Field(description="By space.")
+    warnings: list[str] = Field([], description="What went wrong with an index; told once.")
 
 
 class CollectionBrief(Schema):

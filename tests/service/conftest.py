@@ -24,7 +24,9 @@ from mmsearch.errors import MMSearchError
 from mmsearch.search.query import check_query
 from mmsearch.service.app import create_app
 from mmsearch.settings import Settings
-from mmsearch.stores.sql import RunItem, SourceWrite, SqlStore
+from mmsearch.stores.rows import SourceWrite
+from mmsearch.stores.runs import RunItem
+from mmsearch.stores.sql import SqlStore
 from mmsearch.stores.tables import Base
 from mmsearch.types import (
     Failure,
@@ -44,6 +46,13 @@ if TYPE_CHECKING:
 Handler = Callable[[Sequence[Query]], list[SearchResult | MMSearchError]]
 
 
+class FakeIndexes:
+    """The sizes of one index."""
+
+    def stats(self) -> dict[str, Any]:
+        return {"clip": {"type": "Flat", "size": 3, "generation": 2}}
+
+
 class FakeEngine:
     """Finds segments whose text or file name holds a word of the query."""
 
@@ -51,6 +60,7 @@ class FakeEngine:
         self.settings = settings
         self.library = settings.library
         self.store = SqlStore(settings.database)
+        self.indexes = FakeIndexes()
         if create:
             Base.metadata.create_all(self.store.engine)
         self.warmed = False
@@ -118,10 +128,7 @@ class FakeEngine:
         return self.library / "thumbnails" / f"{source.sha256}.webp"
 
     def status(self, *, verify: bool = False) -> dict[str, Any]:
-        return {
-            **self.store.counts(),
-            "index": {"clip": {"type": "Flat", "size": 3, "generation": 2}},
-        }
+        return self.store.counts() | {"index": self.indexes.stats()}
 
 
 class FakeIngestor:

@@ -110,6 +110,15 @@ async def test_markup_and_scripts_are_plain_text(service: Service, name: str) ->
     assert response.headers["x-content-type-options"] == "nosniff"
 
 
+async def test_a_recording_can_be_opened_by_itself(service: Service) -> None:
+    """Chromium's player is refused its own file if the document is sandboxed."""
+    response = await service.client.get(f"/v1/sources/{service.ids['memo']}/media")
+    policy = response.headers["content-security-policy"]
+    assert "sandbox" not in policy
+    assert "default-src 'none'" in policy
+    assert "media-src 'self'" in policy
+
+
 @pytest.mark.parametrize(
     ("mime", "kind", "inline"),
     [

@@ -146,6 +146,7 @@ async def test_assets_are_local_typed_and_cached(service: Service) -> None:
         "api.js": "text/javascript",
         "page.css": "text/css",
         "icon.svg": "image/svg+xml",
+        "../favicon.ico": "image/svg+xml",
     }
     for name, kind in kinds.items():
         response = await service.client.get(f"/ui/{name}")

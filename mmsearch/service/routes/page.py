@@ -71,6 +71,11 @@ def router(settings: Settings) -> APIRouter:
     async def page(request: Request) -> Response:
         return assets["index.html"].answer(request)
 
+    @routes.api_route("/favicon.ico", methods=["GET", "HEAD"], include_in_schema=False)
+    async def icon(request: Request) -> Response:
+        """Asked for by browsers that show a media file by itself."""
+        return assets["icon.svg"].answer(request)
+
     @routes.api_route("/ui/{name}", methods=["GET", "HEAD"], include_in_schema=False)
     async def asset(name: str, request: Request) -> Response:
         if name not in assets:

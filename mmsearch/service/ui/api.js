@@ -69,6 +69,10 @@ export function status() {
   return request("/v1/status");
 }
 
+export function segment(id) {
+  return request(`/v1/segments/${id}`);
+}
+
 /**
  * `words`, and any of: `files` ([{kind: "image"|"audio", file}]), `like` (a segment's id),
  * `kind` ("all" or one of KINDS).

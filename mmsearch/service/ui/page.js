@@ -1,8 +1,8 @@
 // The search page: form, address and results kept in step.
 
-import { ApiError, onKeyNeeded, openSession, search, status } from "/ui/api.js";
+import { ApiError, onKeyNeeded, openSession, search, segment, status } from "/ui/api.js";
 import { Attachments } from "/ui/attachments.js";
-import { card, element, fileName, full } from "/ui/results.js";
+import { card, element, fileName, full, revealCut } from "/ui/results.js";
 
 const FIRST = 24;
 const MOST = 240;
@@ -62,11 +62,26 @@ function restore() {
   const like = Number.parseInt(parts.get("like") ?? "", 10);
   const files = filesOf.get(history.state?.id) ?? [];
   attachments.set({ files, like: like > 0 ? { id: like, name: `segment ${like}` } : null });
+  if (like > 0) nameLike(like);
   limit = FIRST;
   if (query.value.trim() || !attachments.empty) run();
   else begin();
   if (history.state?.withFiles && !files.length) {
     notice("warning", "The picture or recording of this search is gone with the page; drop it here again.");
+  }
+}
+
+function likeOf(found, source, thumbnail) {
+  return { id: found.id, name: fileName(source), thumbnail: found.modality === "image" ? thumbnail : null };
+}
+
+/** The address has only the number of "more like this": find out what that is. */
+async function nameLike(id) {
+  try {
+    const { segment: found, source } = await segment(id);
+    if (attachments.like === id) attachments.set({ files: attachments.files, like: likeOf(found, source, source.links.thumbnail) });
+  } catch {
+    // The search itself says what is wrong with it.
   }
 }
 
@@ -130,6 +145,7 @@ function draw(answer, keep) {
   const cards = answer.hits.slice(already).map((hit) => element("li", {}, card(hit, shownWords, actions)));
   if (keep) hits.append(...cards);
   else hits.replaceChildren(...cards);
+  revealCut(hits);
   const time = answer.took_ms < 1000 ? `${Math.max(1, Math.round(answer.took_ms))} ms` : `${(answer.took_ms / 1000).toFixed(1)} s`;
   live.textContent = `${count} result${count === 1 ? "" : "s"} in ${time}`;
   if (!count) {
@@ -165,8 +181,7 @@ const actions = {
     viewer.close();
     query.value = "";
     form.elements.kind.value = "all";
-    const name = fileName(hit.source);
-    attachments.set({ like: { id: hit.segment.id, name, thumbnail: hit.segment.modality === "image" ? hit.links.thumbnail : null } });
+    attachments.set({ like: likeOf(hit.segment, hit.source, hit.links.thumbnail) });
     submit();
     scrollTo({ top: 0 });
   },
@@ -199,7 +214,8 @@ function askForKey(problem) {
 
 async function greet() {
   try {
-    const { sources } = await status();
+    const { sources, warnings = [] } = await status();
+    for (const warning of warnings) notice("warning", warning);
     byId("library").textContent = sources ? `${sources.toLocaleString()} ${sources === 1 ? "file" : "files"}` : "";
     if (!sources && main.className === "start") {
       byId("hint").textContent = "This library is empty. Fill it with: mmsearch index FOLDER";
@@ -237,6 +253,7 @@ document.addEventListener("keydown", (event) => {
     query.select();
   }
 });
+new ResizeObserver(() => revealCut(hits)).observe(hits);
 addEventListener("popstate", restore);
 onKeyNeeded(askForKey);
 

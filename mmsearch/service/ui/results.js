@@ -136,13 +136,22 @@ function textCard(hit, words, actions) {
     element("p", { class: "label" }, icon(ICONS.text), where),
     passage,
   );
-  if ((segment.text ?? "").length > 320) {
-    const all = element("button", { type: "button", class: "quiet all" }, "Read all of it");
-    all.addEventListener("click", () => actions.show(hit));
-    card.append(all);
-  }
-  card.append(footer(hit, actions));
+  card.append(readAll(hit, actions), footer(hit, actions));
   return card;
+}
+
+function readAll(hit, actions) {
+  const all = element("button", { type: "button", class: "quiet all", hidden: true }, "Read all of it");
+  all.addEventListener("click", () => actions.show(hit));
+  return all;
+}
+
+/** Offers "Read all of it" where the card is too small; asked again when the layout changes. */
+export function revealCut(list) {
+  for (const text of list.querySelectorAll("blockquote")) {
+    const all = text.parentElement.querySelector(".all");
+    if (all) all.hidden = text.scrollHeight <= text.clientHeight + 4;
+  }
 }
 
 /** Starts at `start`, also where the browser has overlooked the address's #t=. */
@@ -188,6 +197,7 @@ function mediaCard(hit, words, actions) {
     { class: "card" },
     element("p", { class: "label" }, icon(ICONS.speech), kind, play),
     said,
+    readAll(hit, actions),
     player,
     problem,
     footer(hit, actions),
