@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Self
 
@@ -428,3 +429,22 @@ def test_thresholds_leave_room_for_adding(rows: tuple[Ids, Vectors]) -> None:
     index.add(np.array([50_000]), mixture(1, 3))
     index.close()
     assert index._state.main.ids.size == before + faiss_index._TAIL + 1
+
+
+def test_candidates_that_all_score_alike_are_not_trusted(index: FaissIndex) -> None:
+    """Then equal vectors with smaller ids may lie beyond them: the search is to be exact."""
+    fast, main = index._state.fast, index._state.main
+    assert fast is not None
+
+    def answer(scores: Vectors) -> Compressed:
+        positions = np.arange(scores.size)[None]
+        search = SimpleNamespace(search=lambda *_, **__: (scores[None], positions))
+        return replace(fast, refine=search)
+
+    count = fast.wanted(10, None)
+    alike = np.full(count, 0.5, dtype=np.float32)
+    assert answer(alike).candidates(mixture(1, 1), 10, None, main) == [None]
+    falling = np.linspace(0.9, 0.1, count, dtype=np.float32)
+    (found,) = answer(falling).candidates(mixture(1, 1), 10, None, main)
+    assert found is not None
+    assert found.tolist() == list(range(10))
