@@ -10,7 +10,7 @@ import io
 import itertools
 import math
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -157,25 +157,33 @@ def _quietest(samples: Samples) -> int:
 # ------------------------------------------------------------------ PyAV
 
 
-def _open(source: Path | bytes) -> av.container.InputContainer:
-    try:
-        # Opened by us, so that FFmpeg sees neither the name (protocols, patterns of pictures)
-        # nor undecodable characters in it.
-        file: Any = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        # "file" alone: a playlist must not reach for the network or for other files.
-        container: av.container.InputContainer = av.open(
-            file, "r", metadata_errors="replace", container_options={"protocol_whitelist": "file"}
-        )
-        return container
-    except FileNotFoundError:
-        raise MediaError("missing", "There is no such file.") from None
-    except PermissionError:
-        raise MediaError("unreadable", "The file cannot be read: no permission.") from None
-    except MemoryError:
-        raise MediaError("memory", "Opening the recording needs too much memory.") from None
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        detail = getattr(error, "strerror", None) or type(error).__name__
-        raise MediaError("corrupt", f"The recording is damaged: {detail}.") from None
+@contextmanager
+def _open(source: Path | bytes) -> Iterator[av.container.InputContainer]:
+    with ExitStack() as opened:
+        try:
+            # Opened by us, so that FFmpeg sees neither the name (protocols, patterns of
+            # pictures) nor undecodable characters in it.
+            file: Any = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+            opened.enter_context(file)
+            # "file" alone: a playlist must not reach for the network or for other files.
+            container: av.container.InputContainer = opened.enter_context(
+                av.open(
+                    file,
+                    "r",
+                    metadata_errors="replace",
+                    container_options={"protocol_whitelist": "file"},
+                )
+            )
+        except FileNotFoundError:
+            raise MediaError("missing", "There is no such file.") from None
+        except PermissionError:
+            raise MediaError("unreadable", "The file cannot be read: no permission.") from None
+        except MemoryError:
+            raise MediaError("memory", "Opening the recording needs too much memory.") from None
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            detail = getattr(error, "strerror", None) or type(error).__name__
+            raise MediaError("corrupt", f"The recording is damaged: {detail}.") from None
+        yield container
 
 
 def _info(container: av.container.InputContainer) -> AudioInfo:

@@ -128,8 +128,8 @@ NAMES = [
 
 def test_any_name_survives(tmp_path: Path) -> None:
     for name in NAMES:
-        with open(os.fsencode(tmp_path) + b"/" + name, "wb") as file:  # noqa: PTH123  # bytes
-            file.write(name)
+        with open(os.fsencode(tmp_path) + b"/" + name, "wb") as made:  # noqa: PTH123  # bytes
+            made.write(name)
     files = list(walk([tmp_path]))
     assert len(files) == len(NAMES)
     seen = []

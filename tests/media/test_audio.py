@@ -129,11 +129,14 @@ def with_cover(data: Path) -> bytes:
 
     buffer = io.BytesIO()
     photo = Image.open(data / "images/formats/hopper.png").convert("RGB")
+    picture = av.VideoFrame.from_ndarray(np.asarray(photo), format="rgb24").reformat(
+        format="yuvj420p"
+    )
     with av.open(buffer, "w", format="mp4") as container:
         cover = container.add_stream("mjpeg", rate=1)
         cover.width, cover.height, cover.pix_fmt = *photo.size, "yuvj420p"
         sound = container.add_stream("aac", rate=RATE)
-        for packet in cover.encode(av.VideoFrame.from_image(photo)):
+        for packet in cover.encode(picture):
             container.mux(packet)
         container.mux(cover.encode(None))
         frame = av.AudioFrame.from_ndarray(
