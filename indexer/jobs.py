@@ -44,10 +44,7 @@ class BackgroundIngestor:
         while (job := self._jobs.get()) is not None:
             run, files, collection = job
             try:
-                self._engine.store.update_run(run, counts={}, state="running")
-                index_into(
-                    self._engine, files, collection=collection, run_id=run, wait=BUSY_WAIT
-                )
+                index_into(self._engine, files, collection=collection, run_id=run, wait=BUSY_WAIT)
             except MMSearchError as error:
                 logger.warning("upload job %d failed: %s", run, error)
                 self._engine.store.update_run(run, counts={}, state="failed", error=str(error))

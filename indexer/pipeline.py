@@ -34,7 +34,9 @@ from mmsearch.media.parts import AudioPart, ImagePart, TextPart
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.search.engine import ModelSet, decode_request, thumbnail_path
 from mmsearch.settings import Settings, decoding_workers
-from mmsearch.stores.sql import EXPECTED_IN, KnownFile, RunItem, SourceWrite, SqlStore
+from mmsearch.stores.rows import EXPECTED_IN, KnownFile, SourceWrite
+from mmsearch.stores.runs import RunItem
+from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection, Failure, Modality, SegmentDraft, SourceFile, Vectors
 
 logger = logging.getLogger(__name__)

@@ -117,6 +117,7 @@ def index_into(
         target = _collection(engine, collection)
         models = engine.models(target.profile)
         run = run_id if run_id is not None else engine.store.start_run(target.id, "index")
+        engine.store.update_run(run, counts={}, state="running")
         pipeline = Pipeline(
             settings=engine.settings,
             store=engine.store,

@@ -1,7 +1,7 @@
 """Writes README's settings table from the settings class.
 
-    python tools/settings_table.py         # rewrite README.md
-    python tools/settings_table.py --check # exit 1 if README.md is behind
+python tools/settings_table.py         # rewrite README.md
+python tools/settings_table.py --check # exit 1 if README.md is behind
 """
 
 from __future__ import annotations

@@ -36,7 +36,8 @@ from mmsearch.search.fusion import ChannelRanking, reciprocal_rank_fusion
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.query import check_query, modalities
 from mmsearch.settings import Settings
-from mmsearch.stores.sql import SqlStore, StoredSpace, check_same_space
+from mmsearch.stores.rows import StoredSpace, check_same_space
+from mmsearch.stores.sql import SqlStore
 from mmsearch.types import (
     Collection,
     Hit,
@@ -109,7 +110,7 @@ class ModelSet:
             return self.__dict__.get("transcriber") or self._make_transcriber()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Plan:
     """One query on its way: what is looked for in which channel."""
 

@@ -23,6 +23,7 @@ from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import JSONB
 
 from mmsearch.errors import FilterError
+from mmsearch.stores.rows import MAX_ID
 from mmsearch.stores.tables import SegmentRow, SourceRow
 
 OPERATORS = ("eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "like", "exists", "any", "all")
@@ -55,7 +56,8 @@ def _text(value: Any) -> str:
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError
-    return value
+    # SQL has no larger integers, but compares them with floating-point numbers all the same.
+    return value if abs(value) <= MAX_ID else float(value)
 
 
 def _moment(value: Any) -> datetime:

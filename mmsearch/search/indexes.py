@@ -17,7 +17,8 @@ import numpy as np
 
 from mmsearch.errors import SnapshotError, StorageError
 from mmsearch.protocols import VectorIndex
-from mmsearch.stores.sql import EXPECTED_IN, Change, SqlStore, StoredSpace
+from mmsearch.stores.rows import EXPECTED_IN, Change, StoredSpace
+from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Ids, Modality, Vectors
 
 logger = logging.getLogger(__name__)

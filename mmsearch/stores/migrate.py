@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, Engine, inspect, text
 
 from mmsearch.errors import LibraryVersionError
-from mmsearch.stores.sql import storage_errors
+from mmsearch.stores.database import storage_errors
 
 if TYPE_CHECKING:
     from alembic.config import Config

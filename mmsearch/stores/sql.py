@@ -7,40 +7,42 @@ vector indexes follow that log and are never written to directly.
 
 from __future__ import annotations
 
-import sqlite3
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any, Literal, TypeVar, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import orjson
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Engine,
-    Table,
-    create_engine,
-    delete,
-    event,
-    func,
-    insert,
-    select,
-    update,
-)
-from sqlalchemy.engine import Row, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
-from mmsearch.errors import LibraryBusyError, NotFoundError, SpaceMismatchError, StorageError
+from mmsearch.errors import NotFoundError
+from mmsearch.stores.database import now
+from mmsearch.stores.rows import (
+    EXPECTED_IN,
+    IN_CHUNK,
+    KNOWN,
+    MAX_ID,
+    SEGMENTS,
+    SOURCES,
+    Change,
+    KnownFile,
+    SourceWrite,
+    StoredSpace,
+    check_same_space,
+    chunks,
+    little_endian,
+    matrix,
+    segment_values,
+    to_draft,
+    to_segment,
+    to_source,
+    to_stored_space,
+)
+from mmsearch.stores.runs import RunStore
 from mmsearch.stores.tables import (
     ChangeRow,
     CollectionRow,
     LibraryRow,
-    RunItemRow,
-    RunRow,
     SegmentRow,
     SourceRow,
     SpaceRow,
@@ -52,7 +54,6 @@ from mmsearch.types import (
     Ids,
     Metadata,
     Modality,
-    Place,
     Segment,
     SegmentDraft,
     Source,
@@ -62,119 +63,9 @@ from mmsearch.types import (
 
 CHANGE_LOG_LOCK = 0x6D6D7365  # "mmse": the advisory lock of change-log writers on PostgreSQL
 
-EXPECTED_IN: Mapping[str, frozenset[Modality]] = {
-    "clip": frozenset({Modality.IMAGE, Modality.TEXT, Modality.SPEECH}),
-    "text": frozenset({Modality.TEXT, Modality.SPEECH}),
-}
-"""Which modalities have a vector in which space; `status --verify` holds the library to it."""
 
-T = TypeVar("T")
-
-IN_CHUNK = 500
-"""Parameters of one IN (...): below SQLite's limit of every build."""
-
-
-@dataclass(frozen=True, slots=True)
-class SourceWrite:
-    """One file's outcome, to be written: its segments and their vectors, or its failure.
-
-    `vectors[space_id]` is (ordinals int (n,), float16 (n, dimension)): which of `segments`
-    have a vector in that space.
-    """
-
-    file: SourceFile
-    sha256: str
-    mime: str
-    recipe: str
-    metadata: Metadata = field(default_factory=dict)
-    segments: tuple[SegmentDraft, ...] = ()
-    vectors: Mapping[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]] = field(
-        default_factory=dict
-    )
-    failure: Failure | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class KnownFile:
-    """What the library knows of a file, enough to decide whether it changed."""
-
-    id: int
-    uri: str
-    path: str
-    sha256: str
-    size: int
-    mtime_ns: int
-    recipe: str
-    status: str
-
-
-@dataclass(frozen=True, slots=True)
-class StoredSpace:
-    """A space as a collection uses it."""
-
-    id: int
-    collection_id: int
-    space: Space
-    state: Literal["building", "active", "retired"]
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One row of the change log."""
-
-    id: int
-    source_id: int
-    op: Literal["add", "remove"]
-    segment_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One indexing run or upload job."""
-
-    id: int
-    collection_id: int
-    kind: str
-    state: str
-    started_at: datetime
-    heartbeat_at: datetime
-    finished_at: datetime | None
-    counts: Mapping[str, Any]
-    error: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RunItem:
-    """What a run did with one file."""
-
-    path: str
-    outcome: str
-    code: str | None = None
-    reason: str | None = None
-
-
-class SqlStore:
+class SqlStore(RunStore):
     """See the module. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.engine = connect(url)
-
-    def close(self) -> None:
-        self.engine.dispose()
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        """A writing transaction; a full or failing disk leaves as StorageError."""
-        with storage_errors(), self.engine.connect() as connection:
-            connection = connection.execution_options(mmsearch_write=True)
-            with connection.begin():
-                yield connection
 
     # ------------------------------------------------------------------ library, collections
 
@@ -187,7 +78,7 @@ class SqlStore:
             found = connection.scalar(select(LibraryRow.uuid))
             if found is None:
                 found = str(uuid.uuid4())
-                connection.execute(insert(LibraryRow).values(id=1, uuid=found, created_at=_now()))
+                connection.execute(insert(LibraryRow).values(id=1, uuid=found, created_at=now()))
         return str(found)
 
     def collections(self) -> list[Collection]:
@@ -219,7 +110,7 @@ class SqlStore:
                 return Collection(row.id, row.name, row.profile)
             new = connection.scalar(
                 insert(CollectionRow)
-                .values(name=name, profile=profile, created_at=_now())
+                .values(name=name, profile=profile, created_at=now())
                 .returning(CollectionRow.id)
             )
             assert new is not None
@@ -232,7 +123,7 @@ class SqlStore:
         if collection_id is not None:
             query = query.where(SpaceRow.collection_id == collection_id)
         with self._read() as connection:
-            return [_stored_space(row) for row in connection.execute(query)]
+            return [to_stored_space(row) for row in connection.execute(query)]
 
     def ensure_space(self, collection_id: int, space: Space) -> StoredSpace:
         """Register `space`. SpaceMismatchError if the collection has another one of its name."""
@@ -243,8 +134,8 @@ class SqlStore:
                 )
             )
             for row in rows:
-                check_same_space(_stored_space(row).space, space)
-                return _stored_space(row)
+                check_same_space(to_stored_space(row).space, space)
+                return to_stored_space(row)
             new = connection.scalar(
                 insert(SpaceRow)
                 .values(
@@ -281,14 +172,14 @@ class SqlStore:
             "failure_code": write.failure.code if write.failure else None,
             "failure_reason": write.failure.reason if write.failure else None,
             "metadata": dict(write.metadata),
-            "indexed_at": _now(),
+            "indexed_at": now(),
         }
         source_id = connection.scalar(
             select(SourceRow.id).where(
                 SourceRow.collection_id == collection_id, SourceRow.uri == write.file.uri
             )
         )
-        table = _SOURCES
+        table = SOURCES
         if source_id is None:
             source_id = connection.scalar(
                 insert(table)
@@ -306,12 +197,12 @@ class SqlStore:
     def _add_segments(
         self, connection: Connection, collection_id: int, source_id: int, write: SourceWrite
     ) -> None:
-        table = _SEGMENTS
+        table = SEGMENTS
         ids = list(
             connection.scalars(
                 insert(table).returning(table.c.id, sort_by_parameter_order=True),
                 [
-                    _segment_values(source_id, ordinal, draft)
+                    segment_values(source_id, ordinal, draft)
                     for ordinal, draft in enumerate(write.segments)
                 ],
             )
@@ -319,7 +210,7 @@ class SqlStore:
         rows = [
             {"space_id": space_id, "segment_id": ids[ordinal], "data": vector.tobytes()}
             for space_id, (ordinals, vectors) in write.vectors.items()
-            for ordinal, vector in zip(ordinals.tolist(), _little(vectors), strict=True)
+            for ordinal, vector in zip(ordinals.tolist(), little_endian(vectors), strict=True)
         ]
         if rows:
             connection.execute(insert(VectorRow), rows)
@@ -351,7 +242,7 @@ class SqlStore:
                 source_id=source_id,
                 op=op,
                 segment_ids=[int(i) for i in ids],
-                at=_now(),
+                at=now(),
             )
         )
 
@@ -389,9 +280,9 @@ class SqlStore:
         """By uri, those of `uris` that the collection has."""
         found: dict[str, KnownFile] = {}
         with self._read() as connection:
-            for chunk in _chunks(uris):
+            for chunk in chunks(uris):
                 rows = connection.execute(
-                    select(*_KNOWN).where(
+                    select(*KNOWN).where(
                         SourceRow.collection_id == collection_id, SourceRow.uri.in_(chunk)
                     )
                 )
@@ -402,7 +293,7 @@ class SqlStore:
         """Indexed sources with this content."""
         with self._read() as connection:
             rows = connection.execute(
-                select(*_KNOWN).where(
+                select(*KNOWN).where(
                     SourceRow.collection_id == collection_id,
                     SourceRow.sha256 == sha256,
                     SourceRow.status == "indexed",
@@ -416,7 +307,7 @@ class SqlStore:
         while True:
             with self._read() as connection:
                 rows = connection.execute(
-                    select(*_KNOWN)
+                    select(*KNOWN)
                     .where(SourceRow.collection_id == collection_id, SourceRow.id > after)
                     .order_by(SourceRow.id)
                     .limit(IN_CHUNK)
@@ -451,9 +342,9 @@ class SqlStore:
                 .order_by(VectorRow.segment_id)
             ):
                 pairs.setdefault(row.space_id, []).append((ordinal_of[row.segment_id], row.data))
-        drafts = tuple(_draft(row) for row in rows)
+        drafts = tuple(to_draft(row) for row in rows)
         vectors = {
-            space_id: (np.array([o for o, _ in some], np.int64), _matrix([d for _, d in some]))
+            space_id: (np.array([o for o, _ in some], np.int64), matrix([d for _, d in some]))
             for space_id, some in pairs.items()
         }
         return dict(meta or {}), drafts, vectors
@@ -465,7 +356,7 @@ class SqlStore:
             ).one_or_none()
         if row is None:
             raise NotFoundError(f"there is no source {source_id}", param="id")
-        return _source(row)
+        return to_source(row)
 
     def sources(
         self,
@@ -482,7 +373,7 @@ class SqlStore:
         if where is not None:
             query = query.where(where)
         with self._read() as connection:
-            return [_source(row) for row in connection.execute(query)]
+            return [to_source(row) for row in connection.execute(query)]
 
     def failures(self, collection_id: int | None = None, limit: int = 1000) -> list[Failure]:
         query = select(SourceRow).where(SourceRow.status == "failed").order_by(SourceRow.path)
@@ -490,7 +381,7 @@ class SqlStore:
             query = query.where(SourceRow.collection_id == collection_id)
         with self._read() as connection:
             rows = connection.execute(query.limit(limit))
-            return [f for row in rows if (f := _source(row).failure) is not None]
+            return [f for row in rows if (f := to_source(row).failure) is not None]
 
     # ------------------------------------------------------------------ reading segments
 
@@ -504,9 +395,9 @@ class SqlStore:
         """By id; ids that are not there are left out."""
         found: dict[int, Segment] = {}
         with self._read() as connection:
-            for chunk in _chunks(ids):
+            for chunk in chunks([one for one in ids if one <= MAX_ID]):
                 rows = connection.execute(select(SegmentRow).where(SegmentRow.id.in_(chunk)))
-                found |= {row.id: _segment(row) for row in rows}
+                found |= {row.id: to_segment(row) for row in rows}
         return found
 
     def segments_of(self, source_id: int) -> list[Segment]:
@@ -516,7 +407,7 @@ class SqlStore:
                 .where(SegmentRow.source_id == source_id)
                 .order_by(SegmentRow.ordinal)
             )
-            return [_segment(row) for row in rows]
+            return [to_segment(row) for row in rows]
 
     def segments_with_sources(self, ids: Sequence[int]) -> dict[int, tuple[Segment, Source]]:
         """For hits: one query a chunk, ids that have gone meanwhile are left out."""
@@ -524,9 +415,9 @@ class SqlStore:
         wanted = sorted({segment.source_id for segment in segments.values()})
         sources: dict[int, Source] = {}
         with self._read() as connection:
-            for chunk in _chunks(wanted):
+            for chunk in chunks(wanted):
                 rows = connection.execute(select(SourceRow).where(SourceRow.id.in_(chunk)))
-                sources |= {row.id: _source(row) for row in rows}
+                sources |= {row.id: to_source(row) for row in rows}
         return {
             i: (segment, sources[segment.source_id])
             for i, segment in segments.items()
@@ -583,7 +474,7 @@ class SqlStore:
                 rows = connection.execute(query).all()
             if not rows:
                 return
-            yield np.array([r[0] for r in rows], np.int64), _matrix([r[1] for r in rows])
+            yield np.array([r[0] for r in rows], np.int64), matrix([r[1] for r in rows])
             after_id = rows[-1][0]
 
     def vectors_of(
@@ -592,7 +483,7 @@ class SqlStore:
         """The vectors of some segments in one space, by modality; missing ids are left out."""
         grouped: dict[Modality, list[tuple[int, bytes]]] = {}
         with self._read() as connection:
-            for chunk in _chunks(ids):
+            for chunk in chunks(ids):
                 rows = connection.execute(
                     select(VectorRow.segment_id, SegmentRow.modality, VectorRow.data)
                     .join(SegmentRow, SegmentRow.id == VectorRow.segment_id)
@@ -601,7 +492,7 @@ class SqlStore:
                 for segment_id, modality, data in rows:
                     grouped.setdefault(Modality(modality), []).append((segment_id, data))
         return {
-            modality: (np.array([i for i, _ in some], np.int64), _matrix([d for _, d in some]))
+            modality: (np.array([i for i, _ in some], np.int64), matrix([d for _, d in some]))
             for modality, some in grouped.items()
         }
 
@@ -703,252 +594,3 @@ class SqlStore:
             if damaged:
                 found.append(f"{damaged} vectors of space '{stored.space.name}' have a wrong size")
         return found
-
-    # ------------------------------------------------------------------ runs
-
-    def start_run(self, collection_id: int, kind: str, state: str = "running") -> int:
-        with self._write() as connection:
-            new = connection.scalar(
-                insert(RunRow)
-                .values(
-                    collection_id=collection_id,
-                    kind=kind,
-                    state=state,
-                    started_at=_now(),
-                    heartbeat_at=_now(),
-                    counts={},
-                )
-                .returning(RunRow.id)
-            )
-            assert new is not None
-            return int(new)
-
-    def interrupt_dead_runs(self) -> int:
-        """Mark runs that never ended. Only for a holder of the write lock: then none is alive."""
-        with self._write() as connection:
-            result = connection.execute(
-                update(RunRow)
-                .where(RunRow.state == "running")
-                .values(state="interrupted", finished_at=_now())
-            )
-            return int(result.rowcount)
-
-    def update_run(
-        self,
-        run_id: int,
-        *,
-        counts: Mapping[str, Any],
-        items: Sequence[RunItem] = (),
-        state: str | None = None,
-        error: str | None = None,
-    ) -> None:
-        """Heartbeat, progress and outcomes; a `state` other than running or queued ends it."""
-        values: dict[str, Any] = {"counts": dict(counts), "heartbeat_at": _now(), "error": error}
-        if state is not None:
-            values["state"] = state
-            values["finished_at"] = None if state in {"running", "queued"} else _now()
-        with self._write() as connection:
-            connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
-            if items:
-                connection.execute(
-                    insert(RunItemRow),
-                    [
-                        {
-                            "run_id": run_id,
-                            "path": item.path,
-                            "outcome": item.outcome,
-                            "code": item.code,
-                            "reason": item.reason,
-                        }
-                        for item in items
-                    ],
-                )
-
-    def run(self, run_id: int) -> Run:
-        with self._read() as connection:
-            row = connection.execute(select(RunRow).where(RunRow.id == run_id)).one_or_none()
-        if row is None:
-            raise NotFoundError(f"there is no job {run_id}", param="id")
-        return Run(
-            row.id,
-            row.collection_id,
-            row.kind,
-            row.state,
-            row.started_at,
-            row.heartbeat_at,
-            row.finished_at,
-            row.counts,
-            row.error,
-        )
-
-    def run_items(self, run_id: int, limit: int = 1000) -> list[RunItem]:
-        query = (
-            select(RunItemRow)
-            .where(RunItemRow.run_id == run_id)
-            .order_by(RunItemRow.id)
-            .limit(limit)
-        )
-        with self._read() as connection:
-            return [
-                RunItem(row.path, row.outcome, row.code, row.reason)
-                for row in connection.execute(query)
-            ]
-
-
-# ---------------------------------------------------------------------- connections
-
-
-def connect(url: str) -> Engine:
-    """An engine whose SQLite connections are in WAL mode, durable, and enforce foreign keys."""
-    engine = create_engine(
-        url,
-        pool_pre_ping=not url.startswith("sqlite"),
-        # Unescaped: SQLite compares the keys of a JSON path with the text as it is stored.
-        json_serializer=lambda value: orjson.dumps(value).decode(),
-        json_deserializer=orjson.loads,
-    )
-    if make_url(url).get_backend_name() != "sqlite":
-        return engine
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own
-        connection.execute("PRAGMA busy_timeout = 30000")
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: an acknowledged commit survives power loss, not only a crash of the process.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A writer that began as a reader would fail at once where another writes meanwhile.
-        immediate = connection.get_execution_options().get("mmsearch_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
-    return engine
-
-
-@contextmanager
-def storage_errors() -> Iterator[None]:
-    """Database errors that have to do with the disk or a lock, in the user's words."""
-    try:
-        yield
-    except OperationalError as error:
-        message = str(error.orig)
-        if "locked" in message:
-            raise LibraryBusyError("another process is writing to this library") from error
-        if any(sign in message for sign in ("full", "readonly", "disk I/O", "unable to open")):
-            raise StorageError(f"the library's database cannot be written: {message}") from error
-        raise
-
-
-def check_same_space(have: Space, want: Space) -> None:
-    """Raise SpaceMismatchError unless the two are one space."""
-    if have.fingerprint == want.fingerprint:
-        return
-    raise SpaceMismatchError(
-        f"this collection's '{have.name}' vectors were made with {have.model} "
-        f"({have.revision}, fingerprint {have.fingerprint}), and now {want.model} "
-        f"({want.revision}, fingerprint {want.fingerprint}) was asked for. Use the profile the "
-        "collection was made with, or index into another collection or library.",
-        param="profile",
-    )
-
-
-# ---------------------------------------------------------------------- rows to values
-
-_SOURCES = cast("Table", SourceRow.__table__)
-_SEGMENTS = cast("Table", SegmentRow.__table__)
-
-_KNOWN = (
-    SourceRow.id,
-    SourceRow.uri,
-    SourceRow.path,
-    SourceRow.sha256,
-    SourceRow.size,
-    SourceRow.mtime_ns,
-    SourceRow.recipe,
-    SourceRow.status,
-)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
-def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    for start in range(0, len(items), IN_CHUNK):
-        yield items[start : start + IN_CHUNK]
-
-
-def _little(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float16]:
-    return np.ascontiguousarray(vectors, dtype="<f2")
-
-
-def _matrix(blobs: Sequence[bytes]) -> npt.NDArray[np.float16]:
-    return np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1)
-
-
-def _segment_values(source_id: int, ordinal: int, draft: SegmentDraft) -> dict[str, Any]:
-    place = draft.place
-    return {
-        "source_id": source_id,
-        "ordinal": ordinal,
-        "modality": draft.modality.value,
-        "text": draft.text,
-        "start": place.start,
-        "end": place.end,
-        "page": place.page,
-        "char_start": place.char_start,
-        "char_end": place.char_end,
-        "box": list(place.box) if place.box else None,
-        "metadata": dict(draft.metadata),
-    }
-
-
-def _place(row: Row[Any]) -> Place:
-    return Place(
-        row.start,
-        row.end,
-        row.page,
-        row.char_start,
-        row.char_end,
-        tuple(row.box) if row.box else None,
-    )
-
-
-def _draft(row: Row[Any]) -> SegmentDraft:
-    return SegmentDraft(Modality(row.modality), _place(row), row.text, row.metadata)
-
-
-def _segment(row: Row[Any]) -> Segment:
-    return Segment(
-        row.id, row.source_id, Modality(row.modality), _place(row), row.text, row.metadata
-    )
-
-
-def _source(row: Row[Any]) -> Source:
-    failure = (
-        Failure(row.path, row.failure_code, row.failure_reason or "")
-        if row.failure_code is not None
-        else None
-    )
-    return Source(
-        row.id,
-        row.collection_id,
-        row.uri,
-        row.path,
-        row.sha256,
-        row.size,
-        row.mtime_ns,
-        row.mime,
-        row.status,
-        failure,
-        row.metadata,
-        row.indexed_at,
-    )
-
-
-def _stored_space(row: Row[Any]) -> StoredSpace:
-    space = Space(row.name, row.model, row.revision, row.fingerprint, row.dimension, row.metric)
-    return StoredSpace(row.id, row.collection_id, space, row.state)

@@ -256,5 +256,3 @@ def test_progress_is_reported_and_runs_are_recorded(tmp_path: Path) -> None:
     assert seen[-1] == 5
     assert (recorded.state, recorded.counts["indexed"]) == ("done", 5)
     assert [item.outcome for item in items] == ["indexed"] * 5
-
-

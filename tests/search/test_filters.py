@@ -12,7 +12,8 @@ import pytest
 
 from mmsearch.errors import FilterError
 from mmsearch.search.filters import compile_filter
-from mmsearch.stores.sql import SourceWrite, SqlStore
+from mmsearch.stores.rows import SourceWrite
+from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Modality, SegmentDraft, SourceFile
 
 ROWS: list[dict[str, Any]] = [

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from mmsearch.errors import NotFoundError, SpaceMismatchError, StorageError
-from mmsearch.stores.sql import RunItem, SourceWrite, SqlStore, storage_errors
+from mmsearch.stores.database import storage_errors
+from mmsearch.stores.rows import SourceWrite
+from mmsearch.stores.runs import RunItem
+from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Failure, Modality, Place, SegmentDraft, SourceFile, Space
 
 CLIP = Space("clip", "fake", "1", "f" * 16, 4)

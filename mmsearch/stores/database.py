@@ -1,0 +1,89 @@
+"""The database behind a library: connections, transactions, and errors in the user's words."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import orjson
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
+
+from mmsearch.errors import LibraryBusyError, StorageError
+
+
+class Database:
+    """Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.engine = connect(url)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        """A writing transaction; a full or failing disk leaves as StorageError."""
+        with storage_errors(), self.engine.connect() as connection:
+            connection = connection.execution_options(mmsearch_write=True)
+            with connection.begin():
+                yield connection
+
+
+def now() -> datetime:
+    """The present moment, in UTC."""
+    return datetime.now(UTC)
+
+
+def connect(url: str) -> Engine:
+    """An engine whose SQLite connections are in WAL mode, durable, and enforce foreign keys."""
+    engine = create_engine(
+        url,
+        pool_pre_ping=not url.startswith("sqlite"),
+        # Unescaped: SQLite compares the keys of a JSON path with the text as it is stored.
+        json_serializer=lambda value: orjson.dumps(value).decode(),
+        json_deserializer=orjson.loads,
+    )
+    if make_url(url).get_backend_name() != "sqlite":
+        return engine
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own
+        connection.execute("PRAGMA busy_timeout = 30000")
+        connection.execute("PRAGMA journal_mode = WAL")
+        # FULL: an acknowledged commit survives power loss, not only a crash of the process.
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer that began as a reader would fail at once where another writes meanwhile.
+        immediate = connection.get_execution_options().get("mmsearch_write", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Database errors that have to do with the disk or a lock, in the user's words."""
+    try:
+        yield
+    except OperationalError as error:
+        message = str(error.orig)
+        if "locked" in message:
+            raise LibraryBusyError("another process is writing to this library") from error
+        if any(sign in message for sign in ("full", "readonly", "disk I/O", "unable to open")):
+            raise StorageError(f"the library's database cannot be written: {message}") from error
+        raise

@@ -1,0 +1,208 @@
+"""The values that go into and come out of SQL, and how rows become them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeVar, cast
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy import Table
+from sqlalchemy.engine import Row
+
+from mmsearch.errors import SpaceMismatchError
+from mmsearch.stores.tables import SegmentRow, SourceRow
+from mmsearch.types import (
+    Failure,
+    Metadata,
+    Modality,
+    Place,
+    Segment,
+    SegmentDraft,
+    Source,
+    SourceFile,
+    Space,
+)
+
+T = TypeVar("T")
+
+EXPECTED_IN: Mapping[str, frozenset[Modality]] = {
+    "clip": frozenset({Modality.IMAGE, Modality.TEXT, Modality.SPEECH}),
+    "text": frozenset({Modality.TEXT, Modality.SPEECH}),
+}
+"""Which modalities have a vector in which space; `status --verify` holds the library to it."""
+
+MAX_ID = 2**63 - 1
+"""The largest integer that SQL holds; no id is larger."""
+
+IN_CHUNK = 500
+"""Parameters of one IN (...): below SQLite's limit of every build."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceWrite:
+    """One file's outcome, to be written: its segments and their vectors, or its failure.
+
+    `vectors[space_id]` is (ordinals int (n,), float16 (n, dimension)): which of `segments`
+    have a vector in that space.
+    """
+
+    file: SourceFile
+    sha256: str
+    mime: str
+    recipe: str
+    metadata: Metadata = field(default_factory=dict)
+    segments: tuple[SegmentDraft, ...] = ()
+    vectors: Mapping[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]] = field(
+        default_factory=dict
+    )
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """What the library knows of a file, enough to decide whether it changed."""
+
+    id: int
+    uri: str
+    path: str
+    sha256: str
+    size: int
+    mtime_ns: int
+    recipe: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSpace:
+    """A space as a collection uses it."""
+
+    id: int
+    collection_id: int
+    space: Space
+    state: Literal["building", "active", "retired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One row of the change log."""
+
+    id: int
+    source_id: int
+    op: Literal["add", "remove"]
+    segment_ids: tuple[int, ...]
+
+
+def check_same_space(have: Space, want: Space) -> None:
+    """Raise SpaceMismatchError unless the two are one space."""
+    if have.fingerprint == want.fingerprint:
+        return
+    raise SpaceMismatchError(
+        f"this collection's '{have.name}' vectors were made with {have.model} "
+        f"({have.revision}, fingerprint {have.fingerprint}), and now {want.model} "
+        f"({want.revision}, fingerprint {want.fingerprint}) was asked for. Use the profile the "
+        "collection was made with, or index into another collection or library.",
+        param="profile",
+    )
+
+
+SOURCES = cast("Table", SourceRow.__table__)
+SEGMENTS = cast("Table", SegmentRow.__table__)
+
+KNOWN = (
+    SourceRow.id,
+    SourceRow.uri,
+    SourceRow.path,
+    SourceRow.sha256,
+    SourceRow.size,
+    SourceRow.mtime_ns,
+    SourceRow.recipe,
+    SourceRow.status,
+)
+
+
+def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Pieces small enough for one IN (...)."""
+    for start in range(0, len(items), IN_CHUNK):
+        yield items[start : start + IN_CHUNK]
+
+
+def little_endian(vectors: npt.NDArray[np.float16]) -> npt.NDArray[np.float16]:
+    """Vectors as SQL holds them, shape (n, dimension)."""
+    return np.ascontiguousarray(vectors, dtype="<f2")
+
+
+def matrix(blobs: Sequence[bytes]) -> npt.NDArray[np.float16]:
+    """Stored vectors of one space as (n, dimension)."""
+    return np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1)
+
+
+def segment_values(source_id: int, ordinal: int, draft: SegmentDraft) -> dict[str, Any]:
+    """Column values of a new segment."""
+    place = draft.place
+    return {
+        "source_id": source_id,
+        "ordinal": ordinal,
+        "modality": draft.modality.value,
+        "text": draft.text,
+        "start": place.start,
+        "end": place.end,
+        "page": place.page,
+        "char_start": place.char_start,
+        "char_end": place.char_end,
+        "box": list(place.box) if place.box else None,
+        "metadata": dict(draft.metadata),
+    }
+
+
+def _place(row: Row[Any]) -> Place:
+    return Place(
+        row.start,
+        row.end,
+        row.page,
+        row.char_start,
+        row.char_end,
+        tuple(row.box) if row.box else None,
+    )
+
+
+def to_draft(row: Row[Any]) -> SegmentDraft:
+    """A stored segment as if it had just been cut."""
+    return SegmentDraft(Modality(row.modality), _place(row), row.text, row.metadata)
+
+
+def to_segment(row: Row[Any]) -> Segment:
+    """A row of segments."""
+    return Segment(
+        row.id, row.source_id, Modality(row.modality), _place(row), row.text, row.metadata
+    )
+
+
+def to_source(row: Row[Any]) -> Source:
+    """A row of sources."""
+    failure = (
+        Failure(row.path, row.failure_code, row.failure_reason or "")
+        if row.failure_code is not None
+        else None
+    )
+    return Source(
+        row.id,
+        row.collection_id,
+        row.uri,
+        row.path,
+        row.sha256,
+        row.size,
+        row.mtime_ns,
+        row.mime,
+        row.status,
+        failure,
+        row.metadata,
+        row.indexed_at,
+    )
+
+
+def to_stored_space(row: Row[Any]) -> StoredSpace:
+    """A row of spaces."""
+    space = Space(row.name, row.model, row.revision, row.fingerprint, row.dimension, row.metric)
+    return StoredSpace(row.id, row.collection_id, space, row.state)

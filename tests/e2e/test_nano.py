@@ -1,0 +1,127 @@
+"""The whole path with real models: what is found, and that every door leads to the same hits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from indexer import index
+from mmsearch import SearchEngine
+from tests.e2e.conftest import NanoLibrary
+
+
+def test_everything_came_in_and_is_counted(nano: NanoLibrary) -> None:
+    """The summary equals what SQL holds; verify finds nothing."""
+    assert nano.summary.failures == ()
+    with SearchEngine.open(nano.folder) as engine:
+        status = engine.status(verify=True)
+    assert status["sources"] == nano.summary.counts.indexed
+    assert status["segments"] == nano.summary.counts.segments
+    assert sum(status["vectors"].values()) == nano.summary.counts.vectors
+    assert status["verify"] == {"ok": True, "problems": []}
+
+
+def test_a_second_run_takes_a_fraction_of_the_time(nano: NanoLibrary) -> None:
+    """Unchanged files cost a stat: no model is even loaded."""
+    again = index(nano.files, nano.folder)
+    assert again.counts.unchanged == nano.summary.counts.indexed
+    assert again.counts.vectors == 0
+    assert again.seconds < nano.summary.seconds / 20
+
+
+def test_captions_find_their_photos_far_above_chance(nano: NanoLibrary) -> None:
+    """Retrieval, not plumbing: held-out photos by what people said of them."""
+    found = asked = 0
+    with SearchEngine.open(nano.folder) as engine:
+        for name, captions in nano.captions.items():
+            hits = engine.search(captions[0], modality="image", limit=10).hits
+            found += any(Path(hit.source.path).name == name for hit in hits)
+            asked += 1
+    chance = 10 / len(nano.captions)
+    assert found / asked >= 4 * chance
+
+
+def test_the_passage_is_found_with_its_place(nano: NanoLibrary) -> None:
+    """A line of the sonnet leads to the passage and its characters in the file."""
+    with SearchEngine.open(nano.folder) as engine:
+        hit = engine.search("beauty's rose might never die", modality="text").hits[0]
+    assert hit.source.path.endswith("sonnet_001.txt")
+    place = hit.segment.place
+    whole = Path(hit.source.path).read_text("utf-8")
+    assert whole[place.char_start : place.char_end] == hit.segment.text
+
+
+def test_a_photo_finds_itself_and_more_like_it_leaves_it_out(nano: NanoLibrary) -> None:
+    """A picture as the query; then the segment as the query."""
+    name = next(iter(nano.captions))
+    with SearchEngine.open(nano.folder) as engine:
+        hit = engine.search(image=nano.files / name, modality="image").hits[0]
+        assert Path(hit.source.path).name == name
+        like = engine.search(like=hit.segment.id, modality="image", limit=5).hits
+    assert hit.segment.id not in {one.segment.id for one in like}
+    assert len(like) == 5
+
+
+def essence(answer: dict[str, Any]) -> list[dict[str, Any]]:
+    """Hits without what only the service adds."""
+    return [{k: v for k, v in hit.items() if k != "links"} for hit in answer["hits"]]
+
+
+def test_python_command_line_and_http_give_identical_hits(nano: NanoLibrary) -> None:
+    """Three doors, one engine: the same ranks, scores, sources and segments."""
+    from mmsearch.search.query import result_to_json
+
+    words = "a dog running through the grass"
+    with SearchEngine.open(nano.folder) as engine:
+        from_python = json.loads(json.dumps(result_to_json(engine.search(words, limit=7))))
+    command = [sys.executable, "-m", "mmsearch", "search", words, "--limit", "7", "--json"]
+    done = subprocess.run(
+        [*command, "--library", str(nano.folder)], capture_output=True, text=True, check=True
+    )
+    from_cli = json.loads(done.stdout.splitlines()[-1])
+    serve = [sys.executable, "-m", "mmsearch", "serve", "--port", "0"]
+    server = subprocess.Popen(
+        [*serve, "--library", str(nano.folder)], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert server.stderr is not None
+        line = server.stderr.readline()
+        address = next(word for word in line.split() if word.startswith("http://"))
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(address + "healthz").status_code == 200:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.1)
+        body = {"query": words, "limit": 7}
+        from_http = httpx.post(address + "v1/search", json=body, timeout=60).json()
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+    assert essence(from_python) == essence(from_cli) == essence(from_http)
+    assert len(from_cli["hits"]) == 7
+
+
+def test_a_damaged_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One flipped byte in the weights: the file is named, nothing is loaded."""
+    import shutil
+
+    from mmsearch.errors import DamagedModelError
+    from mmsearch.models import loading
+
+    copy = tmp_path / "clip"
+    shutil.copytree(loading.nano_folder("clip"), copy)
+    weights = copy / "open_clip_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(DamagedModelError, match="open_clip_model"):
+        loading.verify_manifest(copy)
