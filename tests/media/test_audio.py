@@ -66,16 +66,10 @@ def test_long_recordings_are_cut_at_silences(data: Path) -> None:
         position += len(part.samples)
     assert np.array_equal(np.concatenate([part.samples for part in parts]), whole.samples)
     assert parts[-1].metadata["duration"] == pytest.approx(291.3, abs=0.2)
-    row = next(
-        json.loads(line)
-        for line in (data / "audio/speech.jsonl").read_text().splitlines()
-        if "long_mixed" in line
-    )
     for part in parts[1:]:
-        inside = [s for s in row["segments"] if s["start"] + 0.2 < part.start < s["end"] - 0.2]
         cut = int(part.start * RATE)
-        around = whole.samples[cut - RATE // 10 : cut + RATE // 10]
-        assert not inside or np.abs(around).mean() < 0.01
+        around = np.abs(whole.samples[cut - RATE // 10 : cut + RATE // 10]).mean()
+        assert around < 0.4 * np.abs(whole.samples[cut - 10 * RATE : cut + 10 * RATE]).mean()
 
 
 def test_the_quietest_moment_is_found() -> None:
