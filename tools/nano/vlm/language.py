@@ -9,7 +9,7 @@ beginning: to each question the sequence looks exactly as if it had been asked a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -159,4 +159,11 @@ def choose(scene: Scene, seed: int, limit: int, rng: np.random.Generator) -> lis
     hard = {"relation": 3.0, "count": 1.4, "size": 1.4, "colour": 1.4}
     keys = [rng.random() / hard.get(pair[0].kind, 1.0) for pair in pairs]
     chosen = [pairs[i] for i in np.argsort(keys)[: limit // 2]]
-    return [question for pair in chosen for question in pair]
+    asked = [question for pair in chosen for question in pair]
+    # People type "red boat" as well as "a red boat".
+    return [replace(q, text=bare(q.text)) if rng.random() < 0.12 else q for q in asked]
+
+
+def bare(text: str) -> str:
+    """The text without its articles."""
+    return " ".join(word for word in text.split() if word not in ("a", "an", "the"))

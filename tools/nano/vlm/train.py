@@ -1,4 +1,7 @@
-"""Second stage of nano-vlm: the language model learns to answer, reading the frozen image tower.
+"""Second stage of nano-vlm: the language model learns to answer.
+
+First with --oracle: what it reads are the true labels of every cell, so it can learn beside the
+image tower. Then it reads the tower: the projector first learns to say what the labels said.
 
 python tools/nano/vlm/train.py --data /tmp/vlm --out /tmp/vlm --folder mmsearch/models/nano/vlm
 """
@@ -11,13 +14,14 @@ import time
 from pathlib import Path
 
 import numpy as np
+import parallel
 import torch
 from data import load, rendered
 from language import USUAL, WORDINGS, Batch, Packer, choose
 from model import build_model, build_tokenizer, save
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vision import pixels
+from vision import batches, pixels
 
 from mmsearch.picturebook import questions
 
@@ -52,6 +56,44 @@ def features(model: nn.Module, pictures: np.ndarray, n: int, path: Path) -> np.n
             parts.append(grid.flatten(2).permute(0, 2, 1).half().numpy())
     np.save(path, np.concatenate(parts))
     return np.load(path, mmap_mode="r")
+
+
+ORACLE = 65 + 11 + 4 + 1 + 14 + 4 + 6
+
+
+def oracle_cells(folder: Path, split: str) -> np.ndarray:
+    """The labels of every cell as numbers, float16 (n, 49, ORACLE)."""
+    _, labels = batches(folder, split)
+    kind = F.one_hot(labels["kind"], 65)
+    colour = F.one_hot(labels["colour"], 11)
+    scene = labels["scene"]
+    whole = torch.cat(
+        [F.one_hot(scene[:, 0], 14), F.one_hot(scene[:, 1] + 1, 4), F.one_hot(scene[:, 2] + 1, 6)],
+        1,
+    )
+    parts = [kind, colour, labels["box"] * (labels["kind"] > 0)[..., None], labels["centre"][..., None],
+             whole[:, None].expand(-1, kind.shape[1], -1)]  # fmt: skip
+    return torch.cat([p.half() for p in parts], 2).numpy()
+
+
+def learn_to_read(
+    projector: nn.Module, oracle: nn.Module, cells: np.ndarray, labels: np.ndarray, steps: int
+) -> None:
+    """Trains the projector to give for the tower's cells what the oracle gave for the labels."""
+    optimizer = torch.optim.AdamW(projector.parameters(), lr=3e-3, weight_decay=0.01)
+    rng = np.random.default_rng(0)
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = 3e-3 * (1 - step / steps) + 1e-5
+        pick = np.sort(rng.integers(0, len(cells), 64))
+        with torch.no_grad():
+            wanted = oracle(torch.from_numpy(np.asarray(labels[pick], np.float32)))
+        given = projector(torch.from_numpy(np.asarray(cells[pick], np.float32)))
+        loss = F.mse_loss(given, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if step % 100 == 99:
+            print(f"projector {step + 1}/{steps} {loss.item() / wanted.var().item():.3f}", flush=True)
 
 
 def run(model: nn.Module, cells: Tensor, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -94,7 +136,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=None, help="where the model is saved")
-    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--oracle", action="store_true", help="read labels, not pictures")
+    parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--questions", type=int, default=20)
     parser.add_argument("--lr", type=float, default=1.5e-3)
@@ -104,32 +147,48 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
-    rng = np.random.default_rng(args.seed)
+    rank, world = parallel.join()
     tokenizer = build_tokenizer()
     packer, model = Packer(tokenizer), build_model(tokenizer)
-    vision = torch.load(args.out / "vision.pt", weights_only=True)
-    model.model.vision_tower.timm_model.load_state_dict(vision["net"])
-    pictures, scenes = load(args.data, "train")
-    n = rendered(pictures)
-    cells = features(model, pictures, n, args.out / f"train-cells-{vision['step']}.npy")
-    test_pictures, test_scenes = load(args.data, "test")
-    test_cells = features(
-        model, test_pictures, len(test_scenes), args.out / f"test-cells-{vision['step']}.npy"
-    )
-    n = len(cells)
     aim = Grounding(model.config.text_config.hidden_size)
+    projector = model.model.multi_modal_projector
+    _, scenes = load(args.data, "train")
+    _, test_scenes = load(args.data, "test")
+    path = args.out / ("oracle.pt" if args.oracle else "language.pt")
+    oracle = nn.Linear(ORACLE, model.config.text_config.hidden_size)
+    start, state = 0, None
+    if path.exists():
+        state = torch.load(path, weights_only=True)
+        start = state["step"]
+    elif not args.oracle:
+        taught = torch.load(args.out / "oracle.pt", weights_only=True)
+        oracle.load_state_dict(taught["reader"])
+        for name in [n for n in taught["model"] if "multi_modal_projector" in n]:
+            del taught["model"][name]
+        model.load_state_dict(taught["model"], strict=False)
+        aim.load_state_dict(taught["aim"])
+    if args.oracle:
+        model.model.multi_modal_projector = oracle
+        cells, test_cells = oracle_cells(args.data, "train"), oracle_cells(args.data, "test")
+    if state is not None:
+        model.load_state_dict(state["model"])
+        aim.load_state_dict(state["aim"])
+    if not args.oracle:
+        vision = torch.load(args.out / "vision.pt", weights_only=True)
+        model.model.vision_tower.timm_model.load_state_dict(vision["net"])
+        pictures, test_pictures = load(args.data, "train")[0], load(args.data, "test")[0]
+        stem = f"cells-{vision['step']}.npy"
+        cells = features(model, pictures, rendered(pictures), args.out / f"train-{stem}")
+        test_cells = features(model, test_pictures, len(test_scenes), args.out / f"test-{stem}")
+        if state is None:
+            learn_to_read(projector, oracle, cells, oracle_cells(args.data, "train"), 600)
+    rng = np.random.default_rng([args.seed, start, rank])
+    n = len(cells)
     model.model.vision_tower.requires_grad_(False)
     parameters = [p for p in [*model.parameters(), *aim.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.02, betas=(0.9, 0.98))
-    start, path = 0, args.out / "language.pt"
-    if path.exists():
-        state = torch.load(path, weights_only=True)
-        model.load_state_dict(state["model"])
-        aim.load_state_dict(state["aim"])
+    if state is not None:
         optimizer.load_state_dict(state["optimizer"])
-        model.model.vision_tower.timm_model.load_state_dict(vision["net"])
-        start = state["step"]
-        rng = np.random.default_rng([args.seed, start])
     began, mean = time.time(), {"answer": 0.0, "aim": 0.0, "right": 0.0}
     model.train()
     for step in range(start, args.steps):
@@ -143,27 +202,35 @@ def main() -> None:
         asked = [choose(s, int(rng.integers(1 << 30)), args.questions, rng) for s in part]
         wording = USUAL if rng.random() < 0.85 else WORDINGS[int(rng.integers(len(WORDINGS)))]
         batch = packer.pack(part, asked, wording)
-        logits, hidden = run(model, torch.from_numpy(np.asarray(cells[pick], np.float32)), batch)
+        seen = torch.from_numpy(np.asarray(cells[pick], np.float32))
+        if args.oracle:
+            # No tower is as sure as the labels are.
+            seen = seen * (1 - 0.3 * torch.rand_like(seen)) + 0.1 * torch.randn_like(seen)
+        logits, hidden = run(model, seen, batch)
         answer = F.cross_entropy(logits, batch.answers)
         where = aim(hidden[2], batch)
         optimizer.zero_grad(set_to_none=True)
         (answer + 0.5 * where).backward()
+        parallel.average(parameters, world)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         now = {"answer": answer.item(), "aim": where.item(),
                "right": (logits.argmax(-1) == batch.answers).float().mean().item()}  # fmt: skip
         keep = 0.0 if step == start else 0.97
         mean = {k: keep * mean[k] + (1 - keep) * v for k, v in now.items()}
-        if step % 25 == 24:
+        if rank:
+            continue
+        if step % 20 == 19:
             pace = (time.time() - began) / (step + 1 - start)
             text = " ".join(f"{k} {v:.3f}" for k, v in mean.items())
             print(f"{step + 1}/{args.steps} {text} {pace:.2f} s/step", flush=True)
-        if step % 250 == 249 or step == args.steps - 1:
+        if step % 100 == 99 or step == args.steps - 1:
             scores = measure(model, packer, test_cells, test_scenes, args.test)
             print("  test:", " ".join(f"{k} {v:.3f}" for k, v in scores.items()), flush=True)
-            torch.save({"model": model.state_dict(), "aim": aim.state_dict(), "step": step + 1,
+            reader = oracle.state_dict() if args.oracle else {}
+            torch.save({"model": model.state_dict(), "reader": reader, "aim": aim.state_dict(), "step": step + 1,
                         "optimizer": optimizer.state_dict()}, path)  # fmt: skip
-    if args.folder is not None:
+    if args.folder is not None and rank == 0:
         save(model.eval(), args.folder)
 
 

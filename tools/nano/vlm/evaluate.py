@@ -1,0 +1,223 @@
+"""Measures nano-vlm on scenes of the picture book's test split and writes the figures.
+
+Every figure goes through the adapter that searching uses, one question and picture at a time.
+
+python tools/nano/vlm/evaluate.py --folder mmsearch/models/nano/vlm --out docs/models/nano-vlm.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mmsearch.models.vlm import VisionLanguageScorer
+from mmsearch.picturebook import Scene, draw, questions, sample_scenes
+from mmsearch.picturebook.captions import RELATION_PHRASES, describe_group
+
+SIZE = 256
+
+
+def yes_no(scorer: VisionLanguageScorer, n: int, seed: int) -> dict[str, object]:
+    """Share of right answers per kind of question, threshold 0.5."""
+    right: dict[str, list[bool]] = {}
+    for scene in sample_scenes("test", n, seed):
+        image = draw(scene, SIZE)
+        for question in questions(scene, seed):
+            said = scorer.score(question.text, [image])[0] > 0.5
+            right.setdefault(question.kind, []).append(bool(said) == question.answer)
+    answers = [value for values in right.values() for value in values]
+    figures: dict[str, object] = {
+        kind: {"accuracy": round(float(np.mean(v)), 4), "questions": len(v)}
+        for kind, v in sorted(right.items())
+    }
+    by_kind = [float(np.mean(v)) for v in right.values()]
+    return {
+        "scenes": n,
+        "questions": len(answers),
+        "accuracy": round(float(np.mean(answers)), 4),
+        "mean_of_kinds": round(float(np.mean(by_kind)), 4),
+        "kinds": figures,
+    }
+
+
+def relational(n: int, seed: int) -> list[tuple[Scene, str]]:
+    """Test scenes of two objects in a relation, each with its relational caption."""
+    rng = np.random.default_rng(seed)
+    found: list[tuple[Scene, str]] = []
+    taken: set[str] = set()
+    block = 0
+    while len(found) < n:
+        for scene in sample_scenes("test", 400, seed + block):
+            pairs = [(i, r, j) for i, r, j in scene.relations if r != "next to"]
+            if len(scene.groups) != 2 or not pairs or len(found) == n:
+                continue
+            i, relation, j = pairs[int(rng.integers(len(pairs)))]
+            text = f"{describe_group(scene.groups[i], size=False)} {relation} "
+            text += describe_group(scene.groups[j], size=False)
+            if text not in taken:
+                taken.add(text)
+                found.append((scene, text))
+        block += 1
+    return found
+
+
+def mirrored(scene: Scene) -> Scene:
+    """The scene with left and right changed about."""
+    from dataclasses import replace
+
+    items = tuple(
+        replace(i, box=(1 - i.box[2], i.box[1], 1 - i.box[0], i.box[3])) for i in scene.items
+    )
+    return replace(scene, items=items)
+
+
+def rivals(scene: Scene, rng: np.random.Generator) -> list[Scene]:
+    """Scenes with the same things, that a bag of words cannot tell apart: mirrored, objects
+    changed about, colours changed about."""
+    from dataclasses import replace
+
+    a, b = scene.groups
+    out = [mirrored(scene)]
+    swap = {a.colour: b.colour, b.colour: a.colour}
+    if a.colour != b.colour:
+        dyed = tuple(replace(i, colour=swap[i.colour]) for i in scene.items)
+        out += [replace(scene, items=dyed), mirrored(replace(scene, items=dyed))]
+    kinds = {a.kind: b.kind, b.kind: a.kind}
+    if a.count == b.count == 1 and a.kind != b.kind:
+        x, y = scene.items
+        from mmsearch.picturebook.lexicon import KINDS
+
+        def at(item: object, box: tuple[float, float, float, float], other: object) -> object:
+            """`item` with its own size, standing where the other one stands."""
+            w, h = item.box[2] - item.box[0], item.box[3] - item.box[1]  # type: ignore[attr-defined]
+            cx = (box[0] + box[2]) / 2
+            x0 = min(max(0.0, cx - w / 2), 1 - w)
+            y1 = max(box[3], h)
+            return replace(item, box=(x0, y1 - h, x0 + w, y1))  # type: ignore[type-var]
+
+        assert set(kinds) <= set(KINDS)
+        out.append(replace(scene, items=(at(x, y.box, y), at(y, x.box, x))))  # type: ignore[arg-type]
+    return out
+
+
+def true_of(scene: Scene, caption: str) -> bool:
+    """Whether the caption "a R b" holds in the scene."""
+    names = [describe_group(g, size=False) for g in scene.groups]
+    return any(
+        f"{names[i]} {r} {names[j]}" == caption for i, r, j in scene.relations
+    )
+
+
+def gallery(n: int, seed: int) -> tuple[list[Scene], list[tuple[str, int]]]:
+    """Pictures of n relational scenes and their rivals; captions true of one picture only."""
+    rng = np.random.default_rng(seed)
+    scenes: list[Scene] = []
+    asked: list[tuple[str, int]] = []
+    for scene, text in relational(n, seed):
+        asked.append((text, len(scenes)))
+        scenes.append(scene)
+        scenes += [other for other in rivals(scene, rng) if not true_of(other, text)]
+    return scenes, asked
+
+
+def rank_of(order: Sequence[int], target: int) -> int:
+    return list(order).index(target) if target in order else len(order)
+
+
+def rerank(
+    scorer: VisionLanguageScorer, clip: Path | None, n: int, seed: int, top: int
+) -> dict[str, object]:
+    """Recall@1 of relational captions: nano-clip alone, then nano-vlm on its best `top`.
+
+    Without nano-clip the vision-language model ranks each picture among its own rivals.
+    """
+    scenes, asked = gallery(n, seed)
+    images = [draw(scene, SIZE) for scene in scenes]
+    first: np.ndarray | None = None
+    if clip is not None:
+        first = clip_scores(clip, images, [text for text, _ in asked])
+    alone, fused, pure, within = [], [], [], []
+    for row, (text, target) in enumerate(asked):
+        end = next((t for _, t in asked if t > target), len(scenes))
+        group = list(range(target, end))
+        own = scorer.score(text, [images[i] for i in group])
+        within.append(bool(own.argmax() == 0))
+        if first is None:
+            continue
+        order = np.argsort(-first[row])[:top]
+        scores = scorer.score(text, [images[i] for i in order])
+        alone.append(order[0] == target)
+        pure.append(order[int(scores.argmax())] == target)
+        # Fused as searching does it: mostly the judge, the first stage breaks ties.
+        clip_part = first[row][order]
+        spread = np.ptp(clip_part) or 1.0
+        both = 0.8 * scores + 0.2 * (clip_part - clip_part.min()) / spread
+        fused.append(order[int(both.argmax())] == target)
+    figures: dict[str, object] = {
+        "captions": n,
+        "pictures": len(scenes),
+        "among_own_rivals": round(float(np.mean(within)), 4),
+        "chance_among_own_rivals": round(n / len(scenes), 4),
+    }
+    if first is not None:
+        figures |= {
+            "top": top,
+            "nano_clip_recall_at_1": round(float(np.mean(alone)), 4),
+            "reranked_recall_at_1": round(float(np.mean(pure)), 4),
+            "fused_recall_at_1": round(float(np.mean(fused)), 4),
+            "in_top": round(
+                float(np.mean([t in np.argsort(-first[r])[:top] for r, (_, t) in enumerate(asked)])), 4
+            ),
+        }
+    return figures
+
+
+def clip_scores(folder: Path, images: list[Image.Image], texts: list[str]) -> np.ndarray:
+    """Cosines of texts and pictures in nano-clip's space, (texts, images)."""
+    from mmsearch.models.openclip import OpenClipEmbedder
+
+    embedder = OpenClipEmbedder(str(folder.resolve()), device="cpu", precision="fp32", threads=1)
+    return embedder.encode_texts(texts, "query") @ embedder.encode_images(images).T
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("mmsearch/models/nano/vlm"))
+    parser.add_argument("--clip", type=Path, default=Path("mmsearch/models/nano/clip"))
+    parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--scenes", type=int, default=300)
+    parser.add_argument("--captions", type=int, default=100)
+    parser.add_argument("--top", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=77)
+    args = parser.parse_args()
+    scorer = VisionLanguageScorer(str(args.folder.resolve()), device="cpu", threads=1, batch_size=20)
+    clip = args.clip if (args.clip / "open_clip_config.json").exists() else None
+    image = draw(sample_scenes("test", 1, 0)[0], SIZE)
+    scorer.score("a red boat", [image] * 20)
+    began = time.perf_counter()
+    scorer.score("a red boat left of a green house", [image] * 20)
+    milliseconds = (time.perf_counter() - began) / 20 * 1000
+    figures = {
+        "model": "nano-vlm",
+        "split": "test: combinations that training never showed",
+        "bytes": sum(p.stat().st_size for p in args.folder.iterdir()),
+        "yes_no": yes_no(scorer, args.scenes, args.seed),
+        "rerank": rerank(scorer, clip, args.captions, args.seed, args.top),
+        "milliseconds_per_picture": round(milliseconds, 1),
+        "machine": f"{platform.machine()}, one thread, fp32",
+    }
+    text = json.dumps(figures, indent=2) + "\n"
+    print(text)
+    if args.out is not None:
+        args.out.write_text(text)
+
+
+if __name__ == "__main__":
+    main()
