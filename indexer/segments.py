@@ -26,9 +26,7 @@ _PARAGRAPH_END = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _HEADING = re.compile(r"#{1,6}[ \t]\S|={2,6}[ \t]\S")
 _UNDERLINED = re.compile(r"\S[^\n]*\n[ \t]*(?:={3,}|-{3,}|~{3,}|\^{3,})[ \t]*")
 # A sentence's mark with what closes it, before a space; in scripts that write none, anywhere.
-_SENTENCE_END = re.compile(
-    r"""[.!?…؟۔।॥]+['"”’»)\]]*(?=\s)|[。！？｡]+[」』）”’]*|\n"""
-)
+_SENTENCE_END = re.compile(r"""[.!?…؟۔।॥]+['"”’»)\]]*(?=\s)|[。！？｡]+[」』）”’]*|\n""")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]")
 _CLAUSE_END = re.compile(r"[,;:،؛)\]]+(?=\s)|[、，；：]|\s[-–—](?=\s)|\n")
 _SPACE = re.compile(r"\s")
