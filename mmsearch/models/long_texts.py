@@ -47,8 +47,12 @@ def _bounds(text: str, parts: int) -> list[int]:
     for part in range(1, parts):
         aim = round(part * step)
         floor = bounds[-1] + max(1, int(step / 2))
-        space = max((text.rfind(c, floor, aim + 1) for c in " \n\t"), default=-1)
-        cut = space + 1 if space >= floor else aim
+        spaces = (text.rfind(c, floor, aim + 1) for c in " \n\t")
+        space = max(spaces, default=-1)
+        if space < 0:
+            after = (text.find(c, aim, aim + max(2, round(step))) for c in " \n\t")
+            space = min((place for place in after if place >= 0), default=-1)
+        cut = space + 1 if space >= 0 else aim
         if bounds[-1] < cut < len(text):
             bounds.append(cut)
     return [*bounds, len(text)]

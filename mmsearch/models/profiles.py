@@ -71,6 +71,8 @@ class Profile:
         """This profile with other models, given as `ModelSpec` or by name (`parse_model`)."""
         given = {"clip": clip, "text": text, "whisper": whisper}
         replaced = tuple(part for part, model in given.items() if model is not None)
+        if not replaced:
+            return self
         return _replace(
             self,
             clip=_chosen("openclip", clip) or self.clip,

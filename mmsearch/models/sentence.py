@@ -127,10 +127,13 @@ class SentenceEmbedder:
     def _load(self) -> _Loaded:
         import torch
         from sentence_transformers import SentenceTransformer
+        from transformers.utils.logging import disable_progress_bar
 
         from mmsearch.models.devices import resolve_device
 
         folder = self._folder()
+        # Its bar for reading a file from the disk tells nobody anything.
+        disable_progress_bar()
         dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
         try:
             model = SentenceTransformer(
@@ -140,7 +143,9 @@ class SentenceEmbedder:
                 trust_remote_code=False,
                 model_kwargs={"dtype": dtype},
             ).eval()
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             raise loading.unreadable(self._name, folder, error) from error
         dicts = self._takes_dicts(model)
         probe = _encode(model, ["a probe"], "query", self._prompts, dicts=dicts)

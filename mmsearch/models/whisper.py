@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -61,12 +60,6 @@ def from_spec(spec: ModelSpec, settings: Settings) -> WhisperTranscriber:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Loaded:
-    model: Any
-    fingerprint: str
-
-
 class WhisperTranscriber:
     """A `Transcriber`: a size ("small"), a hub id, a folder, or "nano-whisper".
 
@@ -109,11 +102,11 @@ class WhisperTranscriber:
             raise ValueError(f"samples: shape {samples.shape}, not (n,): mono is needed")
         if samples.size == 0:
             return _NOTHING
-        model = self._lazy.get().model
+        model = self._lazy.get()
         samples = np.ascontiguousarray(samples, dtype=np.float32)
         try:
             segments, info = self._run(model, samples, language)
-            utterances = tuple(_kept(segments))
+            utterances = tuple(_kept(segments, len(samples) / 16_000))
         except ValueError as error:
             if language is not None and "language" in str(error):
                 raise ConfigurationError(str(error).splitlines()[0], param="language") from error
@@ -143,7 +136,7 @@ class WhisperTranscriber:
 
     # -------------------------------------------------------------- loading
 
-    def _load(self) -> _Loaded:
+    def _load(self) -> Any:
         from faster_whisper import WhisperModel
 
         folder = self._folder()
@@ -157,19 +150,19 @@ class WhisperTranscriber:
                 cpu_threads=self._threads,
                 local_files_only=True,
             )
-        except (OSError, RuntimeError, ValueError, KeyError) as error:
+        except MemoryError:
+            raise
+        except Exception as error:
             raise loading.unreadable(self._name, folder, error) from error
         files = [folder / "model.bin", *folder.glob("*.json"), *folder.glob("vocabulary.txt")]
-        return _Loaded(
-            model=model,
-            fingerprint=loading.fingerprint(
-                adapter="whisper/1",
-                weights=loading.weights_digest(f for f in files if f.name != loading.MANIFEST),
-                mode=self._mode,
-                options=_OPTIONS,
-                drop=[MAX_COMPRESSION, MAX_NO_SPEECH, MIN_LOGPROB],
-            ),
+        self._fingerprint = loading.fingerprint(
+            adapter="whisper/1",
+            weights=loading.weights_digest(f for f in files if f.name != loading.MANIFEST),
+            mode=self._mode,
+            options=_OPTIONS,
+            drop=[MAX_COMPRESSION, MAX_NO_SPEECH, MIN_LOGPROB],
         )
+        return model
 
     def _folder(self) -> Path:
         if self._name == "nano-whisper":
@@ -214,8 +207,11 @@ class WhisperTranscriber:
         return "int8" if device == "cpu" else "float16"
 
 
-def _kept(segments: Iterable[Any]) -> Iterable[Utterance]:
-    """Utterances of the segments that are speech and not made up."""
+def _kept(segments: Iterable[Any], duration: float) -> Iterable[Utterance]:
+    """Utterances of the segments that are speech and not made up.
+
+    Whisper may place times behind the end of the recording: they are moved back to it.
+    """
     for segment in segments:
         text = segment.text.strip()
         repeats = segment.compression_ratio > MAX_COMPRESSION
@@ -223,14 +219,14 @@ def _kept(segments: Iterable[Any]) -> Iterable[Utterance]:
         if not text or repeats or guessed:
             continue
         yield Utterance(
-            start=float(segment.start),
-            end=float(max(segment.start, segment.end)),
+            start=min(float(segment.start), duration),
+            end=min(float(max(segment.start, segment.end)), duration),
             text=text,
             words=tuple(
                 Word(
                     text=word.word.strip(),
-                    start=float(word.start),
-                    end=float(word.end),
+                    start=min(float(word.start), duration),
+                    end=min(float(word.end), duration),
                     probability=float(word.probability),
                 )
                 for word in segment.words or ()
