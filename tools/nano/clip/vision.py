@@ -1,0 +1,361 @@
+"""Train the image tower into the teacher's sentence space (through a learned linear map).
+
+One loss over class prompts (photos64) and one contrastive loss over captions (flickr8k and,
+where given, the picture book) in every step. The run is bounded by wall-clock time: resolution
+and learning rate follow the fraction of the budget that is spent, so it may be interrupted and
+resumed, and shares a busy machine gracefully. Several single-threaded workers (``--workers``)
+average their gradients; that beats as many threads where the cores are shared with others.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import math
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import augment
+import book
+import corpora
+import numpy as np
+import teacher
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from numpy.typing import NDArray
+from open_clip.timm_model import TimmModel
+from torch import Tensor, nn
+from torch.nn import functional
+from towers import CONFIG, EMBED_DIM
+
+BATCH_PHOTOS = 48
+BATCH_CAPTIONED = 16
+NEGATIVES = 2048
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """Pictures with the teacher's vectors of their captions.
+
+    ``pixels`` uint8 [n, h, w, 3]; ``vectors`` float32 [n, captions, 384]; ``scale`` and ``flip``
+    bound the augmentation (drawn scenes must not be mirrored: "left of" would lie).
+    """
+
+    pixels: NDArray[np.uint8]
+    vectors: NDArray[np.float32]
+    scale: tuple[float, float]
+    flip: bool
+
+
+class SpaceMap(nn.Module):
+    """Linear map from the teacher's 384 dimensions to the embedding's, orthonormal at first."""
+
+    def __init__(self, sample: NDArray[np.float32]) -> None:
+        super().__init__()
+        mean = sample.mean(0)
+        _, _, axes = np.linalg.svd(sample - mean, full_matrices=False)
+        self.linear = nn.Linear(sample.shape[1], EMBED_DIM)
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.from_numpy(axes[:EMBED_DIM]))
+            self.linear.bias.copy_(torch.from_numpy(-0.9 * (axes[:EMBED_DIM] @ mean)))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        """float32 [..., 384] -> unit vectors [..., EMBED_DIM]."""
+        return functional.normalize(self.linear(vectors), dim=-1)
+
+
+class VisionTrainer(nn.Module):
+    """Image tower, map of the text space and the two temperatures."""
+
+    def __init__(self, trunk: str, sample: NDArray[np.float32]) -> None:
+        super().__init__()
+        cfg = CONFIG["model_cfg"]["vision_cfg"]
+        self.visual = TimmModel(
+            trunk, EMBED_DIM, image_size=cfg["image_size"], pool="avg", proj="linear"
+        )
+        self.space = SpaceMap(sample)
+        self.class_scale = nn.Parameter(torch.tensor(math.log(16.0)))
+        self.caption_scale = nn.Parameter(torch.tensor(math.log(14.0)))
+
+    def image(self, pixels: Tensor) -> Tensor:
+        """Unit image vectors [n, EMBED_DIM]."""
+        return functional.normalize(self.visual(pixels), dim=-1)
+
+
+def load_captioned(data: Path, cache: Path, each: int = 5) -> tuple[Captioned, Captioned]:
+    """flickr8k train as (training part, validation part), ``each`` captions a photo."""
+    flickr = corpora.flickr8k(data, cache, "train")
+    columns = [
+        teacher.embed([captions[i].strip() for captions in flickr.captions], cache)
+        for i in range(each)
+    ]
+    vectors = np.stack(columns, axis=1)
+    cut = len(vectors) - corpora.VALIDATION_FLICKR
+    return (
+        Captioned(flickr.pixels[:cut], vectors[:cut], (0.5, 1.0), True),
+        Captioned(flickr.pixels[cut:], vectors[cut:], (1.0, 1.0), False),
+    )
+
+
+def load_book(cache: Path, scenes: int = book.DISTILLED) -> Captioned | None:
+    """The first scenes of the picture book, where it has been rendered: two captions each."""
+    rendered = book.load(cache)
+    if rendered is None:
+        return None
+    texts = book.distilled(rendered)
+    if not all(teacher.is_cached(column, cache) for column in texts):
+        return None
+    middle, last = (teacher.embed(column, cache) for column in texts)
+    return Captioned(rendered.pixels[:scenes], np.stack([middle, last], axis=1), (0.8, 1.0), False)
+
+
+def class_vectors(data: Path, cache: Path) -> Tensor:
+    """Teacher vectors float32 [200, 384]: mean over synonyms and templates of each class."""
+    prompts = teacher.class_prompts(corpora.class_names(data))
+    flat = torch.from_numpy(teacher.embed([p for row in prompts for p in row], cache))
+    parts = flat.split([len(row) for row in prompts])
+    return torch.stack([functional.normalize(part.mean(0), dim=0) for part in parts])
+
+
+def contrastive(
+    model: VisionTrainer,
+    images: Tensor,
+    source: Captioned,
+    rows: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> Tensor:
+    """InfoNCE both ways; the images also have to tell their caption from ``NEGATIVES`` others."""
+    n, k = len(rows), source.vectors.shape[1]
+    pick = rng.integers(0, k, n)
+    own = model.space(torch.from_numpy(source.vectors[rows, pick]))
+    others = rng.choice(len(source.vectors), min(NEGATIVES, len(source.vectors)), replace=False)
+    others = others[~np.isin(others, rows)]
+    negatives = model.space(
+        torch.from_numpy(source.vectors[others, rng.integers(0, k, len(others))])
+    )
+    scale = model.caption_scale.exp().clamp(max=60)
+    target = torch.arange(n)
+    to_text = functional.cross_entropy(
+        scale * images @ torch.cat([own, negatives]).T, target, label_smoothing=0.05
+    )
+    to_image = functional.cross_entropy(scale * own @ images.T, target)
+    return 0.7 * to_text + 0.3 * to_image
+
+
+@torch.no_grad()
+def embed_images(model: VisionTrainer, pixels: NDArray[np.uint8], size: int) -> Tensor:
+    """Unit vectors float32 [n, EMBED_DIM] of whole pictures."""
+    return torch.cat(
+        [model.image(augment.plain(pixels[i : i + 250], size)) for i in range(0, len(pixels), 250)]
+    )
+
+
+@torch.no_grad()
+def validate(
+    model: VisionTrainer,
+    photos: corpora.LabelledImages,
+    classes: Tensor,
+    flickr: Captioned,
+    size: int,
+) -> dict[str, float]:
+    """Zero-shot top-1 over the classes, and caption-to-photo recall@10 on held-back photos."""
+    model.eval()
+    logits = embed_images(model, photos.pixels, size) @ model.space(classes).T
+    top1 = (logits.argmax(1).numpy() == photos.labels).mean()
+    best = logits.topk(10, dim=0).indices.numpy()
+    precision = (photos.labels[best] == np.arange(best.shape[1])).mean()
+    images = embed_images(model, flickr.pixels, size)
+    scores = model.space(torch.from_numpy(flickr.vectors)).flatten(0, 1) @ images.T
+    truth = torch.arange(len(images)).repeat_interleave(flickr.vectors.shape[1])
+    rank = (scores > scores.gather(1, truth[:, None])).sum(1)
+    model.train()
+    return {
+        "top1": round(float(top1), 4),
+        "p10_of_10": round(float(precision), 4),
+        "flickr_r10": round(float((rank < 10).float().mean()), 4),
+    }
+
+
+def resolution(progress: float) -> int:
+    """Small pictures first: most epochs are cheap, the last ones are at the final size."""
+    return 48 if progress < 0.35 else 64 if progress < 0.7 else 80 if progress < 0.85 else 96
+
+
+def average_gradients(parameters: list[nn.Parameter], spent: float) -> float:
+    """Average gradients and the elapsed seconds over the workers; returns the latter."""
+    grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
+    flat = torch.cat([g.reshape(-1) for g in grads] + [torch.tensor([spent])])
+    dist.all_reduce(flat)
+    flat /= dist.get_world_size()
+    offset = 0
+    for p, grad in zip(parameters, grads, strict=True):
+        p.grad = flat[offset : offset + grad.numel()].view(grad.shape)
+        offset += grad.numel()
+    return float(flat[-1])
+
+
+def main() -> None:
+    """Train for ``--minutes`` of wall-clock time, checkpointing into ``--out``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cache", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=75)
+    parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
+    parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument("--trunk", default=CONFIG["model_cfg"]["vision_cfg"]["timm_model_name"])
+    parser.add_argument("--captions", type=int, default=5, help="captions used of each photo")
+    parser.add_argument("--cutmix", type=float, default=0.0, help="share of batches mixed")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2, help="single-threaded processes")
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    if args.workers > 1:
+        mp.spawn(train, (args,), nprocs=args.workers)
+    else:
+        train(0, args)
+
+
+def train(rank: int, args: argparse.Namespace) -> None:
+    """One worker's loop; worker 0 validates, keeps the averaged weights and checkpoints."""
+    if args.workers > 1:
+        dist.init_process_group(
+            "gloo", init_method="tcp://127.0.0.1:29517", rank=rank, world_size=args.workers
+        )
+    torch.set_num_threads(args.threads)
+    torch.set_flush_denormal(True)
+
+    photos = corpora.photos64(args.data, args.cache, "train")
+    train_rows, val_rows = corpora.photos64_split(photos)
+    pixels = np.asarray(photos.pixels)
+    held = corpora.LabelledImages(pixels[val_rows], photos.labels[val_rows])
+    quick = corpora.LabelledImages(held.pixels[::3], held.labels[::3])
+    flickr, flickr_val = load_captioned(args.data, args.cache, args.captions)
+    classes = class_vectors(args.data, args.cache)
+    scenes: Captioned | None = None
+
+    torch.manual_seed(args.seed)
+    sample = np.concatenate([classes.numpy(), flickr.vectors[:, 0]])
+    model = VisionTrainer(args.trunk, sample).to(memory_format=torch.channels_last)
+    ema = copy.deepcopy(model).eval()
+    decay = [p for p in model.visual.parameters() if p.ndim > 1]
+    plain = [p for p in model.visual.parameters() if p.ndim <= 1]
+    text = [*model.space.parameters(), model.class_scale, model.caption_scale]
+    everything = [*decay, *plain, *text]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": decay, "weight_decay": 0.05, "factor": 1.0},
+            {"params": plain, "weight_decay": 0.0, "factor": 1.0},
+            {"params": text, "weight_decay": 0.0, "factor": 0.2},
+        ],
+        lr=args.lr,
+    )
+    checkpoint = args.out / "vision.pt"
+    spent, step = 0.0, 0
+    if checkpoint.exists():
+        saved = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(saved["model"])
+        ema.load_state_dict(saved["ema"])
+        optimiser.load_state_dict(saved["optimiser"])
+        spent, step = saved["spent"], saved["step"]
+    torch.manual_seed(args.seed + 1000 * rank + step)
+    rng = np.random.default_rng([args.seed, rank, step])
+
+    def save() -> None:
+        state = {
+            "model": model.state_dict(),
+            "ema": ema.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "spent": spent,
+            "step": step,
+        }
+        torch.save(state, checkpoint.with_suffix(".tmp"))
+        os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
+
+    queue, flickr_queue = train_rows[:0], np.arange(0)
+    budget, seen, tick, report = args.minutes * 60, 0, time.monotonic(), time.monotonic()
+    running: list[float] = []
+    next_report = spent + 60.0
+    while spent < budget:
+        progress = spent / budget
+        size = resolution(progress)
+        warm = min(1.0, (step + 1) / 200)
+        lr = args.lr * warm * (0.5 * (1 + math.cos(math.pi * progress)) * 0.99 + 0.01)
+        for group in optimiser.param_groups:
+            group["lr"] = lr * group["factor"]
+        if len(queue) < BATCH_PHOTOS:
+            queue = rng.permutation(train_rows)
+        rows, queue = queue[:BATCH_PHOTOS], queue[BATCH_PHOTOS:]
+        if scenes is None and step % 100 == 0:
+            scenes = load_book(args.cache)
+        if scenes is not None and step % 2 == 1:
+            source = scenes
+            picked = rng.choice(len(scenes.vectors), BATCH_CAPTIONED, replace=False)
+        else:
+            source = flickr
+            if len(flickr_queue) < BATCH_CAPTIONED:
+                flickr_queue = rng.permutation(len(flickr.vectors))
+            picked, flickr_queue = flickr_queue[:BATCH_CAPTIONED], flickr_queue[BATCH_CAPTIONED:]
+
+        images = augment.augmented(pixels[rows], size, (0.5, 1.0), colour=0.2)
+        labels = torch.from_numpy(photos.labels[rows])
+        partner, keep = None, 1.0
+        if rng.random() < args.cutmix:
+            images, partner, keep = augment.cutmix(images, rng)
+        captioned = augment.augmented(source.pixels[picked], size, source.scale, source.flip)
+        both = torch.cat([images, captioned]).contiguous(memory_format=torch.channels_last)
+        vectors = model.image(both)
+        logits = model.class_scale.exp().clamp(max=60) * (
+            vectors[:BATCH_PHOTOS] @ model.space(classes).T
+        )
+        loss = keep * functional.cross_entropy(logits, labels, label_smoothing=0.05)
+        if partner is not None:
+            loss = loss + (1 - keep) * functional.cross_entropy(
+                logits, labels[partner], label_smoothing=0.05
+            )
+        pair = contrastive(model, vectors[BATCH_PHOTOS:], source, picked, rng)
+        (loss + 0.5 * pair).backward()
+        if args.workers > 1:
+            spent = average_gradients(everything, spent)
+        nn.utils.clip_grad_norm_(everything, 2.0)
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+        step += 1
+        now = time.monotonic()
+        spent, tick = spent + now - tick, now
+        if rank > 0:
+            continue
+        rate = min(0.998, step / (step + 20))
+        with torch.no_grad():
+            for slow, fast in zip(
+                ema.state_dict().values(), model.state_dict().values(), strict=True
+            ):
+                if slow.is_floating_point():
+                    slow.lerp_(fast, 1 - rate)
+                else:
+                    slow.copy_(fast)
+        running.append(float(loss))
+        seen += len(both) * args.workers
+        if spent >= next_report:
+            figures = validate(ema, quick, classes, flickr_val, size)
+            print(
+                f"{spent / 60:.1f} min step {step} size {size} loss {np.mean(running):.3f} "
+                f"pair {float(pair):.3f} {seen / (time.monotonic() - report):.0f} img/s "
+                f"epochs {step * BATCH_PHOTOS * args.workers / len(train_rows):.1f} {figures}",
+                flush=True,
+            )
+            save()
+            running, seen, report = [], 0, time.monotonic()
+            next_report = spent + min(480.0, budget / 4)
+    if rank > 0:
+        return
+    print("done", validate(ema, held, classes, flickr_val, resolution(1.0)), flush=True)
+    save()
+
+
+if __name__ == "__main__":
+    main()
