@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexer.segments import image_segment, passages, speech_segments
-from indexer.sources import WalkProblem, walk
+from indexer.sources import WalkProblem, local_path, walk
 from mmsearch.errors import MediaError, ModelError
 from mmsearch.media.parts import AudioPart, ImagePart, TextPart
 from mmsearch.media.sandbox import Sandbox
@@ -133,7 +133,14 @@ class Pipeline:
         prune: bool = False,
     ) -> RunCounts:
         """Take in everything under `paths`; raises only what ends the whole run."""
-        files = walk(paths, include=include, exclude=exclude, on_problem=self._walk_problem)
+        files = walk(
+            paths,
+            include=include,
+            exclude=exclude,
+            # A library may lie inside the folder that it indexes.
+            skip=[self.settings.library],
+            on_problem=self._walk_problem,
+        )
         try:
             for loaded in self._load_ahead(self._changed(files)):
                 self._take(loaded)
@@ -194,7 +201,7 @@ class Pipeline:
         try:
             if self._stop.is_set():
                 raise MediaError("interrupted", "the run was interrupted")
-            sha256 = _hash(Path(file.path))
+            sha256 = _hash(Path(local_path(file.uri)))
             with self._claim_lock:
                 claimed = sha256 in self._claimed
                 self._claimed.add(sha256)
@@ -215,7 +222,7 @@ class Pipeline:
         mime = ""
         request = decode_request(
             self.settings,
-            path=file.path,
+            path=local_path(file.uri),
             preprocess=self.models.clip.preprocess,
             thumbnail=self.settings.thumbnail_pixels,
         )
@@ -375,7 +382,7 @@ class Pipeline:
                 self.counts.unchanged += 1
                 return
         for one in same:
-            if not Path(one.path).exists():
+            if not Path(local_path(one.uri)).exists():
                 self.store.move_source(one.id, copy.file)
                 self.counts.moved += 1
                 self._items.append(RunItem(copy.file.path, "moved", reason=f"from {one.path}"))
@@ -401,8 +408,8 @@ class Pipeline:
             gone = [
                 one
                 for one in batch
-                if any(Path(one.path).is_relative_to(root) for root in roots)
-                and not Path(one.path).exists()
+                if any(Path(local_path(one.uri)).is_relative_to(root) for root in roots)
+                and not Path(local_path(one.uri)).exists()
             ]
             if gone:
                 self.counts.removed += self.store.delete_sources([one.id for one in gone])

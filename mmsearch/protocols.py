@@ -120,6 +120,9 @@ class VectorIndex(Protocol):
     def save(self, path: Path) -> None:
         """Write the live vectors' index to `path` (the caller makes it atomic)."""
 
+    def close(self) -> None:
+        """Wait for background work, if there is any; the index is not used afterwards."""
+
 
 class Ingestor(Protocol):
     """Takes files into a library in the background (the service's uploads)."""

@@ -71,6 +71,9 @@ PICTURE_TARGET: tuple[Channel, ...] = (
 )
 """Where a picture is looked for: only CLIP compares it with anything."""
 
+CANCELLED = 1e-4
+"""A sum of weighted unit vectors that is shorter than this points nowhere."""
+
 SPARE = 16
 """Fused candidates beyond the limit, for those deleted between the index and SQL."""
 
@@ -190,6 +193,7 @@ class SearchEngine:
             self._follower.join()
             self._follower = None
         self.sandbox.close()
+        self.indexes.close()
         self.store.close()
 
     @property
@@ -402,6 +406,9 @@ class SearchEngine:
         if index is None or not len(index) or (allowed is not None and not len(allowed)):
             return
         self._check_space(plans[0].collection, stored)
+        plans = [plan for plan in plans if self._has_direction(plan, channel)]
+        if not plans:
+            return
         wanted = max(
             max(self.settings.candidates, p.query.limit) + len(p.excluded) + SPARE for p in plans
         )
@@ -419,6 +426,15 @@ class SearchEngine:
                     scores=row_scores[keep],
                 )
             )
+
+    def _has_direction(self, plan: _Plan, channel: Channel) -> bool:
+        """False, with a warning, if the query's terms leave nothing to look for."""
+        if float(np.linalg.norm(plan.vectors[channel])) > CANCELLED:
+            return True
+        plan.warnings.append(
+            f"the query's terms cancel each other out in {channel[0]}:{channel[1].value}"
+        )
+        return False
 
     def _result(self, plan: _Plan, took_ms: float) -> SearchResult:
         query = plan.query
@@ -545,5 +561,4 @@ def _content(given: str | Path | bytes) -> bytes:
 
 
 def _unit(vector: Vector) -> Vector:
-    norm = float(np.linalg.norm(vector))
-    return vector / norm if norm > 0 else vector
+    return np.asarray(vector / np.linalg.norm(vector), np.float32)

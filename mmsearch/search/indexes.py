@@ -107,6 +107,11 @@ class ChannelIndexes:
                     self._publish(channel)
             return True
 
+    def close(self) -> None:
+        """Let every index end its background work."""
+        for channel in self._channels.values():
+            channel.index.close()
+
     def rebuild(self) -> None:
         """Build every index anew from SQL, whatever the snapshots hold, and publish it."""
         with self._lock:

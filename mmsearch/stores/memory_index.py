@@ -144,5 +144,8 @@ class MemoryIndex:
         index._state = _State(ids, vectors)
         return index
 
+    def close(self) -> None:
+        """Nothing runs in the background."""
+
     def save(self, path: Path) -> None:
         write_content(path, self.export())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sqlalchemy import Engine, text
 
 from indexer.runs import RunSummary, check_paths, index_into, write_lock
 from mmsearch.errors import (
@@ -256,3 +257,37 @@ def test_progress_is_reported_and_runs_are_recorded(tmp_path: Path) -> None:
     assert seen[-1] == 5
     assert (recorded.state, recorded.counts["indexed"]) == ("done", 5)
     assert [item.outcome for item in items] == ["indexed"] * 5
+
+
+def test_a_library_inside_its_folder_and_names_of_any_bytes(tmp_path: Path) -> None:
+    """The library's own files are not indexed; a name that is no UTF-8 is taken in and kept."""
+    files = some_files(tmp_path / "files")
+    odd = os.fsencode(files) + b"/caf\xe9 \n-x.txt"
+    with open(odd, "w") as stream:  # noqa: PTH123  # pathlib has no bytes paths
+        stream.write("A note about the odd name of this file.")
+    library = files / "library"
+    assert run(library, files).counts.indexed == 6
+    again = run(library, files).counts
+    assert (again.seen, again.unchanged) == (6, 6)
+    os.unlink(odd)  # noqa: PTH108
+    assert run(library, files, prune=True).counts.removed == 1
+
+
+def test_a_library_on_postgresql(
+    tmp_path: Path, postgresql_template: Engine, postgresql: str
+) -> None:
+    """Only the URL is another: indexing, searching, following and verifying are the same."""
+    with postgresql_template.connect() as connection:
+        connection.execute(text("DROP DATABASE IF EXISTS library WITH (FORCE)"))
+        connection.execute(text("CREATE DATABASE library"))
+    url = postgresql.replace("/postgres?", "/library?")
+    with (
+        open_fake(tmp_path / "library", database_url=url) as engine,
+        open_fake(tmp_path / "elsewhere", database_url=url) as other,
+    ):
+        assert index_into(engine, [some_files(tmp_path / "files")]).counts.indexed == 5
+        assert other.status(verify=True)["verify"] == {"ok": True, "problems": []}
+        hits = [e.search("red boat").hits for e in (engine, other)]
+        assert hits[0] == hits[1]
+        other.delete_source(hits[0][0].source.id)
+        assert hits[0][0].segment.id not in {h.segment.id for h in engine.search("red boat").hits}

@@ -1,0 +1,169 @@
+"""The engine's answers to unusual queries; ordinary ones are in tests/e2e."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from indexer.runs import index_into
+from mmsearch.errors import (
+    DimensionError,
+    EmptyQueryError,
+    FilterError,
+    LimitError,
+    MediaError,
+    MMSearchError,
+    NotFoundError,
+    QueryError,
+)
+from mmsearch.search.engine import SearchEngine
+from mmsearch.search.query import query_from_json, result_to_json
+from mmsearch.types import Query, SearchResult, Term
+from tests.fakes import open_fake, some_files
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[SearchEngine]:
+    with open_fake(tmp_path / "library") as made:
+        index_into(made, [some_files(tmp_path / "files")])
+        yield made
+
+
+def ids(result: SearchResult) -> list[int]:
+    return [hit.segment.id for hit in result.hits]
+
+
+def test_every_modality_gets_its_due(engine: SearchEngine) -> None:
+    """The first hits of a mixed search are not all of one kind."""
+    kinds = {hit.segment.modality for hit in engine.search("an old red boat", limit=4).hits}
+    assert len(kinds) == 2
+
+
+def test_a_filter_returns_as_many_hits_as_exist(engine: SearchEngine) -> None:
+    """It is pushed into retrieval: one match among many is found whatever its rank."""
+    every = engine.search("red", modality="image", limit=10)
+    assert len(every.hits) == 3
+    last = every.hits[-1].source.path
+    found = engine.search("red", modality="image", limit=1, filter={"path": last})
+    assert [hit.source.path for hit in found.hits] == [last]
+    assert engine.search("red", filter={"path": "nowhere"}).hits == ()
+    with pytest.raises(FilterError, match=r"Known fields:.*width"):
+        engine.search("red", filter={"colour": "red"})
+
+
+def test_negative_terms_push_away(engine: SearchEngine) -> None:
+    """Red and green without red: green comes first."""
+    query = Query((Term(text="red green"), Term(text="red", weight=-0.8)))
+    best = next(h for h in engine.search(query).hits if h.segment.modality == "image")
+    assert best.source.path.endswith("green.png")
+
+
+def test_terms_that_cancel_out_warn_instead_of_failing(engine: SearchEngine) -> None:
+    """Nothing minus itself points nowhere."""
+    result = engine.search(Query((Term(text="red"), Term(text="red", weight=-1.0))))
+    assert result.hits == ()
+    assert any("cancel each other out" in warning for warning in result.warnings)
+
+
+def test_vectors_are_queries_of_their_space(engine: SearchEngine) -> None:
+    """A stored vector finds its own segment; a wrong one says what would be right."""
+    hit = engine.search("red", modality="image").hits[0]
+    clip = next(s for s in engine.store.spaces() if s.space.name == "clip")
+    ((_, matrix),) = engine.store.vectors_of(clip.id, [hit.segment.id]).values()
+    term = Term(vector=tuple(float(x) for x in matrix[0]), space="clip")
+    assert engine.search(Query((term,))).hits[0].segment.id == hit.segment.id
+    with pytest.raises(DimensionError, match=r"3 numbers.*64 dimensions"):
+        engine.search(Query((Term(vector=(1.0, 2.0, 3.0)),)))
+    with pytest.raises(DimensionError, match="zero or not finite"):
+        engine.search(Query((Term(vector=(0.0,) * 64),)))
+    with pytest.raises(QueryError, match="no space 'sound'"):
+        engine.search(Query((Term(vector=(1.0,), space="sound"),)))
+
+
+@pytest.mark.parametrize(
+    ("query", "error"),
+    [
+        (Query(()), EmptyQueryError),
+        (Query((Term(text="  \n"),)), EmptyQueryError),
+        (Query((Term(),)), QueryError),
+        (Query((Term(text="a", segment=1),)), QueryError),
+        (Query((Term(text="a", weight=-1.0),)), QueryError),
+        (Query((Term(text="a", weight=float("nan")),)), LimitError),
+        (Query((Term(text="a"),), limit=0), LimitError),
+        (Query((Term(text="a"),), limit=1001), LimitError),
+        (Query((Term(text="a"),), min_score=1.5), LimitError),
+        (Query((Term(text="a"),), collection="nope"), NotFoundError),
+        (Query((Term(segment=999),)), NotFoundError),
+        (Query((Term(image=b"not a picture"),)), MediaError),
+        (Query((Term(audio=b"not a recording"),)), MediaError),
+    ],
+)
+def test_a_wrong_query_is_told_and_spoils_no_other(
+    engine: SearchEngine, query: Query, error: type[MMSearchError]
+) -> None:
+    """In a batch its error stands in its place; the others are answered."""
+    good = query_from_json({"query": "red"})
+    before, wrong, after = engine.search_many([good, query, good])
+    assert isinstance(wrong, error)
+    assert isinstance(before, SearchResult)
+    assert isinstance(after, SearchResult)
+    assert ids(before) == ids(after) == ids(engine.search("red"))
+
+
+def test_a_batch_answers_as_single_queries_do(engine: SearchEngine) -> None:
+    """Sharing model calls and scans changes nothing."""
+    words = ["red", "blue things", "water", "an old boat on a lake", "red"]
+    together = engine.search_many([query_from_json({"query": one}) for one in words])
+    for one, result in zip(words, together, strict=True):
+        assert isinstance(result, SearchResult)
+        assert ids(result) == ids(engine.search(one))
+
+
+def test_text_that_looks_like_a_path_is_only_text(engine: SearchEngine, tmp_path: Path) -> None:
+    """The words of a query are never opened."""
+    secret = tmp_path / "files/pictures/red.png"
+    result = engine.search(str(secret), modality="image")
+    assert len(result.hits) == 3
+    assert "red" in result_to_json(result)["query"]["terms"][0]["text"]
+
+
+def test_json_form_and_back() -> None:
+    """What a client sends is what is searched; wrong fields are named."""
+    query = query_from_json(
+        {
+            "query": "boat",
+            "terms": [{"text": "people", "weight": -0.5}, {"vector": [1, 2]}],
+            "modalities": ["image"],
+            "limit": 3,
+        }
+    )
+    assert [(t.kind, t.weight) for t in query.terms] == [
+        ("text", 1.0),
+        ("text", -0.5),
+        ("vector", 1.0),
+    ]
+    for body, message in (
+        ({"quer": "x"}, "unknown field 'quer'"),
+        ({"query": 3}, "query must be a string"),
+        ({"query": "x", "limit": True}, "limit must be a number"),
+        ({"query": "x", "modalities": ["smell"]}, "Modalities: image"),
+        ({"terms": [{"image": "***"}]}, "not base64"),
+        ({"terms": ["x"]}, "must be an object"),
+        ({"terms": [{"vector": ["a"]}]}, "finite numbers"),
+    ):
+        with pytest.raises(QueryError, match=message):
+            query_from_json(body)
+
+
+def test_scores_are_ordered_and_ranked(engine: SearchEngine) -> None:
+    """rank counts from 1, score falls, min_score cuts."""
+    result = engine.search("red boat", limit=10)
+    scores = [hit.score for hit in result.hits]
+    assert scores == sorted(scores, reverse=True)
+    assert [hit.rank for hit in result.hits] == list(range(1, len(scores) + 1))
+    assert np.all((np.array(scores) > 0) & (np.array(scores) <= 1))
+    cut = engine.search("red boat", limit=10, min_score=scores[1])
+    assert all(hit.score >= scores[1] for hit in cut.hits)
