@@ -95,13 +95,16 @@ class Bag:
 
 
 def save(folder: Path, tokenizer: Tokenizer, table: Tensor) -> None:
-    """Write the sentence-transformers folder with float16 weights."""
+    """Write the sentence-transformers folder with float16 weights.
+
+    No Normalize module: in float16 it would make NaN of a text without any known piece.
+    """
     from safetensors.torch import load_file, save_file
     from sentence_transformers import SentenceTransformer
-    from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
     module = StaticEmbedding(tokenizer, embedding_weights=table.detach().float())
-    model = SentenceTransformer(modules=[module, Normalize()], device="cpu")
+    model = SentenceTransformer(modules=[module], device="cpu")
     model.save(str(folder), create_model_card=False)
     for weights in folder.rglob("model.safetensors"):
         halves = {k: v.half().contiguous() for k, v in load_file(str(weights)).items()}
