@@ -105,6 +105,7 @@ def peak(pictures: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=Path)
+    parser.add_argument("--most", type=int, default=300, help="photos at the most")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--memory", type=int, default=1000, help="N of the memory part; 0: none")
@@ -119,7 +120,7 @@ def main() -> None:
         "machine": f"{platform.processor() or platform.machine()}, {options.threads} threads"
     }
     if options.images:
-        files = photos(options.images)
+        files = photos(options.images)[: options.most]
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             for path in files:  # only the photos, whatever else lies in the folder

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from indexer.sources import walk
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -19,6 +18,7 @@ from rich.table import Table
 
 from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary
+from indexer.sources import walk
 from mmsearch.types import Hit, SearchResult
 
 out = Console(highlight=False, soft_wrap=False)
@@ -50,39 +50,50 @@ def print_result(result: SearchResult) -> None:
     if not result.hits:
         out.print("Nothing found.")
         return
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("#", justify="right")
-    table.add_column("score", justify="right")
-    table.add_column("kind")
-    table.add_column("where", overflow="fold", ratio=2)
-    table.add_column("what it says", ratio=3)
+    table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
+    table.add_column("#", justify="right", no_wrap=True)
+    table.add_column("score", justify="right", no_wrap=True)
+    table.add_column("kind", no_wrap=True)
+    table.add_column("where, and what it says", overflow="fold", ratio=1)
     for hit in result.hits:
         table.add_row(
             str(hit.rank),
             f"{hit.score:.2f}",
             NAMES[hit.segment.modality.value],
-            escape(where(hit)),
-            escape(shortened(hit.segment.text or "")),
+            _told(hit),
         )
     out.print(table)
     out.print(f"[dim]{len(result.hits)} hits in {result.took_ms:.0f} ms[/]")
 
 
-def where(hit: Hit) -> str:
-    """Path and place, short: relative to here where that is shorter."""
+def _told(hit: Hit) -> str:
+    """File and place, its folder, and the words that were found, a line each."""
     path = Path(hit.source.path)
+    lines = [f"[bold]{escape(path.name)}[/]{escape(place(hit))}  [dim]{escape(folder(path))}[/]"]
+    if hit.segment.text:
+        lines.append(escape(shortened(hit.segment.text)))
+    return "\n".join(lines)
+
+
+def folder(path: Path) -> str:
+    """Where a file lies, relative to here where that is shorter."""
     here = Path.cwd()
-    shown = str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
-    place = hit.segment.place
-    if place.start is not None:
-        shown += f"  {clock(place.start)}"
-        if place.end is not None:
-            shown += f"–{clock(place.end)}"
-    if place.page is not None:
-        shown += f"  page {place.page}"
-    elif place.char_start is not None:
-        shown += f"  characters {place.char_start}–{place.char_end}"
-    return shown
+    parent = path.parent
+    return str(parent.relative_to(here)) if parent.is_relative_to(here) else str(parent)
+
+
+def place(hit: Hit) -> str:
+    """The place in its source, as one would say it; empty for a picture."""
+    where = hit.segment.place
+    if where.start is not None:
+        return (
+            f"  {clock(where.start)}–{clock(where.end if where.end is not None else where.start)}"
+        )
+    if where.page is not None:
+        return f"  page {where.page}"
+    if where.char_start is not None:
+        return f"  characters {where.char_start}–{where.char_end}"
+    return ""
 
 
 def clock(seconds: float) -> str:

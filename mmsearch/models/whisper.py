@@ -44,6 +44,9 @@ _OPTIONS: dict[str, Any] = {
     "word_timestamps": True,
     "condition_on_previous_text": False,
     "without_timestamps": False,
+    # No fallback to sampling: the same recording is to give the same segments every time.
+    # What the fallback would mend (repetition, inventions) the rules below drop.
+    "temperature": 0.0,
 }
 
 
