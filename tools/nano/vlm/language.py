@@ -55,6 +55,10 @@ class Batch:
     boxes: Tensor
     picture: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on a device."""
+        return Batch(**{name: value.to(device) for name, value in vars(self).items()})
+
 
 class Packer:
     """Tokenizes and packs; words are looked up once."""

@@ -27,7 +27,7 @@ from mmsearch.picturebook import words
 SPECIAL = ("<pad>", "<unk>", "<image>", "<user>", "<assistant>", "<end>")
 # The question a reranker asks is always the same: whole as one token it costs nothing.
 PHRASES = ("Does this picture show", "Answer yes or no.")
-EXTRA = "image answer yes no does show shows see can is there describe what how question".split()
+EXTRA = ("image", "answer", "yes", "no", "does", "describe", "question")
 PUNCTUATION = ".,?!;:'\"()-/&%"
 TEMPLATE = (
     "{% for message in messages %}"
@@ -80,11 +80,11 @@ def build_config(tokenizer: PreTrainedTokenizerFast) -> FastVlmConfig:
         text_config={
             "model_type": "qwen2",
             "vocab_size": len(tokenizer),
-            "hidden_size": 192,
-            "intermediate_size": 384,
+            "hidden_size": 160,
+            "intermediate_size": 320,
             "num_hidden_layers": 4,
-            "num_attention_heads": 6,
-            "num_key_value_heads": 6,
+            "num_attention_heads": 5,
+            "num_key_value_heads": 5,
             "max_position_embeddings": 512,
             "rope_theta": 10000.0,
             "tie_word_embeddings": True,
@@ -125,8 +125,8 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
 def save(model: FastVlmForConditionalGeneration, folder: Path) -> None:
     """Writes the folder that AutoProcessor and AutoModelForImageTextToText load, weights fp16."""
     tokenizer = build_tokenizer()
-    state = {name: value.to(torch.float16) if value.is_floating_point() else value
-             for name, value in model.state_dict().items()}  # fmt: skip
+    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    state = {n: v.to(torch.float16) if v.is_floating_point() else v for n, v in state.items()}
     half = build_model(tokenizer).to(torch.float16)
     half.load_state_dict(state)
     half.save_pretrained(folder)

@@ -21,7 +21,7 @@ from language import USUAL, WORDINGS, Batch, Packer, choose
 from model import build_model, build_tokenizer, save
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vision import batches, pixels
+from vision import batches, follow, pixels
 
 from mmsearch.picturebook import questions
 
@@ -48,6 +48,7 @@ def features(model: nn.Module, pictures: np.ndarray, n: int, path: Path) -> np.n
         kept = np.load(path, mmap_mode="r")
         if len(kept) >= n:
             return kept[:n]
+    # On the CPU: it is called once, before the model moves.
     tower = model.model.vision_tower.timm_model.eval().to(memory_format=torch.channels_last)
     parts = []
     with torch.inference_mode():
@@ -93,7 +94,9 @@ def learn_to_read(
         loss.backward()
         optimizer.step()
         if step % 100 == 99:
-            print(f"projector {step + 1}/{steps} {loss.item() / wanted.var().item():.3f}", flush=True)
+            print(
+                f"projector {step + 1}/{steps} {loss.item() / wanted.var().item():.3f}", flush=True
+            )
 
 
 def run(model: nn.Module, cells: Tensor, batch: Batch) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -113,7 +116,9 @@ def run(model: nn.Module, cells: Tensor, batch: Batch) -> tuple[Tensor, tuple[Te
     return model.lm_head(at), out.hidden_states
 
 
-def measure(model: nn.Module, packer: Packer, cells: np.ndarray, scenes: list, n: int) -> dict[str, float]:
+def measure(
+    model: nn.Module, packer: Packer, cells: np.ndarray, scenes: list, n: int
+) -> dict[str, float]:
     """Accuracy per kind of question over the first n scenes."""
     model.eval()
     right: dict[str, list[bool]] = {}
@@ -122,7 +127,9 @@ def measure(model: nn.Module, packer: Packer, cells: np.ndarray, scenes: list, n
             part = scenes[i : min(n, i + 25)]
             asked = [questions(scene, 1, 1) for scene in part]
             batch = packer.pack(part, asked, USUAL)
-            logits, _ = run(model, torch.from_numpy(np.asarray(cells[i : i + len(part)], np.float32)), batch)
+            device = next(model.parameters()).device
+            seen = torch.from_numpy(np.asarray(cells[i : i + len(part)], np.float32))
+            logits, _ = run(model, seen.to(device), batch.to(device))
             said = logits[:, packer.yes] > logits[:, packer.no]
             for answer, question in zip(said.tolist(), [q for a in asked for q in a], strict=True):
                 right.setdefault(question.kind, []).append(answer == question.answer)
@@ -144,6 +151,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--test", type=int, default=300)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
@@ -171,7 +179,7 @@ def main() -> None:
         model.model.multi_modal_projector = oracle
         cells, test_cells = oracle_cells(args.data, "train"), oracle_cells(args.data, "test")
     if state is not None:
-        model.load_state_dict(state["model"])
+        model.load_state_dict(state["live"])
         aim.load_state_dict(state["aim"])
     if not args.oracle:
         vision = torch.load(args.out / "vision.pt", weights_only=True)
@@ -185,11 +193,15 @@ def main() -> None:
     rng = np.random.default_rng([args.seed, start, rank])
     n = len(cells)
     model.model.vision_tower.requires_grad_(False)
+    device = torch.device(args.device)
+    model.to(device)
+    aim.to(device)
     parameters = [p for p in [*model.parameters(), *aim.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.02, betas=(0.9, 0.98))
     if state is not None:
         optimizer.load_state_dict(state["optimizer"])
     began, mean = time.time(), {"answer": 0.0, "aim": 0.0, "right": 0.0}
+    slow = {name: value.clone() for name, value in model.state_dict().items()}
     model.train()
     for step in range(start, args.steps):
         rate = min(1.0, (step + 1) / 60) * (
@@ -201,12 +213,12 @@ def main() -> None:
         part = [scenes[i] for i in pick]
         asked = [choose(s, int(rng.integers(1 << 30)), args.questions, rng) for s in part]
         wording = USUAL if rng.random() < 0.85 else WORDINGS[int(rng.integers(len(WORDINGS)))]
-        batch = packer.pack(part, asked, wording)
+        batch = packer.pack(part, asked, wording).to(device)
         seen = torch.from_numpy(np.asarray(cells[pick], np.float32))
         if args.oracle:
             # No tower is as sure as the labels are.
             seen = seen * (1 - 0.3 * torch.rand_like(seen)) + 0.1 * torch.randn_like(seen)
-        logits, hidden = run(model, seen, batch)
+        logits, hidden = run(model, seen.to(device), batch)
         answer = F.cross_entropy(logits, batch.answers)
         where = aim(hidden[2], batch)
         optimizer.zero_grad(set_to_none=True)
@@ -214,6 +226,7 @@ def main() -> None:
         parallel.average(parameters, world)
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
+        follow(slow, model, min(0.98, (step + 1 - start) / (step + 10 - start)))
         now = {"answer": answer.item(), "aim": where.item(),
                "right": (logits.argmax(-1) == batch.answers).float().mean().item()}  # fmt: skip
         keep = 0.0 if step == start else 0.97
@@ -224,14 +237,19 @@ def main() -> None:
             pace = (time.time() - began) / (step + 1 - start)
             text = " ".join(f"{k} {v:.3f}" for k, v in mean.items())
             print(f"{step + 1}/{args.steps} {text} {pace:.2f} s/step", flush=True)
-        if step % 100 == 99 or step == args.steps - 1:
+        if step % 50 == 49 or step == args.steps - 1:
+            live = {name: value.clone() for name, value in model.state_dict().items()}
+            model.load_state_dict(slow)
             scores = measure(model, packer, test_cells, test_scenes, args.test)
             print("  test:", " ".join(f"{k} {v:.3f}" for k, v in scores.items()), flush=True)
-            reader = oracle.state_dict() if args.oracle else {}
-            torch.save({"model": model.state_dict(), "reader": reader, "aim": aim.state_dict(), "step": step + 1,
-                        "optimizer": optimizer.state_dict()}, path)  # fmt: skip
-    if args.folder is not None and rank == 0:
-        save(model.eval(), args.folder)
+            if args.folder is not None:
+                save(model, args.folder)
+            model.load_state_dict(live)
+            state = {"model": slow, "live": live, "aim": aim.state_dict(), "step": step + 1}
+            state |= {"optimizer": optimizer.state_dict()}
+            state["reader"] = model.model.multi_modal_projector.state_dict() if args.oracle else {}
+            torch.save(state, path.with_suffix(".part"))
+            path.with_suffix(".part").rename(path)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,16 @@ import numpy as np
 import parallel
 import timm
 import torch
-from data import COLOUR_INDEX, GRID, KIND_INDEX, PLACE_INDEX, dense_labels, load, rendered, scene_labels
+from data import (
+    COLOUR_INDEX,
+    GRID,
+    KIND_INDEX,
+    PLACE_INDEX,
+    dense_labels,
+    load,
+    rendered,
+    scene_labels,
+)
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -85,7 +94,7 @@ def windows(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Ten
     """3 x 3 cells about one object of each picture: most of what there is to learn about kinds
     and colours, for a fifth of the work. Boxes and the scene cannot be told from a window."""
     n, cell = len(batch["x"]), batch["x"].shape[-1] // GRID
-    centres = batch["centre"] * torch.from_numpy(rng.random((n, GRID * GRID))).float()
+    centres = batch["centre"].cpu() * torch.from_numpy(rng.random((n, GRID * GRID))).float()
     at = centres.argmax(1)
     rows = (at // GRID).clamp(1, GRID - 2).tolist()
     columns = (at % GRID).clamp(1, GRID - 2).tolist()
@@ -103,7 +112,7 @@ def windows(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Ten
 
 def losses(out: tuple[list[Tensor], list[Tensor]], batch: dict[str, Tensor]) -> dict[str, Tensor]:
     (kind, colour, box, centre), scene = out
-    weight = torch.ones(kind.shape[-1])
+    weight = torch.ones(kind.shape[-1], device=kind.device)
     weight[0] = 0.25
     there = batch["kind"].flatten() > 0
     loss = {
@@ -134,12 +143,24 @@ def batches(folder: Path, split: str):
         return pictures, {key: torch.from_numpy(arrays[key]) for key in arrays}
 
 
+def follow(slow: dict[str, Tensor], module: nn.Module, decay: float) -> None:
+    """Moves the averaged weights a little towards the module's: they are good at any time,
+    while the weights themselves are only good at the end of the schedule."""
+    for name, value in module.state_dict().items():
+        if value.is_floating_point():
+            slow[name].lerp_(value.detach(), 1 - decay)
+        else:
+            slow[name].copy_(value)
+
+
 def measure(net: nn.Module, heads: Heads, pictures, labels: dict[str, Tensor]) -> str:
     net.eval()
     hits: dict[str, list[float]] = {"kind": [], "colour": [], "box": [], "centre": [], "scene": []}
     with torch.inference_mode():
         for i in range(0, len(pictures), 100):
-            (kind, colour, box, centre), scene = heads(net.forward_features(pixels(pictures[i : i + 100])))
+            (kind, colour, box, centre), scene = heads(
+                net.forward_features(pixels(pictures[i : i + 100]))
+            )
             part = {k: v[i : i + 100] for k, v in labels.items()}
             at = part["centre"] > 0
             hits["kind"].append((kind.argmax(-1) == part["kind"])[at].float().mean().item())
@@ -162,36 +183,42 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     rank, world = parallel.join()
     pictures, labels = batches(args.data, "train")
     test_pictures, test_labels = batches(args.data, "test")
-    net, heads = tower().to(memory_format=torch.channels_last), Heads()
+    device = torch.device(args.device)
+    net = tower().to(device, memory_format=torch.channels_last)
+    heads = Heads().to(device)
     start, path = 0, args.out / "vision.pt"
     parameters = [*net.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.03, betas=(0.9, 0.98))
     if path.exists():
-        state = torch.load(path, weights_only=True)
-        net.load_state_dict(state["net"])
+        state = torch.load(path, weights_only=True, map_location=device)
+        net.load_state_dict(state.get("live", state["net"]))
         heads.load_state_dict(state["heads"])
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
     rng = np.random.default_rng([args.seed, start, rank])
     steps = args.steps
+    slow = {name: value.clone() for name, value in net.state_dict().items()}
     there = rendered(pictures)
     began, mean = time.time(), 0.0
     for step in range(start, steps):
-        rate = min(1.0, (step + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps)))
+        rate = min(1.0, (step + 1) / 100) * (
+            0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
+        )
         for group in optimizer.param_groups:
             group["lr"] = args.lr * rate
         if step % 20 == 0 and there < len(pictures):
             there = rendered(pictures)
         small = step < args.windows
         pick = np.sort(rng.integers(0, there, args.batch * (3 if small else 1)))
-        batch = {k: v[torch.from_numpy(pick)] for k, v in labels.items()}
-        batch["x"] = pixels(pictures[pick]) * float(rng.uniform(0.88, 1.05))
+        batch = {k: v[torch.from_numpy(pick)].to(device) for k, v in labels.items()}
+        batch["x"] = pixels(pictures[pick]).to(device) * float(rng.uniform(0.88, 1.05))
         if rng.random() < 0.5:
             batch = mirror(batch)
         if small:
@@ -203,17 +230,29 @@ def main() -> None:
         parallel.average(parameters, world)
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
+        follow(slow, net, min(0.98, (step + 1 - start) / (step + 10 - start)))
         mean = loss.item() if step == start else 0.97 * mean + 0.03 * loss.item()
         if rank:
             continue
         if step % 25 == 24 or step == steps - 1:
             pace = (time.time() - began) / (step + 1 - start)
             print(f"{step + 1}/{steps} loss {mean:.3f} {pace:.2f} s/step", flush=True)
-        if step % 100 == 99 or step == steps - 1:
-            print("  test:", measure(net, heads, test_pictures[:400],
-                                     {k: v[:400] for k, v in test_labels.items()}), flush=True)
-            torch.save({"net": net.state_dict(), "heads": heads.state_dict(), "step": step + 1,
-                        "optimizer": optimizer.state_dict()}, path)  # fmt: skip
+        if step % 50 == 49 or step == steps - 1:
+            if not small:
+                print("  test:", test(slow, heads, test_pictures, test_labels), flush=True)
+            state = {"net": slow, "live": net.state_dict(), "heads": heads.state_dict()}
+            state |= {"optimizer": optimizer.state_dict(), "step": step + 1}
+            torch.save(state, path.with_suffix(".part"))
+            path.with_suffix(".part").rename(path)
+
+
+def test(slow: dict[str, Tensor], heads: Heads, pictures, labels: dict[str, Tensor]) -> str:
+    """The averaged weights on the first 200 test pictures."""
+    net = tower()
+    net.load_state_dict(slow)
+    on_cpu = Heads()
+    on_cpu.load_state_dict(heads.state_dict())
+    return measure(net, on_cpu, pictures[:200], {k: v[:200] for k, v in labels.items()})
 
 
 if __name__ == "__main__":
