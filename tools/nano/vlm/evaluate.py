@@ -172,11 +172,53 @@ def clip_scores(folder: Path, images: list[Image.Image], texts: list[str]) -> np
     return embedder.encode_texts(texts, "query") @ embedder.encode_images(images).T
 
 
+def fill_card(card: Path, figures: dict) -> None:
+    """Rewrites the figures in the model card between its two marks."""
+    asked, ranked = figures["yes_no"], figures["rerank"]
+    rows = [("yes or no, all questions", asked["accuracy"], "0.50", asked["questions"])]
+    rows += [
+        (f"yes or no: {kind}", entry["accuracy"], "0.50", entry["questions"])
+        for kind, entry in asked["kinds"].items()
+    ]
+    rows.append(
+        (
+            "right picture among its own rivals (mirrored, recoloured)",
+            ranked["among_own_rivals"],
+            f"{ranked['chance_among_own_rivals']:.2f}",
+            ranked["captions"],
+        )
+    )
+    for key, name in (
+        ("nano_clip_recall_at_1", "relational captions, recall@1: nano-clip alone"),
+        ("reranked_recall_at_1", f"... its best {ranked.get('top')} reranked by nano-vlm"),
+        ("fused_recall_at_1", "... reranked and fused with nano-clip's score"),
+    ):
+        if key in ranked:
+            rows.append((name, ranked[key], "", ranked["captions"]))
+    table = ["| measured on unseen combinations | figure | chance | of |", "|---|---|---|---|"]
+    table += [f"| {name} | {value:.3f} | {chance} | {n} |" for name, value, chance, n in rows]
+    size = figures["bytes"] / 1e6
+    table.append("")
+    table.append(
+        f"{size:.1f} MB on disk; {figures['milliseconds_per_picture']} ms a picture "
+        f"({figures['machine']})."
+    )
+    text = card.read_text(encoding="utf-8")
+    before, rest = text.split("<!-- figures:", 1)
+    mark, rest = rest.split("-->\n", 1)
+    _, after = rest.split("<!-- end of figures -->", 1)
+    body = "\n".join(table)
+    card.write_text(
+        f"{before}<!-- figures:{mark}-->\n{body}\n<!-- end of figures -->{after}", encoding="utf-8"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("mmsearch/models/nano/vlm"))
     parser.add_argument("--clip", type=Path, default=Path("mmsearch/models/nano/clip"))
     parser.add_argument("--out", type=Path, default=None)
+    parser.add_argument("--card", type=Path, default=None, help="model card to fill in")
     parser.add_argument("--scenes", type=int, default=300)
     parser.add_argument("--captions", type=int, default=100)
     parser.add_argument("--top", type=int, default=20)
@@ -204,6 +246,8 @@ def main() -> None:
     print(text)
     if args.out is not None:
         args.out.write_text(text)
+    if args.card is not None:
+        fill_card(args.card, figures)
 
 
 if __name__ == "__main__":

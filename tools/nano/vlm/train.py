@@ -72,8 +72,9 @@ def oracle_cells(folder: Path, split: str) -> np.ndarray:
         [F.one_hot(scene[:, 0], 14), F.one_hot(scene[:, 1] + 1, 4), F.one_hot(scene[:, 2] + 1, 6)],
         1,
     )
-    parts = [kind, colour, labels["box"] * (labels["kind"] > 0)[..., None], labels["centre"][..., None],
-             whole[:, None].expand(-1, kind.shape[1], -1)]  # fmt: skip
+    box = labels["box"] * (labels["kind"] > 0)[..., None]
+    everywhere = whole[:, None].expand(-1, kind.shape[1], -1)
+    parts = [kind, colour, box, labels["centre"][..., None], everywhere]
     return torch.cat([p.half() for p in parts], 2).numpy()
 
 
