@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from indexer.segments import image_segment, passages, speech_segments
 from indexer.sources import WalkProblem, local_path, walk
-from mmsearch.errors import MediaError, ModelError
+from mmsearch.errors import MediaError, ModelError, StorageError
 from mmsearch.media.parts import AudioPart, ImagePart, TextPart
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.search.engine import ModelSet, decode_request, thumbnail_path
@@ -483,10 +483,14 @@ def _write_thumbnail(path: Path, content: bytes) -> None:
     """Written aside and renamed, so that nobody ever sees half a picture."""
     if path.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_suffix(f".{threading.get_ident()}.tmp")
-    aside.write_bytes(content)
-    aside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StorageError(f"the library cannot be written: {error.strerror}") from error
 
 
 def _batches(files: Iterator[SourceFile], size: int) -> Iterator[list[SourceFile]]:

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from mmsearch.errors import (
     NotFoundError,
     QueryError,
     SpaceMismatchError,
+    StorageError,
 )
 from mmsearch.search.engine import SearchEngine
 from mmsearch.types import Collection, Failure
@@ -164,8 +165,11 @@ def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
             f"another indexing run ({owner}) is writing to this library; wait until it has "
             "ended. Nothing was changed."
         ) from None
+    except OSError as error:
+        raise StorageError(f"the library cannot be written: {error.strerror}") from error
     try:
-        note.write_text(f"process {os.getpid()}", "utf-8")
+        with suppress(OSError):  # a full disk: only a courtesy to a second writer is lost
+            note.write_text(f"process {os.getpid()}", "utf-8")
         yield
     finally:
         lock.release()

@@ -34,11 +34,11 @@ class Example:
 
 
 EXAMPLES = (
-    Example("words find pictures", "a lighthouse by the sea at sunset", "image"),
-    Example("colours and objects, as you would say them", "two pink animals", "image"),
-    Example("the second in a recording", "print the picture", "speech"),
-    Example("the passage in a note", "it was the best day of the year", "text"),
-    Example("everything at once", "a boat in the harbour"),
+    Example("words find pictures", "four giraffes in the fog", "image"),
+    Example("colours, places and the time of day count", "a penguin on a snowy beach", "image"),
+    Example("the second in a recording", "the children talk about a rabbit", "speech"),
+    Example("the passage in a note", "a meeting about the cover of a book", "text"),
+    Example("everything at once", "guitars in the city at sunset"),
 )
 
 
@@ -100,8 +100,8 @@ def show_examples(engine: SearchEngine) -> list[dict[str, Any]]:
 
 
 NEXT = """\
-These were drawn pictures and the small [bold]nano[/] models that come with mmsearch; they know
-little beyond this picture book. For your own files use real models (fetched once, about 2 GB):
+These were drawn pictures and the small [bold]nano[/] models that come with mmsearch.
+For your own files use real models (fetched once, about 2 GB):
 
   mmsearch index ~/Pictures ~/Recordings --library my-library --profile base
   mmsearch search "what you remember" --library my-library

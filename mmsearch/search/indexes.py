@@ -98,7 +98,8 @@ class ChannelIndexes:
             for stored in spaces:
                 for modality in _modalities(stored):
                     if (stored.id, modality) not in self._channels:
-                        self._load(stored, modality, last)
+                        # A run that publishes is the one that makes the first snapshot.
+                        self._load(stored, modality, last, expected=not publish)
             for collection_id in {s.collection_id for s in spaces}:
                 self._replay(collection_id, last)
             self._seen = last
@@ -170,7 +171,9 @@ class ChannelIndexes:
 
     # ------------------------------------------------------------------ inside the lock
 
-    def _load(self, stored: StoredSpace, modality: Modality, last: int) -> None:
+    def _load(
+        self, stored: StoredSpace, modality: Modality, last: int, *, expected: bool
+    ) -> None:
         key = _key(stored, modality)
         try:
             loaded = self._keeper.load(key)
@@ -187,7 +190,7 @@ class ChannelIndexes:
             self._channels[stored.id, modality] = _Channel(key, index, mark, generation, 0)
             return
         channel = self._from_sql(key, last, 0)
-        if len(channel.index):
+        if len(channel.index) and expected:
             self._warn(f"there is no index snapshot of {key}: built from SQL")
         self._channels[stored.id, modality] = channel
 

@@ -52,19 +52,21 @@ def test_killed_twenty_times_the_library_equals_an_uninterrupted_one(
     start(tmp_path / "timing", files).communicate()
     full = time.monotonic() - began
     kills = 0
-    for _ in range(20):
+    while kills < 20:
         process = start(killed, files)
-        time.sleep(rng.uniform(0.3, 1.0) * full)
+        time.sleep(rng.uniform(0.3, 0.95) * full)
         if process.poll() is None:
             os.kill(process.pid, signal.SIGKILL)
             kills += 1
         process.communicate()
-        # No decoding worker outlives the run that started it (checked by the sandbox's tests);
-        # what was committed is complete at every moment:
-        if (killed / "library.sqlite").exists():
-            with open_fake(killed) as engine:
-                assert engine.store.problems() == []
-    assert kills >= 10
+        if not (killed / "library.sqlite").exists():
+            continue
+        # What was committed is complete at every moment.
+        with open_fake(killed) as engine:
+            assert engine.store.problems() == []
+            here = [source.id for source in engine.store.sources(limit=1000)]
+            if len(here) == 80:  # nothing left to interrupt: let some go
+                engine.store.delete_sources(here[::2] + here[1::4])
     run(killed, files)
     assert contents(killed) == contents(whole)
     with open_fake(killed) as engine:
