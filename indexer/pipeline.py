@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
 import queue
 import threading
 import time
@@ -197,16 +198,21 @@ class Pipeline:
 
     def _load(self, file: SourceFile) -> Loaded:
         """Hash, decode and cut one file. What is wrong with it becomes its failure."""
-        sha256 = ""
+        if self._stop.is_set():
+            raise InterruptedError
         try:
-            if self._stop.is_set():
-                raise MediaError("interrupted", "the run was interrupted")
             sha256 = _hash(Path(local_path(file.uri)))
-            with self._claim_lock:
-                claimed = sha256 in self._claimed
-                self._claimed.add(sha256)
-            if claimed or self._reusable(sha256):
-                return Loaded(file, sha256, is_copy=True)
+        except MediaError as error:
+            return Loaded(file, "", failure=Failure(file.path, error.code, error.reason))
+        with self._claim_lock:
+            claimed = sha256 in self._claimed
+            self._claimed.add(sha256)
+        if claimed or self._reusable(sha256):
+            return Loaded(file, sha256, is_copy=True)
+        return self._decoded(file, sha256)
+
+    def _decoded(self, file: SourceFile, sha256: str) -> Loaded:
+        try:
             return self._decode(file, sha256)
         except MediaError as error:
             return Loaded(file, sha256, failure=Failure(file.path, error.code, error.reason))
@@ -363,26 +369,30 @@ class Pipeline:
                 for one in self.store.known_content(self.collection.id, copy.sha256)
                 if one.recipe == self.recipe
             ]
+            twin = self._failed_content.get(copy.sha256)
             if same:
                 self._settle_copy(copy, same)
-            elif not last:
-                self._copies.append(copy)
-            else:
+            elif twin is not None:
                 # What it equals has failed in this run: so does it, for the same reason.
-                twin = self._failed_content[copy.sha256]
                 failure = Failure(copy.file.path, twin.code, twin.reason)
                 write = SourceWrite(copy.file, copy.sha256, "", self.recipe, failure=failure)
                 self.store.write_sources(self.collection.id, [write])
                 self._fail(failure)
+            elif last:
+                # What it equals was deleted meanwhile: it has to be taken in itself.
+                self._pending.append(self._decoded(copy.file, copy.sha256))
+                self._commit()
+            else:
+                self._copies.append(copy)
 
     def _settle_copy(self, copy: Loaded, same: Sequence[KnownFile]) -> None:
         for one in same:
             if one.uri == copy.file.uri:
-                self.store.touch_source(one.id, copy.file)
+                self.store.move_source(one.id, copy.file)
                 self.counts.unchanged += 1
                 return
         for one in same:
-            if not Path(local_path(one.uri)).exists():
+            if _is_gone(one.uri):
                 self.store.move_source(one.id, copy.file)
                 self.counts.moved += 1
                 self._items.append(RunItem(copy.file.path, "moved", reason=f"from {one.path}"))
@@ -403,13 +413,17 @@ class Pipeline:
         self._count_indexed(write)
 
     def _prune(self, roots: Sequence[Path]) -> None:
-        """Let sources under the given roots go whose files are gone."""
+        """Let sources under the given roots go whose files are gone.
+
+        A root that is gone itself is left alone: more often than not it is not mounted today.
+        """
+        roots = [root for root in roots if root.exists()]
         for batch in self.store.iterate_files(self.collection.id):
             gone = [
                 one
                 for one in batch
                 if any(Path(local_path(one.uri)).is_relative_to(root) for root in roots)
-                and not Path(local_path(one.uri)).exists()
+                and _is_gone(one.uri)
             ]
             if gone:
                 self.counts.removed += self.store.delete_sources([one.id for one in gone])
@@ -477,6 +491,17 @@ def _hash(path: Path) -> str:
         raise MediaError("missing", "the file disappeared before it could be read") from None
     except OSError as error:
         raise MediaError("unreadable", f"the file cannot be read: {error.strerror}") from None
+
+
+def _is_gone(uri: str) -> bool:
+    """True only if there surely is no such file: one that we may not look at is not gone."""
+    try:
+        os.lstat(local_path(uri))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _write_thumbnail(path: Path, content: bytes) -> None:

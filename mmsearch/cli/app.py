@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
@@ -278,6 +279,16 @@ def _filter(given: str | None) -> dict[str, Any] | None:
     return found
 
 
+def leave_at_once(status: int) -> NoReturn:
+    """End without waiting for threads: one may be in the middle of a long transcription.
+
+    Everything that must be closed has been, on the way out of the command.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run one command; errors leave as one sentence and an exit status."""
     from mmsearch.cli import output
@@ -297,7 +308,7 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         output.err.print("Interrupted. What was finished is kept; run it again to go on.")
-        sys.exit(130)
+        leave_at_once(130)
     except BrokenPipeError:
         sys.exit(0)
     sys.exit(status if isinstance(status, int) else 0)

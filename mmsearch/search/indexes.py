@@ -171,9 +171,7 @@ class ChannelIndexes:
 
     # ------------------------------------------------------------------ inside the lock
 
-    def _load(
-        self, stored: StoredSpace, modality: Modality, last: int, *, expected: bool
-    ) -> None:
+    def _load(self, stored: StoredSpace, modality: Modality, last: int, *, expected: bool) -> None:
         key = _key(stored, modality)
         try:
             loaded = self._keeper.load(key)

@@ -247,17 +247,28 @@ class SqlStore(RunStore):
         )
 
     def move_source(self, source_id: int, file: SourceFile) -> None:
-        """The same content under another name: only the record changes."""
+        """The same content under another name, or saved again: only the record changes.
+
+        A source that had this name before is replaced by the moved one.
+        """
         with self._write() as connection:
+            collection_id = connection.scalar(
+                select(SourceRow.collection_id).where(SourceRow.id == source_id)
+            )
+            overwritten = connection.scalar(
+                select(SourceRow.id).where(
+                    SourceRow.collection_id == collection_id,
+                    SourceRow.uri == file.uri,
+                    SourceRow.id != source_id,
+                )
+            )
+            if collection_id is not None and overwritten is not None:
+                self._delete_source(connection, collection_id, overwritten)
             connection.execute(
                 update(SourceRow)
                 .where(SourceRow.id == source_id)
                 .values(uri=file.uri, path=file.path, size=file.size, mtime_ns=file.mtime_ns)
             )
-
-    def touch_source(self, source_id: int, file: SourceFile) -> None:
-        """The file was saved again with the same content."""
-        self.move_source(source_id, file)
 
     def delete_sources(self, ids: Sequence[int]) -> int:
         """Remove sources with everything that hangs on them; returns how many were there."""
@@ -269,10 +280,13 @@ class SqlStore(RunStore):
                 )
                 if collection_id is None:
                     continue
-                self._drop_segments(connection, collection_id, source_id)
-                connection.execute(delete(SourceRow).where(SourceRow.id == source_id))
+                self._delete_source(connection, collection_id, source_id)
                 removed += 1
         return removed
+
+    def _delete_source(self, connection: Connection, collection_id: int, source_id: int) -> None:
+        self._drop_segments(connection, collection_id, source_id)
+        connection.execute(delete(SourceRow).where(SourceRow.id == source_id))
 
     # ------------------------------------------------------------------ reading sources
 

@@ -291,3 +291,31 @@ def test_a_library_on_postgresql(
         assert hits[0] == hits[1]
         other.delete_source(hits[0][0].source.id)
         assert hits[0][0].segment.id not in {h.segment.id for h in engine.search("red boat").hits}
+
+
+def test_a_file_moved_over_another_replaces_it(tmp_path: Path) -> None:
+    """`mv a b` where both were indexed: one source is left, with the content of a."""
+    files = some_files(tmp_path / "files")
+    library = tmp_path / "library"
+    run(library, files)
+    before = contents(library)
+    red, blue = files / "pictures/red.png", files / "pictures/blue.png"
+    red.replace(blue)
+    counts = run(library, files).counts
+    assert (counts.moved, counts.indexed, counts.seen) == (1, 0, 4)
+    after = contents(library)
+    assert str(red) not in after
+    assert after[str(blue)] == before[str(red)]
+    with open_fake(library) as engine:
+        assert engine.status(verify=True)["verify"]["ok"]
+
+
+def test_prune_spares_what_may_only_be_out_of_reach(tmp_path: Path) -> None:
+    """A root that is not there today, and files that may not be looked at, are not gone."""
+    files = some_files(tmp_path / "files")
+    library = tmp_path / "library"
+    run(library, files)
+    files.rename(tmp_path / "elsewhere")
+    counts = run(library, files, tmp_path / "elsewhere", prune=True).counts
+    assert counts.removed == 0
+    assert counts.moved == 5
