@@ -143,7 +143,9 @@ def _beach(s: Stage, w: Weather, rng: np.random.Generator) -> None:
         x, y = float(rng.uniform(0, 0.9)), float(rng.uniform(0.49, 0.72))
         s.stroke([(x, y), (x + float(rng.uniform(0.04, 0.12)), y)], 0.005, (255, 255, 255), 120)
     shore = _ridge(rng, 0.765, 0.03, 2)
-    s.shape([(x, y - 0.022) if y < 1 else (x, y) for x, y in shore], w.tint("#f4fbfb"), outline=False)
+    s.shape(
+        [(x, y - 0.022) if y < 1 else (x, y) for x, y in shore], w.tint("#f4fbfb"), outline=False
+    )
     s.shape(shore, w.ground("#f3dfae"))
     for _ in range(26):
         x, y = float(rng.uniform(0, 1)), float(rng.uniform(0.82, 0.99))
@@ -229,7 +231,9 @@ def _lake(s: Stage, w: Weather, rng: np.random.Generator) -> None:
     for x in (0.04, 0.09, 0.93, 0.97):
         y = float(rng.uniform(0.8, 0.86))
         for k in range(4):
-            s.stroke([(x + 0.008 * k, y), (x + 0.012 * k - 0.01, y - 0.1)], 0.006, w.tint("#6f9a52"))
+            s.stroke(
+                [(x + 0.008 * k, y), (x + 0.012 * k - 0.01, y - 0.1)], 0.006, w.tint("#6f9a52")
+            )
         s.disc(x, y - 0.1, 0.006, 0.02, w.tint("#8a5c38"))
 
 
@@ -408,7 +412,13 @@ def _plain(s: Stage, _scene: Scene, rng: np.random.Generator) -> None:
         case 0:
             for i in range(9):
                 for j in range(9):
-                    s.disc((i + 0.5 * (j % 2)) / 8, j / 8, 0.008, 0.008, mix(base, (150, 140, 150), 0.16))
+                    s.disc(
+                        (i + 0.5 * (j % 2)) / 8,
+                        j / 8,
+                        0.008,
+                        0.008,
+                        mix(base, (150, 140, 150), 0.16),
+                    )
         case 1:
             s.disc(0.5, 0.5, 0.44, 0.44, mix(base, (255, 255, 255), 0.45))
         case _:

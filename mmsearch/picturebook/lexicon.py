@@ -9,9 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Category = Literal[
-    "animal", "vehicle", "building", "plant", "food", "household", "person", "toy"
-]
+Category = Literal["animal", "vehicle", "building", "plant", "food", "household", "person", "toy"]
 Habitat = Literal["ground", "water", "sky"]
 
 COLOURS: tuple[str, ...] = (

@@ -1,4 +1,4 @@
-# ruff: noqa: D103, E501 -- a drawing is named by its object and reads best one shape per line
+# ruff: noqa: D103 -- a drawing is named by its object and reads best one shape per line
 """Plants, food, household things, toys and people of the picture book."""
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ _DARK = "#3a3038"
 
 
 def tree(p: Pen) -> None:
-    p.blob([(0.34, 1.0), (0.36, 0.72), (0.34, 0.56), (0.46, 0.56), (0.45, 0.72), (0.48, 1.0)], _WOOD)
+    p.blob(
+        [(0.34, 1.0), (0.36, 0.72), (0.34, 0.56), (0.46, 0.56), (0.45, 0.72), (0.48, 1.0)], _WOOD
+    )
     p.line([(0.4, 0.74), (0.54, 0.6)], 0.04, _WOOD)
     for x, y, r in ((0.2, 0.44, 0.2), (0.6, 0.44, 0.2), (0.26, 0.24, 0.2), (0.54, 0.22, 0.21)):
         p.ell(x, y, r, r, "dark")
@@ -31,7 +33,7 @@ def flower(p: Pen) -> None:
         a = math.radians(60 * i + 30)
         p.ell(0.31 + 0.17 * math.cos(a), 0.28 + 0.17 * math.sin(a), 0.13, 0.1, "main",
               turn=60 * i + 30)  # fmt: skip
-    p.ell(0.31, 0.28, 0.105, 0.105, "#f7c93e" )
+    p.ell(0.31, 0.28, 0.105, 0.105, "#f7c93e")
     p.ell(0.31, 0.28, 0.06, 0.06, "#d99a2b", detail=True)
 
 
@@ -47,7 +49,9 @@ def cactus(p: Pen) -> None:
 
 
 def mushroom(p: Pen) -> None:
-    p.blob([(0.34, 0.5), (0.62, 0.5), (0.64, 0.8), (0.7, 0.98), (0.26, 0.98), (0.32, 0.8)], "#f6ead2")
+    p.blob(
+        [(0.34, 0.5), (0.62, 0.5), (0.64, 0.8), (0.7, 0.98), (0.26, 0.98), (0.32, 0.8)], "#f6ead2"
+    )
     p.ell(0.475, 0.54, 0.4, 0.1, "#e3d0b0")
     p.arc(0.475, 0.54, 0.47, 0.52, 180, 360, "main")
     p.ell(0.475, 0.54, 0.47, 0.08, "main", detail=True)
@@ -133,7 +137,9 @@ def clock(p: Pen) -> None:
     p.ell(0.45, 0.54, 0.31, 0.31, "#fdfaf0", detail=True)
     for i in range(12):
         a = math.radians(30 * i)
-        p.ell(0.45 + 0.25 * math.cos(a), 0.54 + 0.25 * math.sin(a), 0.018, 0.018, _DARK, detail=True)
+        p.ell(
+            0.45 + 0.25 * math.cos(a), 0.54 + 0.25 * math.sin(a), 0.018, 0.018, _DARK, detail=True
+        )
     p.line([(0.45, 0.54), (0.45, 0.34)], 0.036, _DARK, detail=True)
     p.line([(0.45, 0.54), (0.59, 0.6)], 0.036, _DARK, detail=True)
 
@@ -186,8 +192,12 @@ def umbrella(p: Pen) -> None:
 
 def book(p: Pen) -> None:
     p.poly([(0.04, 0.3), (0.6, 0.4), (1.16, 0.3), (1.16, 0.88), (0.6, 0.98), (0.04, 0.88)], "main")
-    p.poly([(0.1, 0.24), (0.36, 0.24), (0.6, 0.34), (0.6, 0.9), (0.36, 0.8), (0.1, 0.82)], "#fdf9ec")
-    p.poly([(1.1, 0.24), (0.84, 0.24), (0.6, 0.34), (0.6, 0.9), (0.84, 0.8), (1.1, 0.82)], "#f3ecd8")
+    p.poly(
+        [(0.1, 0.24), (0.36, 0.24), (0.6, 0.34), (0.6, 0.9), (0.36, 0.8), (0.1, 0.82)], "#fdf9ec"
+    )
+    p.poly(
+        [(1.1, 0.24), (0.84, 0.24), (0.6, 0.34), (0.6, 0.9), (0.84, 0.8), (1.1, 0.82)], "#f3ecd8"
+    )
     for i in range(4):
         y = 0.36 + i * 0.11
         p.line([(0.16, y), (0.5, y + 0.06)], 0.02, "#b9b2a2", detail=True)
