@@ -105,7 +105,7 @@ def test_python_command_line_and_http_give_identical_hits(nano: NanoLibrary) -> 
         from_http = httpx.post(address + "v1/search", json=body, timeout=60).json()
     finally:
         server.terminate()
-        server.wait(timeout=30)
+        server.communicate(timeout=30)
     assert essence(from_python) == essence(from_cli) == essence(from_http)
     assert len(from_cli["hits"]) == 7
 
