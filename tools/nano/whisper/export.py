@@ -11,6 +11,8 @@ from model import FRAMES, MEL_BINS, NanoWhisper
 from tokenizer import build_tokenizer, token_strings
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
+# Long recordings are cut into windows of this length; the encoder still sees them padded to 30 s.
+CHUNK_SECONDS = 12
 # Cross-attention heads that training ties to the words' true places: (layer, head).
 ALIGNMENT_HEADS = tuple((2, head) for head in range(6))
 
@@ -68,7 +70,7 @@ def save_folder(
                 "feature_size": MEL_BINS,
                 "sampling_rate": 16000,
                 "hop_length": 160,
-                "chunk_length": 30,
+                "chunk_length": CHUNK_SECONDS,
                 "n_fft": 400,
             },
             indent=2,

@@ -2,8 +2,9 @@
 
     python tools/nano/whisper/train.py --data SHARDS --out DIR --minutes 80
 
-The schedule follows the wall clock: short clips first, whole 30 s windows towards the end, the
-learning rate falling to zero at the last minute. Stopped early, it goes on from its checkpoint.
+The schedule follows the wall clock: the encoder alone first (it learns the phoneme and word of
+each frame, which the synthesiser tells), then the decoder; the learning rate ends at zero.
+Stopped early, it goes on from its checkpoint.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 import torch
 from export import save_folder
 from lexicon import words
-from model import NanoWhisper, Shape
+from model import FRAMES, NanoWhisper, Shape
 from muon import Muon
+from pointer import point
 from synthesize import phoneme_table
 from tokenizer import token_strings
 from torch.nn import functional as F
@@ -68,38 +70,42 @@ def token_loss(
     return loss / len(target), right
 
 
-def losses(
-    model: NanoWhisper, batch: Batch, ids: Ids, thin: int, decoding: bool = True
+def frame_losses(
+    model: NanoWhisper, batch: Batch, frames: torch.Tensor, middle: torch.Tensor, thin: int = 3
 ) -> dict[str, torch.Tensor]:
-    """All losses of a batch. `thin`: the frame heads see every thin-th frame only."""
-    frames, middle = model.encode(batch.mel, batch.offset)
-    found: dict[str, torch.Tensor] = {}
+    """Losses of the phoneme and word of each `thin`-th frame."""
     at = int(torch.randint(thin, ()).item())
-    found["phoneme"] = F.cross_entropy(
-        model.phoneme_head(middle[:, at::thin]).flatten(0, 1),
-        batch.phonemes[:, at::thin].flatten(),
-        ignore_index=IGNORE,
-    )
-    found["word"] = F.cross_entropy(
-        model.word_logits(frames[:, at::thin]).flatten(0, 1),
-        batch.words[:, at::thin].flatten(),
-        ignore_index=IGNORE,
-    )
-    if not decoding:
-        return found
+    return {
+        "phoneme": F.cross_entropy(
+            model.phoneme_head(middle[:, at::thin]).flatten(0, 1),
+            batch.phonemes[:, at::thin].flatten(),
+            ignore_index=IGNORE,
+        ),
+        "word": F.cross_entropy(
+            model.word_logits(frames[:, at::thin]).flatten(0, 1),
+            batch.words[:, at::thin].flatten(),
+            ignore_index=IGNORE,
+        ),
+    }
+
+
+def decoder_losses(
+    model: NanoWhisper, batch: Batch, frames: torch.Tensor, ids: Ids
+) -> dict[str, torch.Tensor]:
+    """Loss of the next token, and of attention that misses the frames of its word ("attention")
+    or, in the lower layers, of the word before ("before")."""
     states, weights = model.decode(batch.tokens, frames)
-    found["token"], found["right"] = token_loss(states, batch.targets, model, ids.zero)
-    heads = range(model.shape.heads)
-    found["attention"] = sum(attention_loss(weights[2][:, head], batch.here) for head in heads) / 6
-    found["before"] = (
-        sum(
-            attention_loss(weights[layer][:, head], batch.before)
-            for layer in (0, 1)
-            for head in (0, 1)
-        )
-        / 4
-    )
-    return found
+    loss, right = token_loss(states, batch.targets, model, ids.zero)
+    here = [attention_loss(weights[2][:, head], batch.here) for head in range(model.shape.heads)]
+    before = [
+        attention_loss(weights[layer][:, head], batch.before) for layer in (0, 1) for head in (0, 1)
+    ]
+    return {
+        "token": loss,
+        "right": right,
+        "attention": torch.stack(here).mean(),
+        "before": torch.stack(before).mean(),
+    }
 
 
 def optimizers(model: NanoWhisper) -> list[torch.optim.Optimizer]:
@@ -114,17 +120,26 @@ def optimizers(model: NanoWhisper) -> list[torch.optim.Optimizer]:
     ]
 
 
-def rate(progress: float, step: int, peak: float) -> float:
-    """Warm-up over 150 steps, flat, then down to zero over the last 40 %."""
-    return peak * min(1.0, (step + 1) / 150) * min(1.0, max(0.0, (1 - progress) / 0.4))
+def rate(progress: float, encoder_share: float, peak: float, frozen: bool) -> float:
+    """Learning rate: short warm-up, flat, down to zero at the end. When the encoder is frozen for
+    the second part, each part has its own."""
+    if frozen and progress < encoder_share:
+        progress = progress / encoder_share
+    elif frozen:
+        progress = (progress - encoder_share) / (1 - encoder_share)
+    return peak * min(1.0, 0.05 + progress / 0.03) * min(1.0, max(0.0, (1 - progress) / 0.45))
 
 
-def curriculum(progress: float, draw: np.random.Generator) -> tuple[str, bool]:
-    """Kind of the next batch (few plain voices, all voices, whole windows) and whether it is
-    padded to 30 s."""
-    if draw.random() < float(np.clip((progress - 0.5) / 0.35, 0, 0.6)):
-        return "long", bool(draw.random() < 0.5)
-    return ("easy" if draw.random() < 1.0 - progress / 0.55 else "short"), False
+def curriculum(
+    batcher: Batcher, progress: float, frames: int, draw: np.random.Generator
+) -> tuple[str, Batch]:
+    """The next batch and its kind: few plain voices at first, then more and more of all voices.
+    Some are padded as transcription pads them, up to whole windows of 30 s."""
+    kind = "easy" if draw.random() < max(0.7, 1.0 - progress) else "short"
+    padding = 0
+    if draw.random() < 0.2:
+        padding = int(draw.integers(50, 400)) if draw.random() < 0.8 else FRAMES
+    return kind, batcher.next(kind, frames, padding)
 
 
 def main() -> None:
@@ -136,7 +151,10 @@ def main() -> None:
     parser.add_argument("--peak", type=float, default=2e-3)
     parser.add_argument("--frames", type=int, default=1800, help="encoder frames in a short batch")
     parser.add_argument(
-        "--encoder-only", type=float, default=0.35, help="share of the time without the decoder"
+        "--encoder-only", type=float, default=0.5, help="share of the time without the decoder"
+    )
+    parser.add_argument(
+        "--freeze", action="store_true", help="train the decoder on a finished encoder (cheaper)"
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
@@ -152,40 +170,56 @@ def main() -> None:
     batcher = Batcher(arguments.data, ids, arguments.seed)
     draw = np.random.default_rng(arguments.seed)
     checkpoint = arguments.checkpoint or arguments.out.with_suffix(".pt")
-    step, spent, heard = 0, 0.0, 0.0
+    step, spent, heard, pointed = 0, 0.0, 0.0, False
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
         model.load_state_dict(state["model"])
         for stepper, kept in zip(steppers, state["optimizers"], strict=True):
             stepper.load_state_dict(kept)
         step, spent, heard = state["step"], state["spent"], state["heard"]
+        pointed = spent / 60 / arguments.minutes > arguments.encoder_only
         batcher.draw = np.random.default_rng(arguments.seed + step)
         batcher.known = {arguments.data / name for name in state["shards"]}
         print(f"goes on at step {step}, {spent / 60:.1f} min", flush=True)
     began = time.time() - spent
     saved = shown = time.time()
     sums: dict[str, float] = {}
+    cache: list[tuple[str, Batch, torch.Tensor]] = []
     while True:
         progress = (time.time() - began) / 60 / arguments.minutes
         if progress >= 1 or (arguments.stop and step >= arguments.stop):
             break
-        kind, padded = curriculum(progress, draw)
-        batch = batcher.next(kind, 3000 if kind == "long" else arguments.frames, padded)
-        lr = rate(progress, step, arguments.peak)
+        decoding = progress > arguments.encoder_only
+        frozen = decoding and arguments.freeze
+        if frozen and len(cache) >= 60 and draw.random() < 0.7:
+            kind, batch, frames = cache[draw.integers(len(cache))]
+        else:
+            kind, batch = curriculum(batcher, progress, arguments.frames, draw)
+            with torch.set_grad_enabled(not frozen):
+                frames, middle = model.encode(batch.mel, batch.offset)
+            if frozen:
+                cache.append((kind, batch, frames))
+            heard += batch.seconds
+        lr = rate(progress, arguments.encoder_only, arguments.peak, arguments.freeze)
         for stepper in steppers:
             stepper.param_groups[0]["lr"] = lr
             stepper.zero_grad()
-        decoding = progress > arguments.encoder_only
-        found = losses(model, batch, ids, 3, decoding)
-        loss = 0.5 * found["phoneme"] + (0.5 if decoding else 1.0) * found["word"]
+        if decoding and not pointed:
+            point(model, [batcher.next("easy", arguments.frames, 0) for _ in range(4)])
+            pointed = True
+        found: dict[str, torch.Tensor] = {}
+        loss = torch.zeros(())
+        if not frozen:
+            found |= frame_losses(model, batch, frames, middle)
+            loss = 0.5 * found["phoneme"] + found["word"]
         if decoding:
+            found |= decoder_losses(model, batch, frames, ids)
             loss = loss + found["token"] + 0.4 * found["attention"] + 0.2 * found["before"]
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for stepper in steppers:
             stepper.step()
         step += 1
-        heard += batch.seconds
         for name, tensor in found.items():
             key, value = f"{kind[0]}.{name}", float(tensor.detach())
             sums[key] = 0.97 * sums.get(key, value) + 0.03 * value

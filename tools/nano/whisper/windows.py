@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from synthesize import CLOSE, FLOOR, OPEN
 
 IGNORE = -100
+WINDOW_FRAMES = 600  # transcription goes by windows of 12 s (chunk_length), padded to 30 s
 KINDS = ("easy", "short", "long")
 
 
@@ -114,18 +115,21 @@ class Batcher:
         self.draw.shuffle(batches)  # type: ignore[arg-type]
         self.queue[kind] = batches
 
-    def next(self, kind: str, frames: int, padded: bool) -> Batch:
-        """A batch of about `frames` encoder frames. `padded`: whole windows of 30 s."""
+    def next(self, kind: str, frames: int, padding: int) -> Batch:
+        """A batch of about `frames` encoder frames and `padding` further ones for each window."""
         if not self.queue[kind]:
             self._refill(kind, frames)
         items = self.queue[kind].pop()
-        return self.collate(items, FRAMES if padded else max(item.frames for item in items))
+        if padding:
+            items = items[: max(1, len(items) // 2)]
+        longest = max(item.frames for item in items)
+        return self.collate(items, min(FRAMES, longest + padding))
 
     def collate(self, items: list[Item], frames: int, augment: bool = True) -> Batch:
         draw = self.draw
         offset = 0
-        if augment and frames < FRAMES and draw.random() < 0.7:
-            offset = int(draw.integers(0, FRAMES - frames + 1))
+        if augment and frames < WINDOW_FRAMES and draw.random() < 0.3:
+            offset = int(draw.integers(0, WINDOW_FRAMES - frames + 1))
         count = len(items)
         mel = np.zeros((count, 2 * frames, MEL_BINS), np.float32)  # padding is 0 as in whisper
         phonemes = np.zeros((count, frames), np.int64)
