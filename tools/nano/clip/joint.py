@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import augment
@@ -26,6 +25,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from towers import IMAGE_SIZE, build, export, tokenizer
 from vision import SpaceMap, load_captioned
+
+CLASSES = 100
+"""Classes whose prompts are read in one step."""
 
 
 def joined(vision_file: Path, text_file: Path) -> tuple[CLIP, SpaceMap]:
@@ -62,18 +64,22 @@ class Texts:
 
 
 @torch.no_grad()
-def features(
-    model: CLIP, pixels: NDArray[np.uint8], view: Callable[[NDArray[np.uint8]], Tensor]
-) -> Tensor:
-    """Pooled trunk features [n, 368] of pictures seen through ``view``."""
+def features(model: CLIP, pixels: NDArray[np.uint8], size: int) -> Tensor:
+    """Pooled trunk features [n, 368] of whole pictures, as at inference."""
     model.visual.eval()
-    parts = [model.visual.trunk(view(pixels[i : i + 128])) for i in range(0, len(pixels), 128)]
+    parts = [
+        model.visual.trunk(augment.plain(pixels[i : i + 128], size))
+        for i in range(0, len(pixels), 128)
+    ]
     return torch.cat(parts)
 
 
-def plain(pixels: NDArray[np.uint8]) -> Tensor:
-    """The whole picture, as at inference."""
-    return augment.plain(pixels, IMAGE_SIZE)
+def cached_features(model: CLIP, name: str, pixels: NDArray[np.uint8], out: Path) -> Tensor:
+    """``features``, kept in ``out`` as long as they are newer than the image tower."""
+    target = out / f"features-{name}.npy"
+    if not target.exists() or target.stat().st_mtime < (out / "vision.pt").stat().st_mtime:
+        np.save(target, features(model, pixels, IMAGE_SIZE).numpy())
+    return torch.from_numpy(np.load(target))
 
 
 def recall(images: Tensor, texts: Tensor, truth: Tensor, k: int) -> float:
@@ -99,10 +105,11 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--export", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--photos", type=int, default=100, help="photos of each class")
     parser.add_argument("--captions", type=int, default=5)
+    parser.add_argument("--extract", choices=("photos", "flickr", "book"), help="only prepare")
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -110,8 +117,9 @@ def main() -> None:
     model, space = joined(args.out / "vision.pt", args.out / "text.pt")
     if args.steps:
         fine_tune(model, space, args)
-    export(model, args.export)
-    print("exported", args.export, flush=True)
+    if args.extract is None:
+        export(model, args.export)
+        print("exported", args.export, flush=True)
 
 
 def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
@@ -122,19 +130,25 @@ def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
     chosen = np.concatenate(
         [train_rows[photos.labels[train_rows] == c][: args.photos] for c in range(200)]
     )
-    labels, val_labels = torch.from_numpy(photos.labels[chosen]), photos.labels[val_rows]
-    photo_x = features(model, photos.pixels[chosen], plain)
-    val_x = features(model, photos.pixels[val_rows], plain)
+    val_labels = photos.labels[val_rows]
     flickr = corpora.flickr8k(args.data, args.cache, "train")
-    flickr_x = features(model, flickr.pixels, plain)
     drawn = book.load(args.cache)
     assert drawn is not None, "render the picture book first (book.py)"
-    drawn_x = features(model, drawn.pixels, plain)
+    if args.extract in (None, "photos"):
+        photo_x = cached_features(model, "photos", photos.pixels[chosen], args.out)
+        val_x = cached_features(model, "validation", photos.pixels[val_rows], args.out)
+    if args.extract in (None, "flickr"):
+        flickr_x = cached_features(model, "flickr", flickr.pixels, args.out)
+    if args.extract in (None, "book"):
+        drawn_x = cached_features(model, "book", drawn.pixels, args.out)
     print("features", flush=True)
+    if args.extract is not None:
+        return
 
     names = corpora.class_names(args.data)
     prompts = teacher.class_prompts(names)
     prompt_starts = np.cumsum([0] + [len(row) for row in prompts[:-1]])
+    prompt_counts = np.array([len(row) for row in prompts])
     prompt_text = Texts([p for row in prompts for p in row])
     prompt_goal = torch.from_numpy(teacher.embed([p for row in prompts for p in row], args.cache))
     flickr_text = Texts([c.strip() for row in flickr.captions for c in row])
@@ -182,22 +196,22 @@ def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
     began = time.monotonic()
     report(0)
     for step in range(args.steps):
-        warm = min(1.0, (step + 1) / 20)
+        warm = min(1.0, (step + 1) / 8)
         for group in optimiser.param_groups:
             group["lr"] = args.lr * group["factor"] * warm * (1 - step / args.steps)
         head = model.visual.head
-        # photos against one random prompt of every class
-        rows = rng.choice(len(photo_x), 512, replace=False)
-        pick = prompt_starts + (rng.random(200) * np.array([len(row) for row in prompts])).astype(
-            np.int64
-        )
+        # photos against one random prompt of each of some classes
+        some = rng.choice(200, CLASSES, replace=False)
+        pick = prompt_starts[some] + (rng.random(CLASSES) * prompt_counts[some]).astype(np.int64)
         classes = prompt_text.encode(model, pick)
+        truth = rng.integers(0, CLASSES, 512)
+        rows = some[truth] * args.photos + rng.integers(0, args.photos, 512)
         photo = functional.normalize(head(photo_x[rows]), dim=-1)
-        loss = functional.cross_entropy(scales[0] * photo @ classes.T, labels[rows])
+        loss = functional.cross_entropy(scales[0] * photo @ classes.T, torch.from_numpy(truth))
         goal = space(prompt_goal[pick]).detach()
         drift = (1 - (classes * goal).sum(1)).mean()
         # Flickr8k: captions against photos
-        rows = rng.choice(n_flickr, 160, replace=False)
+        rows = rng.choice(n_flickr, 96, replace=False)
         column = rng.integers(0, 5, len(rows))
         text = flickr_text.encode(model, rows * 5 + column)
         image = functional.normalize(head(flickr_x[rows]), dim=-1)
@@ -206,7 +220,7 @@ def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
         goal = space(torch.from_numpy(flickr_goal[rows[known], column[known]])).detach()
         drift = drift + (1 - (text[known] * goal).sum(1)).mean()
         # drawn scenes: captions of every level, the detailed ones most often
-        rows = rng.choice(n_drawn, 128, replace=False)
+        rows = rng.choice(n_drawn, 64, replace=False)
         low, high = drawn_starts[rows], drawn_starts[rows + 1]
         caption = np.maximum(low, high - 1 - rng.geometric(0.6, len(rows)) + 1)
         text = drawn_text.encode(model, caption)
@@ -217,7 +231,7 @@ def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
         optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
             scales.clamp_(5, 60)
-        if (step + 1) % 50 == 0 or step + 1 == args.steps:
+        if (step + 1) % 20 == 0 or step + 1 == args.steps:
             report(step + 1)
     with torch.no_grad():
         model.logit_scale.copy_(scales[1].log())

@@ -34,6 +34,8 @@ from towers import CONFIG, EMBED_DIM
 BATCH_PHOTOS = 48
 BATCH_CAPTIONED = 16
 NEGATIVES = 2048
+LONGEST_STEP = 15.0
+"""Seconds of one step that count as spent: a paused process keeps its schedule."""
 
 
 @dataclass(frozen=True)
@@ -279,8 +281,9 @@ def train(rank: int, args: argparse.Namespace) -> None:
     budget, seen, tick, report = args.minutes * 60, 0, time.monotonic(), time.monotonic()
     running: list[float] = []
     next_report = spent + 60.0
-    while spent < budget:
-        progress = spent / budget
+    agreed = spent  # the same in all workers, so that they stop at the same step
+    while agreed < budget:
+        progress = agreed / budget
         size = resolution(progress)
         warm = min(1.0, (step + 1) / 200)
         lr = args.lr * warm * (0.5 * (1 + math.cos(math.pi * progress)) * 0.99 + 0.01)
@@ -320,13 +323,14 @@ def train(rank: int, args: argparse.Namespace) -> None:
         (loss + 0.5 * pair).backward()
         if args.workers > 1:
             spent = average_gradients(everything, spent)
+        agreed = spent
         nn.utils.clip_grad_norm_(everything, 2.0)
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
 
         step += 1
         now = time.monotonic()
-        spent, tick = spent + now - tick, now
+        spent, tick = spent + min(now - tick, LONGEST_STEP), now
         if rank > 0:
             continue
         rate = min(0.998, step / (step + 20))
@@ -350,7 +354,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
             )
             save()
             running, seen, report = [], 0, time.monotonic()
-            next_report = spent + min(480.0, budget / 4)
+            next_report = spent + min(300.0, budget / 4)
     if rank > 0:
         return
     print("done", validate(ema, held, classes, flickr_val, resolution(1.0)), flush=True)
