@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-from mmsearch.errors import MediaError, QueryError
+from mmsearch.errors import QueryError
+from mmsearch.search.query import file_content
 from mmsearch.types import Term
 
 NOT_WEIGHT = -0.5
@@ -30,10 +30,10 @@ def terms_from(
         terms.append(Term(text=words, weight=weight))
     for given in images or ():
         name, weight = weighted(given)
-        terms.append(Term(image=_read(name), weight=weight))
+        terms.append(Term(image=file_content(name), weight=weight))
     for given in recordings or ():
         name, weight = weighted(given)
-        terms.append(Term(audio=_read(name), weight=weight))
+        terms.append(Term(audio=file_content(name), weight=weight))
     for given in segments or ():
         number, weight = weighted(given)
         if not number.isdigit():
@@ -47,13 +47,3 @@ def weighted(given: str) -> tuple[str, float]:
     """`beach^2` is ("beach", 2.0); without a weight it is 1."""
     match = _WEIGHTED.fullmatch(given)
     return (match[1], float(match[2])) if match else (given, 1.0)
-
-
-def _read(name: str) -> bytes:
-    path = Path(name).expanduser()
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise MediaError("missing", f"there is no file {path}") from None
-    except OSError as error:
-        raise MediaError("unreadable", f"{path} cannot be read: {error.strerror}") from None

@@ -22,7 +22,6 @@ import numpy.typing as npt
 from mmsearch.errors import (
     DimensionError,
     EmptyQueryError,
-    MediaError,
     MMSearchError,
     NotFoundError,
     QueryError,
@@ -34,7 +33,7 @@ from mmsearch.protocols import ImageTextEmbedder, TextEmbedder, Transcriber
 from mmsearch.search.filters import compile_filter
 from mmsearch.search.fusion import ChannelRanking, reciprocal_rank_fusion
 from mmsearch.search.indexes import ChannelIndexes
-from mmsearch.search.query import check_query, modalities
+from mmsearch.search.query import check_query, file_content, modalities
 from mmsearch.settings import Settings
 from mmsearch.stores.rows import StoredSpace, check_same_space
 from mmsearch.stores.sql import SqlStore
@@ -225,9 +224,9 @@ class SearchEngine:
             if query is not None:
                 terms.append(Term(text=query))
             if image is not None:
-                terms.append(Term(image=_content(image)))
+                terms.append(Term(image=file_content(image)))
             if audio is not None:
-                terms.append(Term(audio=_content(audio)))
+                terms.append(Term(audio=file_content(audio)))
             if like is not None:
                 terms.append(Term(segment=like))
             names = [modality] if isinstance(modality, str) else list(modality or ())
@@ -547,17 +546,6 @@ def decode_request(settings: Settings, **wanted: Any) -> DecodeRequest:
         audio_chunk_seconds=settings.audio_chunk_seconds,
         **wanted,
     )
-
-
-def _content(given: str | Path | bytes) -> bytes:
-    if isinstance(given, bytes):
-        return given
-    try:
-        return Path(given).expanduser().read_bytes()
-    except FileNotFoundError:
-        raise MediaError("missing", f"there is no file {given}") from None
-    except OSError as error:
-        raise MediaError("unreadable", f"{given} cannot be read: {error.strerror}") from None
 
 
 def _unit(vector: Vector) -> Vector:

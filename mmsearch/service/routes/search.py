@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mmsearch.errors import QueryError
-from mmsearch.search.query import query_from_json, result_to_json
+from mmsearch.search.query import QUERY_FIELDS, query_from_json, result_to_json
 from mmsearch.service.answers import errors, example, json_response, source_links
 from mmsearch.service.batching import QueryBatcher
 from mmsearch.service.bodies import content_type_of, read_body, read_form
@@ -25,17 +25,6 @@ from mmsearch.types import Query, SearchResult
 MAX_QUERY_BYTES = 64 * 2**20
 SMALL_BODY = 64 * 1024
 """Up to this many bytes a query is read on the event loop; a picture, in a thread."""
-
-FORM_FIELDS = (
-    "query",
-    "terms",
-    "modalities",
-    "filter",
-    "limit",
-    "min_score",
-    "collection",
-    "exact",
-)
 
 EXAMPLE_QUERIES = {
     "words": {
@@ -200,8 +189,8 @@ def _form_to_json(fields: dict[str, str], files: list[tuple[str, bytes]]) -> dic
     """The JSON form of a query that came as a form."""
     body: dict[str, Any] = {}
     for name, value in fields.items():
-        if name not in FORM_FIELDS:
-            known = ", ".join((*FORM_FIELDS, "image", "audio"))
+        if name not in QUERY_FIELDS:
+            known = ", ".join((*QUERY_FIELDS, "image", "audio"))
             raise QueryError(f"unknown field '{name}' in the form. Fields: {known}.", param=name)
         if value.strip():
             body[name] = _field_value(name, value)
