@@ -60,8 +60,11 @@ def package_pairs(limit: int, seed: int = 0) -> list[tuple[str, str]]:
     random.Random(seed).shuffle(files)
     pairs: dict[str, str] = {}
     bodies: set[str] = set()
+    held = {text for pair in standard_library_pairs() for text in pair}  # packages carry copies
     for path in files:
         for summary, body in docstring_pairs(path):
+            if summary in held or body in held:
+                continue
             if summary not in pairs and body not in bodies:
                 pairs[summary] = body
                 bodies.add(body)
