@@ -279,6 +279,9 @@ def _filter(given: str | None) -> dict[str, Any] | None:
     return found
 
 
+INTERRUPTED = 130
+
+
 def leave_at_once(status: int) -> NoReturn:
     """End without waiting for threads: one may be in the middle of a long transcription.
 
@@ -307,8 +310,10 @@ def main(arguments: list[str] | None = None) -> None:
             )
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
-        output.err.print("Interrupted. What was finished is kept; run it again to go on.")
-        leave_at_once(130)
+        status = INTERRUPTED
     except BrokenPipeError:
         sys.exit(0)
+    if status == INTERRUPTED:  # newer versions of Typer turn Ctrl-C into this status themselves
+        output.err.print("Interrupted. What was finished is kept; run it again to go on.")
+        leave_at_once(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -90,3 +90,27 @@ def test_ctrl_c_is_recorded_as_interrupted(tmp_path: Path, files: Path) -> None:
         assert engine.store.run(1).state == "interrupted"
         assert 4 <= engine.store.counts()["sources"] < 80
         assert engine.status(verify=True)["verify"]["ok"]
+
+
+def test_ctrl_c_on_the_command_line_says_that_nothing_is_lost(tmp_path: Path, data: Path) -> None:
+    """Status 130, one sentence and no traceback; the next run goes on."""
+    library = tmp_path / "library"
+    command = [sys.executable, "-m", "mmsearch", "index", str(data / "images")]
+    process = subprocess.Popen(
+        [*command, "--library", str(library), "--profile", "nano", "--set", "commit_files=4"],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if (library / "library.sqlite").exists():
+            with open_fake(library) as engine:
+                if engine.store.counts()["sources"] >= 4:
+                    break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130, told
+    assert "Interrupted." in told
+    assert "Traceback" not in told
