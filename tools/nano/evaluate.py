@@ -48,9 +48,8 @@ def clip_figures(folder: Path, data: Path, cache: Path) -> dict[str, Any]:
     """The four figures of nano-clip, through open_clip's own loader, preprocessing, tokenizer."""
     import open_clip
 
-    model, preprocess = open_clip.create_model_from_pretrained(
-        f"local-dir:{folder}", require_pretrained=True
-    )
+    # this function requires the weights by itself: a missing file is an error, not a random model
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
     tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")
     model.eval()
 
