@@ -34,10 +34,20 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
+def heed_interrupts() -> None:
+    """In the child: a shell that runs this in the background has SIGINT ignored, and we inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(library: Path, files: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.e2e.fake_index", str(library), str(files)]
     return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509  # no threads here
     )
 
 
@@ -101,6 +111,7 @@ def test_ctrl_c_on_the_command_line_says_that_nothing_is_lost(tmp_path: Path, da
         cwd=ROOT,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts,  # noqa: PLW1509  # no threads here
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
