@@ -22,7 +22,8 @@ from indexer.sources import walk
 from mmsearch.types import Hit, SearchResult
 
 out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+# Whole lines: what reads standard error in a pipe is not to find an address cut in two.
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 NAMES = {
     "image": "picture",

@@ -92,8 +92,11 @@ def test_python_command_line_and_http_give_identical_hits(nano: NanoLibrary) -> 
     )
     try:
         assert server.stderr is not None
-        line = server.stderr.readline()
-        address = next(word for word in line.split() if word.startswith("http://"))
+        address = ""
+        while not address:
+            line = server.stderr.readline()
+            assert line, "the server ended before it said where it serves"
+            address = next((word for word in line.split() if word.startswith("http://")), "")
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             try:
