@@ -16,12 +16,14 @@ from rich.markup import escape
 from indexer.runs import index_into
 from mmsearch.build import open_library
 from mmsearch.cli import output
+from mmsearch.errors import LibraryError
 from mmsearch.picturebook import write_library
 from mmsearch.search.engine import SearchEngine
 
 PICTURES = 60
 SEED = 2024
 PROFILE = "nano"
+MARKER = "made-by-mmsearch-demo.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +36,9 @@ class Example:
 
 
 EXAMPLES = (
-    Example("words find pictures", "four giraffes in the fog", "image"),
+    Example("words find pictures", "a castle in the forest at sunset", "image"),
     Example("colours, places and the time of day count", "a penguin on a snowy beach", "image"),
-    Example("the second in a recording", "the children talk about a rabbit", "speech"),
+    Example("the second in a recording", "print the picture for John", "speech"),
     Example("the passage in a note", "a meeting about the cover of a book", "text"),
     Example("everything at once", "guitars in the city at sunset"),
 )
@@ -49,8 +51,6 @@ def default_folder() -> Path:
 
 def write_files(folder: Path) -> Path:
     """The demo's pictures, notes and memos; the same every time."""
-    if folder.exists():
-        shutil.rmtree(folder)
     write_library(folder, PICTURES, SEED)
     memos = folder / "memos"
     memos.mkdir()
@@ -68,9 +68,27 @@ def _recordings() -> Iterator[tuple[str, bytes]]:
             yield entry["file"], (place / entry["file"]).read_bytes()
 
 
+def _start_anew(library: Path) -> None:
+    """The demo is made from nothing each time: other models may have come since.
+
+    Only a folder that an earlier demo has marked as its own is emptied.
+    """
+    marker = library / MARKER
+    if marker.exists():
+        shutil.rmtree(library)
+    elif library.exists() and any(library.iterdir()):
+        raise LibraryError(
+            f"{library} holds something that is not the demo's; name another folder with --library",
+            param="library",
+        )
+    library.mkdir(parents=True, exist_ok=True)
+    marker.write_text("Made by `mmsearch demo`, which empties this folder when it runs again.\n")
+
+
 def build_demo(library: Path, port: int | None = None) -> SearchEngine:
     """Make the demo's library (again) and open it."""
     began = time.monotonic()
+    _start_anew(library)
     engine = open_library(library, create=True, profile=PROFILE, port=port)
     files = write_files(library / "files")
     output.err.print(f"Drew a picture book into {files}")
