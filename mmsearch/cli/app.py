@@ -19,7 +19,7 @@ from rich.markup import escape
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
 from mmsearch.cli.terms import terms_from
 from mmsearch.errors import MMSearchError, QueryError
-from mmsearch.settings import Settings, load_settings
+from mmsearch.settings import load_settings
 
 # Typer brings its own copy of Click since 0.2x, and uses the installed one before: the base of
 # its usage errors is reached by way of the one that it exports.
@@ -78,7 +78,7 @@ def index(
     with output.RunProgress(paths, include or (), exclude or ()) as progress:
         summary = runs.index(
             list(paths),
-            library or Settings().library,
+            library or load_settings().library,
             collection=collection,
             include=include or (),
             exclude=exclude or (),
@@ -142,7 +142,7 @@ def search(
 
     terms = terms_from(query, image, audio, like, text, without)
     with open_library(
-        library or Settings().library, **settings_from(set_, profile=profile)
+        library or load_settings().library, **settings_from(set_, profile=profile)
     ) as engine:
         result = engine.search(
             check_query(
@@ -179,7 +179,7 @@ def serve(
     from mmsearch.cli.serve import run_server
 
     given = settings_from(set_, profile=profile, host=host, port=port)
-    with open_library(library or Settings().library, **given) as engine:
+    with open_library(library or load_settings().library, **given) as engine:
         run_server(engine)
 
 
@@ -229,7 +229,7 @@ def status(
     from mmsearch.build import open_library
     from mmsearch.cli import output
 
-    with open_library(library or Settings().library, **settings_from(set_)) as engine:
+    with open_library(library or load_settings().library, **settings_from(set_)) as engine:
         found = engine.status(verify=verify)
     if as_json:
         output.print_json(found)
@@ -245,7 +245,7 @@ def reindex(*, library: Library = None, set_: Set = None, as_json: Json = False)
     from mmsearch.build import open_library
     from mmsearch.cli import output
 
-    with open_library(library or Settings().library, **settings_from(set_)) as engine:
+    with open_library(library or load_settings().library, **settings_from(set_)) as engine:
         engine.reindex()
         found = engine.status()
     if as_json:
@@ -261,7 +261,7 @@ def db_upgrade(*, library: Library = None, set_: Set = None) -> None:
     from mmsearch.cli import output
     from mmsearch.stores import migrate
 
-    store = open_store(load_settings(library or Settings().library, **settings_from(set_)))
+    store = open_store(load_settings(library or load_settings().library, **settings_from(set_)))
     revision = migrate.current_revision(store.engine)
     store.close()
     output.err.print(f"The library is at schema {revision}, the newest.")

@@ -115,3 +115,16 @@ def test_terms_of_the_compact_form(tmp_path: Path) -> None:
         terms_from(None, [str(tmp_path / "nope.png")])
     with pytest.raises(QueryError, match="id of a segment"):
         terms_from(None, None, None, ["twelve"])
+
+
+def test_a_wrong_environment_variable_is_told(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence that names the setting, not a traceback."""
+    monkeypatch.setenv("MMSEARCH_BATCH_SIZE", "many")
+    status, _, err = called(capsys, "status", "--library", tmp_path)
+    assert status == 2
+    assert "setting 'batch_size'" in err
+    status, _, err = called(capsys, "index", tmp_path)
+    assert status == 2
+    assert "setting 'batch_size'" in err
