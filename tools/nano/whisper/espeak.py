@@ -132,6 +132,8 @@ class Espeak:
 
     def _phonemes(self, length: int) -> tuple[tuple[str, float, float], ...]:
         marks = [(sample, name) for kind, _, sample, name in self._events if kind == _PHONEME]
+        if not marks:  # nothing to say
+            return ()
         ends = [sample for sample, _ in marks[1:]] + [length]
         return tuple(
             (name, start / _ESPEAK_RATE, end / _ESPEAK_RATE)
