@@ -20,7 +20,6 @@ from mmsearch.errors import (
     MMSearchError,
     NotFoundError,
     QueryError,
-    SpaceMismatchError,
     StorageError,
 )
 from mmsearch.search.engine import SearchEngine
@@ -177,18 +176,11 @@ def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
 
 def _collection(engine: SearchEngine, name: str) -> Collection:
     """The collection to write to; a new one only once its models are known to load."""
-    asked = engine.settings.profile
     for known in engine.store.collections():
         if known.name == name:
-            if asked is not None and asked != known.profile:
-                raise SpaceMismatchError(
-                    f"collection '{name}' was made with profile {known.profile}, and now {asked} "
-                    "was asked for: their vectors do not compare. Leave --profile out, or index "
-                    "into another collection (--collection) or library.",
-                    param="profile",
-                )
+            engine.check_profile(known)
             return known
-    profile = asked or DEFAULT_PROFILE
+    profile = engine.settings.profile or DEFAULT_PROFILE
     models = engine.models(profile)
     for embedder in (models.clip, models.text):
         logger.debug("space %s of profile %s", embedder.space, profile)

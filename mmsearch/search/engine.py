@@ -453,22 +453,25 @@ class SearchEngine:
     # ------------------------------------------------------------------ models and spaces
 
     def _models_of(self, collection: Collection) -> ModelSet:
+        self.check_profile(collection)
+        return self.models(collection.profile)
+
+    def check_profile(self, collection: Collection) -> None:
+        """Raise SpaceMismatchError if another profile was asked for than made the collection."""
         asked = self.settings.profile
         if asked is not None and asked != collection.profile:
             raise SpaceMismatchError(
                 f"collection '{collection.name}' was made with profile {collection.profile}, and "
                 f"now {asked} was asked for: their vectors do not compare. Leave --profile out, "
-                "or index into another collection or library.",
+                "or index into another collection (--collection) or library.",
                 param="profile",
             )
-        return self.models(collection.profile)
 
     def _check_space(self, collection: Collection, stored: StoredSpace) -> None:
         """Refuse to search vectors with a query from other weights than made them."""
         models = self._models_of(collection)
-        for embedder in (models.clip, models.text):
-            if embedder.space.name == stored.space.name:
-                check_same_space(stored.space, embedder.space)
+        embedder = models.clip if stored.space.name == "clip" else models.text
+        check_same_space(stored.space, embedder.space)
 
     # ------------------------------------------------------------------ life with the library
 

@@ -521,17 +521,6 @@ class SqlStore(RunStore):
         with self._read() as connection:
             return np.fromiter(connection.scalars(query), dtype=np.int64)
 
-    def modalities(self, space_id: int) -> list[Modality]:
-        """The modalities that have vectors in a space."""
-        query = (
-            select(SegmentRow.modality)
-            .join(VectorRow, VectorRow.segment_id == SegmentRow.id)
-            .where(VectorRow.space_id == space_id)
-            .distinct()
-        )
-        with self._read() as connection:
-            return sorted(Modality(name) for name in connection.scalars(query))
-
     def last_change(self) -> int:
         """Id of the newest committed change, 0 if there is none."""
         with self._read() as connection:
