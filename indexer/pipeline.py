@@ -32,8 +32,10 @@ from indexer.segments import image_segment, passages, speech_segments
 from indexer.sources import WalkProblem, local_path, walk
 from mmsearch.errors import MediaError, ModelError, StorageError
 from mmsearch.media.parts import AudioPart, ImagePart, TextPart
+from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
-from mmsearch.search.engine import ModelSet, decode_request, thumbnail_path
+from mmsearch.search.engine import thumbnail_path
+from mmsearch.search.modelset import ModelSet
 from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores.rows import EXPECTED_IN, KnownFile, SourceWrite
 from mmsearch.stores.runs import RunItem

@@ -19,8 +19,9 @@ from mmsearch.media.sandbox import Sandbox
 from mmsearch.models.profiles import Profile
 from mmsearch.models.profiles import profile as profile_named
 from mmsearch.protocols import ImageTextEmbedder, TextEmbedder, Transcriber, VectorIndex
-from mmsearch.search.engine import ModelSet, SearchEngine
+from mmsearch.search.engine import SearchEngine
 from mmsearch.search.indexes import ChannelIndexes, ChannelKey
+from mmsearch.search.modelset import ModelSet
 from mmsearch.settings import Settings, decoding_workers, load_settings
 from mmsearch.stores import migrate
 from mmsearch.stores.snapshot import SnapshotKey, read_snapshot, write_snapshot

@@ -9,7 +9,8 @@ from typing import Any
 from PIL import Image
 
 from mmsearch.build import open_library
-from mmsearch.search.engine import ModelSet, SearchEngine
+from mmsearch.search.engine import SearchEngine
+from mmsearch.search.modelset import ModelSet
 from mmsearch.testing import FakeImageTextEmbedder, FakeTextEmbedder, FakeTranscriber
 
 

@@ -1,0 +1,204 @@
+"""Queries become plans: what is looked for, in which channel, among which segments.
+
+`Planner.plan` does what one query needs on its own (it decodes its picture, transcribes its
+recording, compiles its filter); `Planner.embed` then embeds the words of all queries together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.errors import (
+    DimensionError,
+    EmptyQueryError,
+    MMSearchError,
+    NotFoundError,
+    QueryError,
+)
+from mmsearch.media.parts import AudioPart, ImagePart
+from mmsearch.media.requests import decode_request
+from mmsearch.media.sandbox import Sandbox
+from mmsearch.search.filters import compile_filter
+from mmsearch.search.fusion import ChannelRanking
+from mmsearch.search.modelset import ModelSet
+from mmsearch.settings import Settings
+from mmsearch.stores.sql import SqlStore
+from mmsearch.types import Collection, Ids, Modality, Query, Term
+
+Vector = npt.NDArray[np.float32]
+Channel = tuple[str, Modality]
+"""(space name, target modality)."""
+
+WORDS_TARGET: tuple[Channel, ...] = (
+    ("clip", Modality.IMAGE),
+    ("text", Modality.TEXT),
+    ("text", Modality.SPEECH),
+)
+"""Where words are looked for: pictures through CLIP; written and spoken words through the
+text space, which knows far more about language than CLIP's text tower."""
+
+PICTURE_TARGET: tuple[Channel, ...] = (
+    ("clip", Modality.IMAGE),
+    ("clip", Modality.TEXT),
+    ("clip", Modality.SPEECH),
+)
+"""Where a picture is looked for: only CLIP compares it with anything."""
+
+
+@dataclass(slots=True, eq=False)
+class QueryPlan:
+    """One query on its way through the stages, each of which fills in its part."""
+
+    query: Query
+    collection: Collection
+    texts: list[tuple[str, float]] = field(default_factory=list)
+    """Weighted words, to be embedded with those of the batch's other queries."""
+    vectors: dict[Channel, Vector] = field(default_factory=dict)
+    """What each channel looks for: the sum of its weighted unit vectors."""
+    excluded: set[int] = field(default_factory=set)
+    """Segments that must not come back: those given as examples."""
+    allowed: dict[Modality, Ids] = field(default_factory=dict)
+    """Only for a query with a filter: the segments that pass it."""
+    rankings: list[ChannelRanking] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    error: MMSearchError | None = None
+    """Why this query, alone of its batch, has no answer."""
+
+    def look_for(self, channels: Sequence[Channel], vector: Vector, weight: float) -> None:
+        """Add a weighted unit vector to what the channels look for."""
+        for channel in channels:
+            if self.query.modalities and channel[1] not in self.query.modalities:
+                continue
+            have = self.vectors.get(channel)
+            term = weight * vector
+            self.vectors[channel] = term if have is None else have + term
+
+
+class Planner:
+    """Makes plans. Thread-safe."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: SqlStore,
+        models_of: Callable[[Collection], ModelSet],
+        sandbox: Sandbox,
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.models_of = models_of
+        self.sandbox = sandbox
+
+    def plan(self, query: Query) -> QueryPlan:
+        """Everything that one query needs on its own. Raises MMSearchError."""
+        collection = self.store.collection(query.collection)
+        models = self.models_of(collection)
+        plan = QueryPlan(query, collection)
+        for term in query.terms:
+            if term.text is not None:
+                plan.texts.append((term.text, term.weight))
+            elif term.image is not None:
+                plan.look_for(PICTURE_TARGET, self._picture(models, term.image), term.weight)
+            elif term.audio is not None:
+                plan.texts.append((self._words(models, term.audio), term.weight))
+            elif term.segment is not None:
+                self._look_for_segment(plan, term.segment, term.weight)
+            else:
+                self._look_for_vector(plan, term)
+        if query.filter:
+            where = compile_filter(
+                query.filter,
+                self.store.metadata_keys(collection.id),
+                self.store.engine.dialect.name,
+            )
+            for modality in query.modalities or tuple(Modality):
+                plan.allowed[modality] = self.store.segment_ids(collection.id, modality, where)
+        return plan
+
+    def embed(self, plans: Sequence[QueryPlan]) -> None:
+        """One model call per space for the words of all queries of a profile.
+
+        What goes wrong becomes the `error` of the plans that it concerns.
+        """
+        by_profile: dict[str, list[QueryPlan]] = {}
+        for plan in plans:
+            if plan.texts:
+                by_profile.setdefault(plan.collection.profile, []).append(plan)
+        for members in by_profile.values():
+            texts = list(dict.fromkeys(text for plan in members for text, _ in plan.texts))
+            row = {text: n for n, text in enumerate(texts)}
+            try:
+                models = self.models_of(members[0].collection)
+                for embedder in (models.clip, models.text):
+                    vectors = embedder.encode_texts(texts, "query")
+                    channels = [c for c in WORDS_TARGET if c[0] == embedder.space.name]
+                    for plan in members:
+                        for text, weight in plan.texts:
+                            plan.look_for(channels, vectors[row[text]], weight)
+            except MMSearchError as error:
+                for plan in members:
+                    plan.error = error
+
+    # ------------------------------------------------------------------ the kinds of terms
+
+    def _picture(self, models: ModelSet, content: bytes) -> Vector:
+        request = decode_request(
+            self.settings, content=content, kinds=("image",), preprocess=models.clip.preprocess
+        )
+        for part in self.sandbox.decode(request):
+            if isinstance(part, ImagePart) and part.pixels is not None:
+                return np.asarray(models.clip.encode_pixels(part.pixels[None])[0], np.float32)
+        raise QueryError("the query's picture is not a picture", param="image")
+
+    def _words(self, models: ModelSet, content: bytes) -> str:
+        said: list[str] = []
+        request = decode_request(self.settings, content=content, kinds=("audio",))
+        for part in self.sandbox.decode(request):
+            assert isinstance(part, AudioPart)
+            transcript = models.transcriber.transcribe(
+                part.samples, language=self.settings.language
+            )
+            said += [utterance.text.strip() for utterance in transcript.utterances]
+        words = " ".join(said).strip()
+        if not words:
+            raise EmptyQueryError("no words were recognised in the recording", param="audio")
+        return words
+
+    def _look_for_segment(self, plan: QueryPlan, segment_id: int, weight: float) -> None:
+        segment = self.store.segment(segment_id)
+        if self.store.source(segment.source_id).collection_id != plan.collection.id:
+            raise NotFoundError(f"there is no segment {segment_id} in this collection")
+        plan.excluded.add(segment_id)
+        found = False
+        for stored in self.store.spaces(plan.collection.id):
+            for _ids, vectors in self.store.vectors_of(stored.id, [segment_id]).values():
+                found = True
+                targets = PICTURE_TARGET
+                if segment.modality in {Modality.TEXT, Modality.SPEECH}:
+                    targets = tuple(t for t in WORDS_TARGET if t[0] == stored.space.name)
+                plan.look_for(targets, vectors[0].astype(np.float32), weight)
+        if not found:
+            raise QueryError(f"segment {segment_id} has no vector to compare", param="segment")
+
+    def _look_for_vector(self, plan: QueryPlan, term: Term) -> None:
+        assert term.vector is not None
+        name = term.space or "clip"
+        spaces = {s.space.name: s.space for s in self.store.spaces(plan.collection.id)}
+        if name not in spaces:
+            known = ", ".join(spaces) or "none"
+            raise QueryError(f"there is no space '{name}' here (spaces: {known})", param="space")
+        vector = np.asarray(term.vector, np.float32)
+        if vector.shape != (spaces[name].dimension,):
+            raise DimensionError(
+                f"the vector has {vector.size} numbers, space '{name}' has "
+                f"{spaces[name].dimension} dimensions",
+                param="vector",
+            )
+        norm = float(np.linalg.norm(vector))
+        if not np.isfinite(norm) or norm == 0:
+            raise DimensionError("the vector's length is zero or not finite", param="vector")
+        plan.look_for([(name, m) for m in Modality], vector / norm, term.weight)
