@@ -9,7 +9,8 @@
     │   └── ProfileError            an unknown model profile
     ├── ModelError
     │   ├── WeightsNotFoundError    names the model, the local folder and the nano profile
-    │   └── DamagedModelError       a file does not match its checksum, or cannot be read
+    │   ├── DamagedModelError       a file does not match its checksum, or cannot be read
+    │   └── RerankError             a reranker gave no usable answer (search goes on without it)
     ├── LibraryError
     │   ├── LibraryNotFoundError
     │   ├── LibraryVersionError     written by a newer mmsearch
@@ -102,6 +103,12 @@ class DamagedModelError(ModelError):
     """A model file does not match its checksum, or cannot be read."""
 
     code = "damaged_model"
+
+
+class RerankError(ModelError):
+    """A reranker gave no usable answer; the first stage's order stands."""
+
+    code = "rerank"
 
 
 class LibraryError(MMSearchError):

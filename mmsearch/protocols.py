@@ -16,7 +16,10 @@ from PIL import Image
 from mmsearch.types import (
     Ids,
     IndexStats,
+    Judgements,
+    Modality,
     Preprocess,
+    RerankCandidate,
     Role,
     SearchParams,
     Space,
@@ -122,6 +125,58 @@ class VectorIndex(Protocol):
 
     def close(self) -> None:
         """Wait for background work, if there is any; the index is not used afterwards."""
+
+
+@runtime_checkable
+class Reranker(Protocol):
+    """Looks at few candidates closely and says how well each answers the query."""
+
+    @property
+    def name(self) -> str:
+        """What people call it; nothing is loaded."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything that changes a score: model, prompt, picture size. May load it."""
+
+    @property
+    def batch_size(self) -> int:
+        """Candidates of one call of `judge`."""
+
+    @property
+    def concurrency(self) -> int:
+        """Calls of `judge` that may usefully run at the same time."""
+
+    @property
+    def gives_reasons(self) -> bool: ...
+
+    def judges(self, modality: Modality) -> bool:
+        """Whether candidates of this modality are for it."""
+
+    def judge(
+        self,
+        query: str,
+        candidates: Sequence[RerankCandidate],
+        *,
+        seconds: float,
+        reasons: bool = False,
+    ) -> Judgements:
+        """One judgement per candidate, in their order. The query is only ever text.
+
+        `seconds` is what is left of the time budget: an adapter that can give up, does.
+        Raises MMSearchError if nothing can be had from it at all (RerankError, ModelError...).
+        """
+
+    def release(self) -> None: ...
+
+
+@runtime_checkable
+class ImageExplainer(Protocol):
+    """An `ImageTextEmbedder` that can tell where in a picture a text finds itself."""
+
+    def heat_map(self, pixels: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
+        """`pixels` (height, width, 3) as `preprocess` asks for; a map (h, w), coarser than the
+        picture, of 0 (nothing) to 1 (where the text matches best)."""
 
 
 class Ingestor(Protocol):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -131,6 +131,47 @@ class Settings(BaseSettings):
     limit: int = Field(10, ge=1, le=1000, description="Hits per answer if a query does not say.")
     candidates: int = Field(
         100, ge=1, description="First-stage candidates per channel (at least the limit)."
+    )
+
+    # ------------------------------------------------------------------ reranking
+    rerank: str = Field(
+        "none",
+        description="Second look at the best hits: none, auto, vlm, blip2, cross-encoder, openai, "
+        "server, or two of them as vlm+cross-encoder (pictures+texts).",
+    )
+    rerank_top_n: int = Field(20, ge=1, le=200, description="Hits that are looked at again.")
+    rerank_seconds: float = Field(
+        10.0, gt=0, description="Longest time for it; what is not judged by then keeps its place."
+    )
+    rerank_weight: float = Field(
+        0.5, ge=0, le=1, description="Share of the second look in the final score; 1: it alone."
+    )
+    rerank_fusion: Literal["score", "rank"] = Field(
+        "score",
+        description="Join the two by score, or by rank (each kind of hit keeps its places then).",
+    )
+    rerank_model: str | None = Field(
+        None,
+        description="Name, hub id or folder of the reranking model, in place of the profile's; "
+        "for openai and server, what the server calls it.",
+    )
+    rerank_text_model: str | None = Field(
+        None, description="Another cross-encoder in place of the profile's."
+    )
+    rerank_url: str | None = Field(
+        None,
+        description="Where an OpenAI-compatible or a /rerank server listens, for example "
+        "http://127.0.0.1:8000/v1. Texts and pictures of the best hits are sent there.",
+    )
+    rerank_api_key: SecretStr | None = Field(None, description="Its key, sent as a Bearer token.")
+    rerank_concurrency: int = Field(8, ge=1, le=64, description="Questions asked of it at once.")
+    rerank_pixels: int = Field(
+        512 * 512, ge=32 * 32, description="Most pixels of a picture that is looked at again."
+    )
+    rerank_examples: Path | None = Field(
+        None,
+        description="JSON file of worked examples for the prompt: a list of "
+        '{"query", "text" or "image" (a file beside it), "answer": true or false}.',
     )
 
     # ------------------------------------------------------------------ service

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -249,6 +249,44 @@ class Query:
     collection: str | None = None
     """None: the library's only collection, or "default"."""
     exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RerankCandidate:
+    """A segment that a reranker is asked about."""
+
+    segment: int
+    modality: Modality
+    content: str
+    """Names what is judged: equal content, equal judgement."""
+    text: str | None = None
+    """The passage or transcript, with what stands around it."""
+    load_picture: Callable[[], bytes | None] | None = None
+    """The picture, frame or page as an upright RGB JPEG within the pixel cap; decoded in the
+    sandbox when it is first asked for. None: it cannot be had."""
+
+    def picture(self) -> bytes | None:
+        """The JPEG of what is seen, if there is anything to see."""
+        return self.load_picture() if self.load_picture is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a reranker thinks of one candidate."""
+
+    score: float
+    """0..1: how well it answers the query."""
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgements:
+    """A reranker's answer about a batch of candidates."""
+
+    each: tuple[Judgement | None, ...]
+    """In the candidates' order; None where it could not judge."""
+    problems: tuple[str, ...] = ()
+    """Why not, and whatever else was odd about its answer, in words."""
 
 
 @dataclass(frozen=True, slots=True)
