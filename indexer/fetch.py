@@ -155,6 +155,7 @@ class _Connection:
         self._socket: socket.socket | None = None
         self._timer: threading.Timer | None = None
         self._http: http.client.HTTPConnection | None = None
+        self._answer: http.client.HTTPResponse | None = None
         self.late = False
 
     def ask(self, method: str) -> http.client.HTTPResponse:
@@ -183,7 +184,8 @@ class _Connection:
         ):
             self._http.putheader(name, value)
         self._http.endheaders()
-        return self._http.getresponse()
+        self._answer = self._http.getresponse()
+        return self._answer
 
     def _connected(self) -> socket.socket:
         error: OSError = ConnectionRefusedError()
@@ -213,6 +215,8 @@ class _Connection:
     def close(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
+        if self._answer is not None:
+            self._answer.close()
         if self._http is not None:
             self._http.close()
         if self._socket is not None:
