@@ -17,6 +17,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from mmsearch.errors import NotFoundError
 from mmsearch.stores.database import now
+from mmsearch.stores.lexical.rows import add_words, rename_words
 from mmsearch.stores.rows import (
     EXPECTED_IN,
     IN_CHUNK,
@@ -214,6 +215,13 @@ class SqlStore(RunStore):
         ]
         if rows:
             connection.execute(insert(VectorRow), rows)
+        add_words(
+            connection,
+            collection_id,
+            write.file.path,
+            write.metadata,
+            [(i, d.modality.value, d.text) for i, d in zip(ids, write.segments, strict=True)],
+        )
         self._log(connection, collection_id, source_id, "add", ids)
 
     def _drop_segments(self, connection: Connection, collection_id: int, source_id: int) -> None:
@@ -269,6 +277,7 @@ class SqlStore(RunStore):
                 .where(SourceRow.id == source_id)
                 .values(uri=file.uri, path=file.path, size=file.size, mtime_ns=file.mtime_ns)
             )
+            rename_words(connection, source_id)
 
     def delete_sources(self, ids: Sequence[int]) -> int:
         """Remove sources with everything that hangs on them; returns how many were there."""

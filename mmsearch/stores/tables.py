@@ -6,10 +6,13 @@ schema step by step; a test compares the two.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    CHAR,
     JSON,
     BigInteger,
     CheckConstraint,
@@ -25,7 +28,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
@@ -51,6 +54,44 @@ class UtcDateTime(TypeDecorator[datetime]):
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Tokens(TypeDecorator[Sequence[str]]):
+    """The tokens of a segment in order: words and spaces, or a tsvector with positions.
+
+    Made by `mmsearch.stores.lexical.analysis`, which leaves nothing in a token that would
+    have to be quoted.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        kind = TSVECTOR() if dialect.name == "postgresql" else Text()
+        return dialect.type_descriptor(kind)
+
+    def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> str | None:
+        if value is None or dialect.name != "postgresql":
+            return None if value is None else " ".join(value)
+        places: dict[str, list[str]] = {}
+        for place, token in enumerate(value, start=1):
+            # PostgreSQL keeps at most 256 positions of a lexeme.
+            if len(have := places.setdefault(token, [])) < 256:
+                have.append(str(place))
+        return " ".join(f"'{token}':{','.join(some)}" for token, some in places.items())
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> list[str] | None:
+        if value is None or dialect.name != "postgresql":
+            return None if value is None else value.split(" ")
+        placed = [
+            (int(place), token)
+            for token, places in _LEXEME.findall(value)
+            for place in places.split(",")
+        ]
+        return [token for _, token in sorted(placed)]
+
+
+_LEXEME = re.compile(r"'([^']*)':([0-9,]+)")
 
 
 class Base(DeclarativeBase):
@@ -88,6 +129,8 @@ class CollectionRow(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     profile: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
+    settings: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
+    """What this collection does otherwise than the library, for example channel weights."""
 
 
 class SpaceRow(Base):
@@ -176,6 +219,55 @@ class VectorRow(Base):
         ForeignKey("segments.id", ondelete="CASCADE"), primary_key=True
     )
     data: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class CalibrationRow(Base):
+    """How similar unrelated things are in a space, per modality looked for and kind of query."""
+
+    __tablename__ = "calibrations"
+
+    space_id: Mapped[int] = mapped_column(
+        ForeignKey("spaces.id", ondelete="CASCADE"), primary_key=True
+    )
+    modality: Mapped[str] = mapped_column(String(20), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20), primary_key=True)
+    """What was asked with: "words" or "picture"."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    """Vectors of the modality when it was measured; it is measured again after much growth."""
+    data: Mapped[dict[str, Any]] = mapped_column(Json)
+    made_at: Mapped[datetime]
+
+
+class SegmentWordsRow(Base):
+    """The tokens of a segment, indexed for full-text search (FTS5 or GIN).
+
+    Segments have a row if there are words to find them by: their own text, or the name of
+    their source, which the first segment of each modality carries.
+    """
+
+    __tablename__ = "segment_words"
+    __table_args__ = (Index("ix_segment_words_collection_id", "collection_id", "modality"),)
+
+    segment_id: Mapped[int] = mapped_column(
+        ForeignKey("segments.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    collection_id: Mapped[int] = mapped_column(BigId)
+    modality: Mapped[str] = mapped_column(String(20))
+    length: Mapped[int] = mapped_column(Integer)
+    """Tokens in `words`."""
+    words: Mapped[Sequence[str]] = mapped_column(Tokens)
+
+
+class RerankScoreRow(Base):
+    """A reranker's judgement, kept so that the same question is not asked twice."""
+
+    __tablename__ = "rerank_scores"
+
+    key: Mapped[str] = mapped_column(CHAR(64), primary_key=True)
+    """SHA-256 of query, content hash, model and prompt."""
+    score: Mapped[float]
+    reason: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime]
 
 
 class ChangeRow(Base):

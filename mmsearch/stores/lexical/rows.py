@@ -1,0 +1,107 @@
+"""The rows of full text, written in the same transaction as the segments they tell of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select
+
+from mmsearch.stores.lexical.analysis import BREAK, name_tokens, segment_tokens
+from mmsearch.stores.tables import SegmentRow, SegmentWordsRow, SourceRow
+
+BATCH = 500
+
+_WHAT = (
+    SegmentRow.id,
+    SegmentRow.source_id,
+    SegmentRow.modality,
+    SegmentRow.text,
+    SourceRow.collection_id,
+    SourceRow.path,
+    SourceRow.meta,
+)
+
+
+def add_words(
+    connection: Connection,
+    collection_id: int,
+    path: str,
+    metadata: Mapping[str, Any],
+    segments: Iterable[tuple[int, str, str | None]],
+) -> None:
+    """Write the words of one source's segments, each (id, modality, text), in order.
+
+    What the source is called is found at its first segment of each modality.
+    """
+    named = name_tokens(path, metadata)
+    seen: set[str] = set()
+    rows: list[dict[str, Any]] = []
+    for segment_id, modality, text in segments:
+        words = segment_tokens(text, [] if modality in seen else named)
+        seen.add(modality)
+        length = sum(token != BREAK for token in words)
+        if length:
+            rows.append(
+                {
+                    "segment_id": segment_id,
+                    "collection_id": collection_id,
+                    "modality": modality,
+                    "length": length,
+                    "words": words,
+                }
+            )
+    if rows:
+        connection.execute(insert(SegmentWordsRow), rows)
+
+
+def rename_words(connection: Connection, source_id: int) -> None:
+    """Cut the words of a source again: its name or its metadata has changed."""
+    of_source = select(SegmentRow.id).where(SegmentRow.source_id == source_id)
+    connection.execute(
+        delete(SegmentWordsRow)
+        .where(SegmentWordsRow.segment_id.in_(of_source))
+        .execution_options(synchronize_session=False)
+    )
+    _write(connection, connection.execute(_segments(SegmentRow.source_id == source_id)))
+
+
+def write_all_words(connection: Connection) -> None:
+    """Cut the words of the whole library (again)."""
+    connection.execute(delete(SegmentWordsRow))
+    after = 0
+    while True:
+        sources = connection.scalars(
+            select(SourceRow.id).where(SourceRow.id > after).order_by(SourceRow.id).limit(BATCH)
+        ).all()
+        if not sources:
+            return
+        last = sources[-1]
+        rows = connection.execute(
+            _segments((SegmentRow.source_id > after) & (SegmentRow.source_id <= last))
+        )
+        _write(connection, rows)
+        after = last
+
+
+def _segments(where: Any) -> Any:
+    return (
+        select(*_WHAT)
+        .join(SourceRow, SourceRow.id == SegmentRow.source_id)
+        .where(where)
+        .order_by(SegmentRow.source_id, SegmentRow.ordinal)
+    )
+
+
+def _write(connection: Connection, rows: Iterable[Any]) -> None:
+    for _, group in groupby(list(rows), key=lambda row: row.source_id):
+        some = list(group)
+        first = some[0]
+        add_words(
+            connection,
+            first.collection_id,
+            first.path,
+            first.metadata or {},
+            [(row.id, row.modality, row.text) for row in some],
+        )
