@@ -6,8 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mmsearch.errors import QueryError
-from mmsearch.search.query import file_content
-from mmsearch.types import Term
+from mmsearch.types import Term, file_content
 
 NOT_WEIGHT = -0.5
 """How hard --not pushes: strong enough to reorder, too weak to outweigh what is asked for."""

@@ -20,11 +20,11 @@ from mmsearch.search.fusion import Fused, reciprocal_rank_fusion
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.plan import Planner, QueryPlan
-from mmsearch.search.query import check_query, file_content, modalities
+from mmsearch.search.query import check_query, modalities
 from mmsearch.search.retrieval import SPARE, Retriever
 from mmsearch.settings import Settings
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Hit, Query, SearchResult, Source, Term
+from mmsearch.types import Collection, Hit, Query, SearchResult, Source, Term, file_content
 
 logger = logging.getLogger(__name__)
 

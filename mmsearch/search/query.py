@@ -6,10 +6,9 @@ import base64
 import binascii
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from mmsearch.errors import EmptyQueryError, LimitError, MediaError, QueryError
+from mmsearch.errors import EmptyQueryError, LimitError, QueryError
 from mmsearch.types import Hit, Modality, Query, SearchResult, Term
 
 MAX_LIMIT = 1000
@@ -130,18 +129,6 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
             "box": list(place.box) if place.box else None,
         },
     }
-
-
-def file_content(given: str | Path | bytes) -> bytes:
-    """The bytes of a picture or recording that a user named. Raises MediaError."""
-    if isinstance(given, bytes):
-        return given
-    try:
-        return Path(given).expanduser().read_bytes()
-    except FileNotFoundError:
-        raise MediaError("missing", f"there is no file {given}") from None
-    except OSError as error:
-        raise MediaError("unreadable", f"{given} cannot be read: {error.strerror}") from None
 
 
 def _echo(query: Query) -> dict[str, Any]:
