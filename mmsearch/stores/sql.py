@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 from mmsearch.errors import NotFoundError
 from mmsearch.stores.database import now
 from mmsearch.stores.lexical.rows import add_words, rename_words
+from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.rows import (
     EXPECTED_IN,
     IN_CHUNK,
@@ -65,7 +66,7 @@ from mmsearch.types import (
 CHANGE_LOG_LOCK = 0x6D6D7365  # "mmse": the advisory lock of change-log writers on PostgreSQL
 
 
-class SqlStore(RunStore):
+class SqlStore(RunStore, RerankScoreStore):
     """See the module. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
 
     # ------------------------------------------------------------------ library, collections

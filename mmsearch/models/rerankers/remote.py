@@ -1,0 +1,140 @@
+"""One JSON request to a model server: bounded in time and size, errors in the user's words.
+
+The address comes from the settings, never from a query. Redirects are not followed. Keys and
+addresses with passwords appear in no message and no log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from mmsearch.errors import RerankError, SettingsError
+
+if TYPE_CHECKING:
+    import httpx
+
+MAX_ANSWER_BYTES = 2 * 2**20
+_TOLD = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back: any status, and the body if it was JSON."""
+
+    status: int
+    value: Any
+    """None if the body was no JSON."""
+    message: str
+    """The server's own words about an error, shortened."""
+    retry_after: float | None = None
+
+    @property
+    def ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class JsonServer:
+    """A server that takes JSON by POST. Thread-safe."""
+
+    def __init__(self, url: str, key: str | None = None) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(
+                "rerank_url must be an http:// or https:// address", param="rerank_url"
+            )
+        self.url = url.rstrip("/")
+        self.host = parts.hostname + (f":{parts.port}" if parts.port else "")
+        """For messages: no path, no user, no password."""
+        self._key = key
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+
+    def post(self, url: str, body: Mapping[str, Any], seconds: float) -> Answer:
+        """Raises RerankError: not reached, too slow, too large, cut off."""
+        import httpx
+
+        deadline = time.monotonic() + seconds
+        client = self._opened()
+        try:
+            with client.stream(
+                "POST", url, json=body, timeout=httpx.Timeout(max(0.05, seconds))
+            ) as response:
+                content = bytearray()
+                for chunk in response.iter_bytes():
+                    content += chunk
+                    if len(content) > MAX_ANSWER_BYTES:
+                        raise RerankError(f"{self.host} sent an answer without end")
+                    # httpx bounds every single wait: a byte now and then would go on for ever.
+                    if time.monotonic() > deadline:
+                        raise RerankError(f"{self.host} took longer than {seconds:.3g} s")
+        except httpx.TimeoutException:
+            raise RerankError(f"{self.host} took longer than {seconds:.3g} s") from None
+        except httpx.ConnectError:
+            raise RerankError(f"{self.host} cannot be reached") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RerankError(f"{self.host} broke off ({type(error).__name__})") from None
+        value = _parsed(bytes(content))
+        return Answer(
+            response.status_code,
+            value,
+            "" if response.is_success else _message(value, self._key),
+            _seconds(response.headers.get("retry-after")),
+        )
+
+    def close(self) -> None:
+        """Give connections back; the next request opens new ones."""
+        with self._lock:
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _opened(self) -> httpx.Client:
+        import httpx
+
+        # Its log lines hold addresses.
+        logging.getLogger("httpx").setLevel(logging.WARNING)
+        with self._lock:
+            if self._client is None:
+                headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
+                self._client = httpx.Client(
+                    headers=headers,
+                    follow_redirects=False,
+                    limits=httpx.Limits(max_connections=64),
+                )
+            return self._client
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _message(value: Any, key: str | None) -> str:
+    """What an error body says: {"error": {"message"}}, {"error"}, {"detail"}, {"message"}."""
+    told: Any = value
+    for name in ("error", "message", "detail"):
+        if isinstance(told, dict) and name in told:
+            told = told[name]
+    if told is None or told == value:
+        return ""
+    text = " ".join((told if isinstance(told, str) else json.dumps(told)).split())
+    if key:
+        text = text.replace(key, "[key]")
+    return text[:_TOLD]
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        value = float(header) if header is not None else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < 3600 else None

@@ -1,0 +1,153 @@
+"""Servers with a /rerank route, in both dialects.
+
+- vLLM, Jina, Cohere, llama.cpp: {"model", "query", "documents", "top_n"} ->
+  {"results": [{"index", "relevance_score"}, ...]}
+- Hugging Face TEI: {"query", "texts"} -> [{"index", "score"}, ...]
+
+Which one it is shows in the answer and is remembered. Results come in any order, so only their
+`index` counts: one that is given twice, is missing, is out of range or has no finite score
+leaves its candidate unjudged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from mmsearch.errors import RerankError
+from mmsearch.models import loading
+from mmsearch.models.rerankers import prompts
+from mmsearch.models.rerankers.remote import Answer, JsonServer
+from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
+
+_TEXTS = frozenset({Modality.TEXT, Modality.SPEECH})
+_OTHER_DIALECT = (400, 404, 405, 415, 422)
+
+
+class RerankServer:
+    """See the module. /rerank is added to `url` unless it ends so."""
+
+    gives_reasons = False
+    concurrency = 1
+
+    def __init__(
+        self, url: str, model: str | None = None, *, key: str | None = None, batch_size: int = 32
+    ) -> None:
+        self._server = JsonServer(url, key)
+        base = self._server.url
+        self._url = base if base.endswith("rerank") else f"{base}/rerank"
+        self._model = model
+        self._batch_size = batch_size
+        self._dialect: Literal["documents", "texts"] = "documents"
+
+    @property
+    def name(self) -> str:
+        return f"{self._model or 'reranker'} at {self._server.host}"
+
+    @property
+    def dialect(self) -> str:
+        """ "documents" (vLLM, Jina, Cohere) or "texts" (TEI), as far as is known."""
+        return self._dialect
+
+    @property
+    def fingerprint(self) -> str:
+        return loading.fingerprint(adapter="rerank/1", url=self._url, model=self._model)
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    def judges(self, modality: Modality) -> bool:
+        return modality in _TEXTS
+
+    def judge(
+        self,
+        query: str,
+        candidates: Sequence[RerankCandidate],
+        *,
+        seconds: float,
+        reasons: bool = False,  # noqa: ARG002  # there are none
+    ) -> Judgements:
+        texts = [(candidate.text or "")[: prompts.MAX_TEXT] for candidate in candidates]
+        asked = " ".join(query.split())[: prompts.MAX_TEXT]
+        answer = self._ask(asked, texts, seconds)
+        return read_results(answer.value, len(candidates))
+
+    def release(self) -> None:
+        self._server.close()
+
+    def _ask(self, query: str, texts: list[str], seconds: float) -> Answer:
+        dialects: tuple[Literal["documents", "texts"], ...] = ("documents", "texts")
+        if self._dialect == "texts":
+            dialects = ("texts", "documents")
+        first: Answer | None = None
+        for dialect in dialects:
+            answer = self._server.post(self._url, self._body(dialect, query, texts), seconds)
+            if answer.ok:
+                self._dialect = dialect
+                return answer
+            first = first or answer
+            if answer.status not in _OTHER_DIALECT:
+                break
+        assert first is not None
+        said = f": {first.message}" if first.message else ""
+        raise RerankError(f"{self._server.host} answered HTTP {first.status}{said}")
+
+    def _body(self, dialect: str, query: str, texts: list[str]) -> dict[str, Any]:
+        if dialect == "texts":
+            return {"query": query, "texts": texts, "truncate": True}
+        body: dict[str, Any] = {"query": query, "documents": texts, "top_n": len(texts)}
+        if self._model:
+            body["model"] = self._model
+        return body
+
+
+def read_results(value: Any, count: int) -> Judgements:
+    """Judgements from either dialect's answer. Raises RerankError if it is neither.
+
+    Scores outside 0..1 are logits (llama.cpp, some vLLM models): the whole answer is then put
+    through the logistic function.
+    """
+    results = value.get("results", value.get("data")) if isinstance(value, dict) else value
+    if not isinstance(results, list):
+        raise RerankError("the answer is not a list of results")
+    scores: dict[int, float] = {}
+    twice: set[int] = set()
+    problems: list[str] = []
+    for item in results:
+        found = _result(item)
+        if found is None:
+            problems.append("a result without index or finite score")
+        elif not 0 <= found[0] < count:
+            problems.append(f"a result for a document that was not sent ({found[0]})")
+        elif found[0] in scores:
+            twice.add(found[0])
+        else:
+            scores[found[0]] = found[1]
+    if any(not 0 <= score <= 1 for score in scores.values()):
+        scores = {index: _logistic(score) for index, score in scores.items()}
+    for index in twice:
+        del scores[index]
+    if twice:
+        problems.append("the same document twice")
+    if len(scores) + len(twice) < count:
+        problems.append(f"{count - len(scores) - len(twice)} of {count} documents left out")
+    each = tuple(Judgement(scores[index]) if index in scores else None for index in range(count))
+    return Judgements(each, tuple(dict.fromkeys(problems)))
+
+
+def _result(item: Any) -> tuple[int, float] | None:
+    if not isinstance(item, dict):
+        return None
+    index = item.get("index")
+    score = item.get("relevance_score", item.get("score"))
+    if isinstance(index, bool) or not isinstance(index, int):
+        return None
+    if isinstance(score, bool) or not isinstance(score, int | float) or not math.isfinite(score):
+        return None
+    return index, float(score)
+
+
+def _logistic(value: float) -> float:
+    return 1 / (1 + math.exp(-max(-60.0, min(60.0, value))))

@@ -1,0 +1,100 @@
+"""What a segment looks like, for a second look at it and for heat maps.
+
+Originals are decoded in the sandbox and come back as an upright RGB JPEG of bounded size, or as
+a model's input. A file that has changed since it was indexed is not looked at: its thumbnail,
+which shows what was indexed, is.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.errors import MediaError
+from mmsearch.media.parts import ImagePart
+from mmsearch.media.requests import decode_request
+from mmsearch.media.sandbox import Sandbox
+from mmsearch.settings import Settings
+from mmsearch.types import Modality, Preprocess, Segment, Source
+
+MAX_THUMBNAIL_BYTES = 4 * 2**20
+
+
+class Pictures:
+    """Pictures of segments. Thread-safe."""
+
+    def __init__(self, settings: Settings, sandbox: Sandbox) -> None:
+        self._settings = settings
+        self._sandbox = sandbox
+
+    def jpeg(self, segment: Segment, source: Source, max_pixels: int) -> bytes | None:
+        """An upright RGB JPEG of at most `max_pixels`; None if there is no picture to be had."""
+        part = self._decoded(segment, source, thumbnail=longest_side(source.metadata, max_pixels))
+        return part.thumbnail if part is not None else None
+
+    def pixels(
+        self, segment: Segment, source: Source, spec: Preprocess
+    ) -> npt.NDArray[np.uint8] | None:
+        """The whole picture as a model's input, (height, width, 3); None if there is none."""
+        part = self._decoded(segment, source, preprocess=spec)
+        return part.pixels if part is not None else None
+
+    def _decoded(self, segment: Segment, source: Source, **wanted: Any) -> ImagePart | None:
+        for origin in self._origins(segment, source):
+            request = decode_request(self._settings, **origin, kinds=("image",), **wanted)
+            try:
+                for part in self._sandbox.decode(request):
+                    if isinstance(part, ImagePart):
+                        return part
+            except MediaError:
+                continue
+        return None
+
+    def _origins(self, segment: Segment, source: Source) -> list[dict[str, Any]]:
+        """Where the picture may be had from, the best first."""
+        origins: list[dict[str, Any]] = []
+        if segment.modality is Modality.IMAGE and unchanged(source):
+            origins.append({"path": source.path})
+        thumbnail = _small_file(thumbnail_path(self._settings.library, source.sha256))
+        if thumbnail is not None:
+            origins.append({"content": thumbnail})
+        return origins
+
+
+def thumbnail_path(library: Path, sha256: str) -> Path:
+    """Thumbnails (JPEG) are addressed by the content they show: copies share one."""
+    return library / "thumbnails" / sha256[:2] / f"{sha256}.jpg"
+
+
+def longest_side(metadata: Mapping[str, Any], max_pixels: int) -> int:
+    """The longer side, in pixels, of a picture that is shrunk to `max_pixels`."""
+    width, height = metadata.get("width"), metadata.get("height")
+    if not isinstance(width, int) or not isinstance(height, int) or min(width, height) < 1:
+        return math.isqrt(max_pixels)
+    longest = math.sqrt(max_pixels * max(width, height) / min(width, height))
+    # A thread of a picture is not worth more than four times the side of a square one.
+    return max(1, min(int(longest), 4 * math.isqrt(max_pixels)))
+
+
+def unchanged(source: Source) -> bool:
+    """Whether the file still is what was indexed, as far as size and time tell."""
+    try:
+        found = os.stat(source.path)  # noqa: PTH116  # one call, no wrapper
+    except (OSError, ValueError):
+        return False
+    return found.st_size == source.size and found.st_mtime_ns == source.mtime_ns
+
+
+def _small_file(path: Path) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_THUMBNAIL_BYTES + 1)
+    except OSError:
+        return None
+    return content if 0 < len(content) <= MAX_THUMBNAIL_BYTES else None
