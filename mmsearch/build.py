@@ -18,7 +18,13 @@ from mmsearch.errors import LibraryNotFoundError, StorageError
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.models.profiles import Profile
 from mmsearch.models.profiles import profile as profile_named
-from mmsearch.protocols import ImageTextEmbedder, TextEmbedder, Transcriber, VectorIndex
+from mmsearch.protocols import (
+    ImageTextEmbedder,
+    SoundTextEmbedder,
+    TextEmbedder,
+    Transcriber,
+    VectorIndex,
+)
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.indexes import ChannelIndexes, ChannelKey
 from mmsearch.search.modelset import ModelSet
@@ -97,6 +103,7 @@ def models_of(settings: Settings) -> Callable[[str], ModelSet]:
                     clip=settings.clip_model,
                     text=settings.text_model,
                     whisper=settings.whisper_model,
+                    sound=settings.sound_model,
                 )
                 sets[name] = _model_set(chosen, settings)
             return sets[name]
@@ -121,8 +128,18 @@ def _model_set(profile: Profile, settings: Settings) -> ModelSet:
 
         return whisper.from_spec(profile.whisper, settings)
 
-    recipe = json.dumps([spec.label for spec in (profile.clip, profile.text, profile.whisper)])
-    return ModelSet(profile.name, recipe, clip, text, transcriber)
+    def sound() -> SoundTextEmbedder:
+        from mmsearch.models import clap
+
+        assert profile.sound is not None
+        return clap.from_spec(profile.sound, settings)
+
+    specs = [profile.clip, profile.text, profile.whisper]
+    hears = profile.sound is not None and settings.sounds
+    if hears and profile.sound is not None:
+        specs.append(profile.sound)
+    recipe = json.dumps([spec.label for spec in specs])
+    return ModelSet(profile.name, recipe, clip, text, transcriber, sound if hears else None)
 
 
 class FaissKeeper:

@@ -5,7 +5,7 @@ All implementations are safe to call from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -17,14 +17,18 @@ from mmsearch.types import (
     Ids,
     IndexStats,
     Judgements,
+    LexicalAnswer,
+    Modality,
     Modality,
     Preprocess,
     RerankCandidate,
     Role,
+    Samples,
     SearchParams,
     Space,
     Transcript,
     Vectors,
+    WordUnit,
 )
 
 
@@ -63,6 +67,19 @@ class ImageTextEmbedder(TextEmbedder, Protocol):
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
         """Pictures of any size, mode and orientation, to (n, dimension)."""
+
+
+@runtime_checkable
+class SoundTextEmbedder(TextEmbedder, Protocol):
+    """Sounds and texts to unit vectors of one shared space (CLAP and kin)."""
+
+    @property
+    def window_seconds(self) -> float:
+        """Longest stretch of sound that one vector describes; loads nothing."""
+
+    def encode_sounds(self, sounds: Sequence[Samples]) -> Vectors:
+        """Stretches at SOUND_RATE, of `window_seconds` or less, to (len(sounds), dimension),
+        float32, unit rows. The same samples always give the same vector."""
 
 
 @runtime_checkable
@@ -177,6 +194,30 @@ class ImageExplainer(Protocol):
     def heat_map(self, pixels: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
         """`pixels` (height, width, 3) as `preprocess` asks for; a map (h, w), coarser than the
         picture, of 0 (nothing) to 1 (where the text matches best)."""
+
+
+class LexicalIndex(Protocol):
+    """Full text over the words of segments and the names of their sources, one per database.
+
+    It is part of the database: what a transaction wrote or deleted is found or gone with it.
+    """
+
+    def search(
+        self,
+        collection_id: int,
+        units: Sequence[WordUnit],
+        k: int,
+        *,
+        allowed: Mapping[Modality, Ids] | None = None,
+    ) -> LexicalAnswer:
+        """The best k segments of each modality that hold any of `units`.
+
+        `allowed` restricts the search to these modalities and ids. Units that most segments
+        hold only help to order those found by rarer ones.
+        """
+
+    def holding(self, collection_id: int, unit: WordUnit) -> Ids:
+        """All segments that hold it, ascending."""
 
 
 class Ingestor(Protocol):

@@ -63,6 +63,9 @@ class Settings(BaseSettings):
     whisper_model: str | None = Field(
         None, description="Another faster-whisper model in place of the profile's."
     )
+    sound_model: str | None = Field(
+        None, description="Another CLAP model in place of the profile's, by hub id or folder."
+    )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N.")
     precision: Literal["auto", "fp32", "bf16", "int8"] = Field(
         "auto",
@@ -76,6 +79,21 @@ class Settings(BaseSettings):
     )
     transcription: Literal["sequential", "batched"] = Field(
         "sequential", description="Whisper decoding: sequential for quality, batched for speed."
+    )
+
+    # ------------------------------------------------------------------ sound
+    sounds: bool = Field(
+        True,
+        description="Index what is heard besides words, where the profile has a sound model.",
+    )
+    sound_similarity: float = Field(
+        0.85,
+        ge=-1,
+        le=1,
+        description="Neighbouring windows of sound at least this alike (cosine) become one span.",
+    )
+    sound_span_seconds: float = Field(
+        60.0, ge=10, description="Longest span of one sound; what goes on begins another."
     )
 
     # ------------------------------------------------------------------ indexing

@@ -216,6 +216,38 @@ class SearchParams:
     """How many compressed candidates per requested hit are refined exactly."""
 
 
+@dataclass(frozen=True, slots=True)
+class WordUnit:
+    """What full text looks for as one: a word, the beginning of one, or words side by side."""
+
+    tokens: tuple[str, ...]
+    """As `mmsearch.stores.lexical.analysis` cuts them."""
+    prefix: bool = False
+    """The last token is only the beginning of a word."""
+    weight: float = 1.0
+    """Negative: those that hold it are pushed down."""
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalRanking:
+    """Full text's answer in one modality, best first."""
+
+    ids: Ids
+    scores: npt.NDArray[np.float32]
+    """BM25, shape (n,)."""
+    shares: npt.NDArray[np.float32]
+    """How much of what was asked for is there, 0..1, shape (n,): rare words weigh more (idf)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalAnswer:
+    """Full text's answer in all modalities."""
+
+    rankings: Mapping[Modality, LexicalRanking]
+    known: float
+    """Share of the query's words, 0..1, weighted by rarity, that occur in the collection."""
+
+
 # ---------------------------------------------------------------- queries and hits
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 from mmsearch.errors import ProfileError
 from mmsearch.types import Role
 
-Kind = Literal["openclip", "sentence", "whisper"]
+Kind = Literal["openclip", "sentence", "whisper", "clap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,10 @@ class Profile:
     clip: ModelSpec
     text: ModelSpec
     whisper: ModelSpec
+    sound: ModelSpec | None = None
+    """None: this profile does not know sounds."""
     replaced: tuple[str, ...] = field(default=())
-    """Which of clip, text, whisper are not the profile's own."""
+    """Which of clip, text, whisper, sound are not the profile's own."""
 
     def replace(
         self,
@@ -67,9 +69,10 @@ class Profile:
         clip: str | ModelSpec | None = None,
         text: str | ModelSpec | None = None,
         whisper: str | ModelSpec | None = None,
+        sound: str | ModelSpec | None = None,
     ) -> Profile:
         """This profile with other models, given as `ModelSpec` or by name (`parse_model`)."""
-        given = {"clip": clip, "text": text, "whisper": whisper}
+        given = {"clip": clip, "text": text, "whisper": whisper, "sound": sound}
         replaced = tuple(part for part, model in given.items() if model is not None)
         if not replaced:
             return self
@@ -78,6 +81,7 @@ class Profile:
             clip=_chosen("openclip", clip) or self.clip,
             text=_chosen("sentence", text) or self.text,
             whisper=_chosen("whisper", whisper) or self.whisper,
+            sound=_chosen("clap", sound) or self.sound,
             replaced=tuple(dict.fromkeys((*self.replaced, *replaced))),
         )
 
@@ -98,8 +102,8 @@ def parse_model(kind: Kind, text: str) -> ModelSpec:
     if not text:
         raise ProfileError(f"the name of the {kind} model is empty")
     for known in PROFILES.values():
-        for spec in (known.clip, known.text, known.whisper):
-            if spec.kind == kind and text in (spec.label, spec.name):
+        for spec in (known.clip, known.text, known.whisper, known.sound):
+            if spec is not None and spec.kind == kind and text in (spec.label, spec.name):
                 return spec
     if kind != "openclip":
         return ModelSpec(kind, text)
@@ -122,6 +126,26 @@ def profile(name: str) -> Profile:
 
 _OURS = "ships with mmsearch, made by tools/nano"
 _HUB = "https://huggingface.co/"
+_CLAP = ModelSpec(
+    "clap",
+    "laion/clap-htsat-unfused",
+    prompts=MappingProxyType({"query": "the sound of ", "document": ""}),
+    source=_HUB + "laion/clap-htsat-unfused",
+    licence="Apache-2.0",
+    dimension=512,
+    parameters=153_000_000,
+    download_bytes=615_000_000,
+)
+_LARGE_CLAP = ModelSpec(
+    "clap",
+    "laion/larger_clap_general",
+    prompts=MappingProxyType({"query": "the sound of ", "document": ""}),
+    source=_HUB + "laion/larger_clap_general",
+    licence="Apache-2.0",
+    dimension=512,
+    parameters=194_000_000,
+    download_bytes=776_000_000,
+)
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
@@ -165,6 +189,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 parameters=74_000_000,
                 download_bytes=148_000_000,
             ),
+            sound=_CLAP,
         ),
         "base": Profile(
             name="base",
@@ -199,6 +224,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 parameters=244_000_000,
                 download_bytes=486_000_000,
             ),
+            sound=_CLAP,
         ),
         "best": Profile(
             name="best",
@@ -231,6 +257,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 parameters=809_000_000,
                 download_bytes=1_620_000_000,
             ),
+            sound=_LARGE_CLAP,
         ),
     }
 )

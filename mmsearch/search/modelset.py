@@ -6,7 +6,13 @@ import threading
 from collections.abc import Callable
 from functools import cached_property
 
-from mmsearch.protocols import ImageTextEmbedder, TextEmbedder, Transcriber
+from mmsearch.errors import ProfileError
+from mmsearch.protocols import (
+    ImageTextEmbedder,
+    SoundTextEmbedder,
+    TextEmbedder,
+    Transcriber,
+)
 
 
 class ModelSet:
@@ -19,6 +25,7 @@ class ModelSet:
         clip: Callable[[], ImageTextEmbedder],
         text: Callable[[], TextEmbedder],
         transcriber: Callable[[], Transcriber],
+        sound: Callable[[], SoundTextEmbedder] | None = None,
     ) -> None:
         self.profile = profile
         self.recipe = recipe
@@ -27,6 +34,7 @@ class ModelSet:
         self._make_clip = clip
         self._make_text = text
         self._make_transcriber = transcriber
+        self._make_sound = sound
 
     @cached_property
     def clip(self) -> ImageTextEmbedder:
@@ -42,3 +50,28 @@ class ModelSet:
     def transcriber(self) -> Transcriber:
         with self._lock:
             return self.__dict__.get("transcriber") or self._make_transcriber()
+
+    @property
+    def knows_sounds(self) -> bool:
+        """Whether there is a sound model; nothing is loaded."""
+        return self._make_sound is not None
+
+    @cached_property
+    def sound(self) -> SoundTextEmbedder | None:
+        """None where the profile has no sound model."""
+        with self._lock:
+            if "sound" in self.__dict__ or self._make_sound is None:
+                return self.__dict__.get("sound")
+            return self._make_sound()
+
+    def embedder(self, space: str) -> TextEmbedder:
+        """What makes the vectors of the space of that name. Raises ProfileError."""
+        if space == "sound":
+            if self.sound is None:
+                raise ProfileError(
+                    f"this collection has sounds, but profile {self.profile} as set now has no "
+                    "sound model: name the one that it was indexed with (sound_model)",
+                    param="sound_model",
+                )
+            return self.sound
+        return self.clip if space == "clip" else self.text

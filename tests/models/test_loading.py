@@ -154,7 +154,12 @@ def test_profiles_are_complete() -> None:
             (profile.clip, "openclip"),
             (profile.text, "sentence"),
             (profile.whisper, "whisper"),
+            (profile.sound, "clap"),
         ):
+            if spec is None:
+                # The nano models are made by this project, and there is none for sounds.
+                assert name == "nano"
+                continue
             assert spec.kind == kind
             assert spec.source
             assert spec.licence in ("MIT", "Apache-2.0")

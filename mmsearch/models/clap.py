@@ -1,0 +1,258 @@
+"""Sounds and texts to one space with CLAP (transformers).
+
+The vectors are those of `ClapModel.get_audio_features` and `get_text_features` on what
+`ClapProcessor` makes of the input. Longer stretches would be cropped at random by the library:
+they are refused here, and cut into windows by whoever calls.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.errors import ConfigurationError
+from mmsearch.models import loading
+from mmsearch.types import SOUND_RATE, Role, Samples, Space, Vectors
+
+if TYPE_CHECKING:
+    from mmsearch.models.profiles import ModelSpec
+    from mmsearch.settings import Settings
+
+WINDOW_SECONDS = 10.0
+"""What CLAP was trained on; checked against the model's own feature extractor at load."""
+
+_NEEDS = ("model.safetensors", "model.safetensors.index.json")
+_PATTERNS = ("*.json", "*.txt", "*.safetensors")
+_BATCH = 8
+_MIN_SAMPLES = 480
+"""A hundredth of a second: shorter sounds are filled up with silence before they are repeated."""
+
+
+def from_spec(spec: ModelSpec, settings: Settings) -> ClapEmbedder:
+    """The embedder that a profile names, as the settings want it."""
+    prompts = spec.prompts or {}
+    return ClapEmbedder(
+        spec.name,
+        query_prompt=prompts.get("query", "the sound of "),
+        document_prompt=prompts.get("document", ""),
+        model_folder=settings.model_folder,
+        allow_download=settings.allow_download,
+        device=settings.device,
+        threads=settings.threads,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    model: Any
+    extractor: Any
+    tokenizer: Any
+    space: Space
+    max_tokens: int
+
+
+class ClapEmbedder:
+    """A `SoundTextEmbedder`: a hub id or a folder of a transformers CLAP model.
+
+    Loads on first use and may be called from several threads.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        query_prompt: str = "the sound of ",
+        document_prompt: str = "",
+        model_folder: Path = Path("~/.cache/mmsearch/models"),
+        allow_download: bool = False,
+        device: str = "auto",
+        threads: int = 0,
+    ) -> None:
+        self._name = model
+        self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
+        self._model_folder = model_folder
+        self._allow_download = allow_download
+        self._device = device
+        self._threads = loading.arithmetic_threads(threads)
+        self._lazy = loading.Lazy(self._load)
+        # Tokenizers with padding change their state with each call.
+        self._tokenizing = threading.Lock()
+        self._description: tuple[Space, int] | None = None
+
+    @property
+    def space(self) -> Space:
+        return self._described()[0]
+
+    @property
+    def max_tokens(self) -> int:
+        return self._described()[1]
+
+    @property
+    def window_seconds(self) -> float:
+        return WINDOW_SECONDS
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        if not texts:
+            return []
+        loaded = self._lazy.get()
+        with self._tokenizing:
+            ids = loaded.tokenizer(list(texts), truncation=False, padding=False)["input_ids"]
+        return [len(row) for row in ids]
+
+    def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
+        loaded = self._lazy.get()
+        if not texts:
+            return np.empty((0, loaded.space.dimension), np.float32)
+        prompt = self._prompts[role]
+        rows = [
+            self._texts(loaded, [prompt + text for text in texts[first : first + _BATCH]])
+            for first in range(0, len(texts), _BATCH)
+        ]
+        return _unit(np.concatenate(rows))
+
+    def encode_sounds(self, sounds: Sequence[Samples]) -> Vectors:
+        loaded = self._lazy.get()
+        if not sounds:
+            return np.empty((0, loaded.space.dimension), np.float32)
+        longest = round(WINDOW_SECONDS * SOUND_RATE)
+        for samples in sounds:
+            if samples.ndim != 1 or not 0 < len(samples) <= longest:
+                raise ValueError(
+                    f"a sound of shape {samples.shape}: mono of 1 to {longest} samples is needed"
+                )
+        rows = [
+            self._sounds(loaded, sounds[first : first + _BATCH])
+            for first in range(0, len(sounds), _BATCH)
+        ]
+        return _unit(np.concatenate(rows))
+
+    def release(self) -> None:
+        self._lazy.release()
+
+    def _described(self) -> tuple[Space, int]:
+        """What stays known after `release`, so that asking for it loads nothing again."""
+        if self._description is None:
+            self._lazy.get()
+        assert self._description is not None, "loading sets it"
+        return self._description
+
+    # -------------------------------------------------------------- one batch
+
+    def _texts(self, loaded: _Loaded, texts: list[str]) -> npt.NDArray[np.float32]:
+        with self._tokenizing:
+            inputs = loaded.tokenizer(
+                texts,
+                padding=True,
+                truncation=True,
+                max_length=loaded.max_tokens,
+                return_tensors="pt",
+            )
+        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        return self._forward(loaded, loaded.model.get_text_features, given)
+
+    def _sounds(self, loaded: _Loaded, sounds: Sequence[Samples]) -> npt.NDArray[np.float32]:
+        filled = [
+            np.pad(samples, (0, max(0, _MIN_SAMPLES - len(samples)))).astype(np.float32)
+            for samples in sounds
+        ]
+        inputs = loaded.extractor(filled, sampling_rate=SOUND_RATE, return_tensors="pt")
+        # Of a batch without long sounds, a fusion model's extractor marks one at random as long.
+        given = {
+            "input_features": inputs["input_features"].float(),
+            "is_longer": inputs["is_longer"].zero_(),
+        }
+        return self._forward(loaded, loaded.model.get_audio_features, given)
+
+    def _forward(
+        self, loaded: _Loaded, features: Any, given: dict[str, Any]
+    ) -> npt.NDArray[np.float32]:
+        import torch
+
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        device = loaded.model.device
+        with torch.inference_mode():
+            output = features(**{name: value.to(device) for name, value in given.items()})
+        # transformers 4 gives the tensor itself.
+        vectors = getattr(output, "pooler_output", output)
+        rows: npt.NDArray[np.float32] = vectors.float().cpu().numpy()
+        return rows
+
+    # -------------------------------------------------------------- loading
+
+    def _load(self) -> _Loaded:
+        from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
+        from transformers.utils.logging import disable_progress_bar
+
+        from mmsearch.models.devices import resolve_device
+
+        folder = self._folder()
+        disable_progress_bar()
+        try:
+            extractor = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            model = ClapModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise loading.unreadable(self._name, folder, error) from error
+        heard = (extractor.sampling_rate, float(extractor.max_length_s))
+        if heard != (SOUND_RATE, WINDOW_SECONDS):
+            raise ConfigurationError(
+                f"'{self._name}' hears {heard[1]:g} s at {heard[0]} Hz; {WINDOW_SECONDS:g} s at "
+                f"{SOUND_RATE} Hz is what mmsearch gives. Use another CLAP model.",
+                param="sound_model",
+            )
+        model = model.eval().to(resolve_device(self._device))
+        # RoBERTa counts positions from behind its padding token.
+        positions = int(model.config.text_config.max_position_embeddings) - 2
+        max_tokens = min(int(tokenizer.model_max_length), positions)
+        space = self._space_of(folder, int(model.config.projection_dim))
+        self._description = (space, max_tokens)
+        return _Loaded(model, extractor, tokenizer, space, max_tokens)
+
+    def _folder(self) -> Path:
+        folder = loading.find_model(
+            self._name,
+            model_folder=self._model_folder,
+            repo=self._name if "/" in self._name else None,
+            patterns=_PATTERNS,
+            needs=_NEEDS,
+            allow_download=self._allow_download,
+        )
+        loading.verify_manifest(folder)
+        return folder
+
+    def _space_of(self, folder: Path, dimension: int) -> Space:
+        files = [
+            path
+            for path in sorted(folder.iterdir())
+            if path.suffix in (".safetensors", ".json", ".txt") and path.name != loading.MANIFEST
+        ]
+        weights = loading.weights_digest(files)
+        return Space(
+            name="sound",
+            model=self._name,
+            revision=folder.name[:12] if folder.parent.name == "snapshots" else weights[:12],
+            fingerprint=loading.fingerprint(
+                adapter="clap/1", weights=weights, prompts=self._prompts
+            ),
+            dimension=dimension,
+        )
+
+
+def _unit(vectors: npt.NDArray[np.float32]) -> Vectors:
+    """Rows of length 1; one that is nothing at all points to the first axis."""
+    vectors = np.asarray(vectors, np.float32)
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors = np.where(lengths > 1e-9, vectors, np.eye(1, vectors.shape[1], dtype=np.float32))
+    unit: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
