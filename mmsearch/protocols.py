@@ -19,7 +19,6 @@ from mmsearch.types import (
     Judgements,
     LexicalAnswer,
     Modality,
-    Modality,
     Preprocess,
     RerankCandidate,
     Role,
