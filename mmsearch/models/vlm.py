@@ -8,6 +8,7 @@ template will do; how much its scores are worth is a matter of measuring.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import math
 import threading
@@ -22,6 +23,7 @@ from PIL import Image
 
 from mmsearch.errors import ConfigurationError
 from mmsearch.models import loading
+from mmsearch.models.picture_features import PictureFeatures
 
 _NEEDS = ("config.json",)
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
@@ -34,6 +36,8 @@ _MIN_SIDE = 32
 """Smaller sides are stretched: several image processors refuse pictures below one patch."""
 
 QUESTION = "Does this picture show {}? Answer yes or no."
+REASON = "Does this picture show {}? Say yes or no and why, in one short sentence."
+_REASON_TOKENS = 48
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,16 @@ class _Loaded:
     keeps_last: bool
     """Whether the model can be told to compute the last position's logits only."""
     fingerprint: str
+    features: PictureFeatures
+
+
+@dataclass(frozen=True, slots=True)
+class ShownExample:
+    """A worked example, shown to the model before each question."""
+
+    query: str
+    image: Image.Image
+    answer: bool
 
 
 class VisionLanguageScorer:
@@ -55,6 +69,7 @@ class VisionLanguageScorer:
 
     Loads on first use and may be called from several threads. `max_pixels` bounds what a picture
     costs (512 x 512 is 256 tokens in a Qwen-VL). `question` holds one `{}` for the description.
+    `examples` ride in every prompt.
     """
 
     def __init__(
@@ -69,6 +84,7 @@ class VisionLanguageScorer:
         batch_size: int = 8,
         max_pixels: int = 512 * 512,
         question: str = QUESTION,
+        examples: Sequence[ShownExample] = (),
     ) -> None:
         if question.count("{}") != 1:
             raise ConfigurationError("the question needs exactly one {}", param="question")
@@ -81,6 +97,8 @@ class VisionLanguageScorer:
         self._batch_size = max(1, batch_size)
         self._max_pixels = max(_MIN_SIDE * _MIN_SIDE, max_pixels)
         self._question = question
+        self._examples = tuple(examples)
+        self._shown = [self._fit(example.image) for example in self._examples]
         self._lazy = loading.Lazy(self._load)
         # Tokenizers with padding change their state with each call.
         self._preparing = threading.Lock()
@@ -95,22 +113,53 @@ class VisionLanguageScorer:
         """Names everything that changes a score: weights, question and picture size."""
         return self._lazy.get().fingerprint
 
-    def score(self, query: str, images: Sequence[Image.Image]) -> npt.NDArray[np.float32]:
+    @property
+    def batch_size(self) -> int:
+        """Pictures of one forward pass."""
+        return self._batch_size
+
+    @property
+    def can_explain(self) -> bool:
+        """nano-vlm was never taught to say more than yes or no."""
+        return self._name != "nano-vlm"
+
+    def score(
+        self, query: str, images: Sequence[Image.Image], keys: Sequence[str] | None = None
+    ) -> npt.NDArray[np.float32]:
         """How well each picture shows what the query says: float32 (len(images),) in 0..1.
 
-        Pictures may have any size and mode. The query is only ever text: what looks like a path,
-        an address or one of the model's own marks is not taken for one. Raises ModelError.
+        Pictures may have any size and mode. With `keys`, which name their content, pictures that
+        were seen lately are not encoded again. The query is only ever text: what looks like a
+        path, an address or one of the model's own marks is not taken for one. Raises ModelError.
         """
         if not images:
             return np.zeros(0, np.float32)
         loaded = self._lazy.get()
-        prompt = self._prompt(loaded, query)
+        prompt = self._prompt(loaded, query, self._question)
         parts = [
-            self._score(loaded, prompt, [self._fit(image) for image in images[i:stop]])
+            self._score(
+                loaded,
+                prompt,
+                [self._fit(image) for image in images[i:stop]],
+                None if keys is None else keys[i:stop],
+            )
             for i in range(0, len(images), self._batch_size)
             for stop in [i + self._batch_size]
         ]
         return np.concatenate(parts)
+
+    def explain(self, query: str, image: Image.Image) -> str:
+        """What the model says when it is asked why, decoded greedily."""
+        import torch
+
+        loaded = self._lazy.get()
+        inputs = self._inputs(loaded, self._prompt(loaded, query, REASON), [self._fit(image)])
+        with torch.inference_mode():
+            said = loaded.model.generate(
+                **inputs, max_new_tokens=_REASON_TOKENS, do_sample=False, num_beams=1
+            )
+        new = said[0, inputs["input_ids"].shape[1] :]
+        return str(loaded.processor.tokenizer.decode(new, skip_special_tokens=True)).strip()
 
     def release(self) -> None:
         """Free the weights; the next call loads them again."""
@@ -118,14 +167,17 @@ class VisionLanguageScorer:
 
     # -------------------------------------------------------------- one batch
 
-    def _prompt(self, loaded: _Loaded, query: str) -> str:
-        text = plain(query, loaded.marks)
-        content = [
-            {"type": "image"},
-            {"type": "text", "text": self._question.replace("{}", text)},
-        ]
+    def _prompt(self, loaded: _Loaded, query: str, question: str) -> str:
+        def asked(about: str) -> dict[str, Any]:
+            text = question.replace("{}", plain(about, loaded.marks))
+            return {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}
+
+        turns: list[dict[str, Any]] = []
+        for example in self._examples:
+            said = [{"type": "text", "text": "Yes" if example.answer else "No"}]
+            turns += [asked(example.query), {"role": "assistant", "content": said}]
         prompt: str = loaded.processor.apply_chat_template(
-            [{"role": "user", "content": content}], add_generation_prompt=True, tokenize=False
+            [*turns, asked(query)], add_generation_prompt=True, tokenize=False
         )
         return prompt
 
@@ -147,24 +199,37 @@ class VisionLanguageScorer:
             size = (min(size[0], side), min(size[1], side))
         return rgb if size == rgb.size else rgb.resize(size, Image.Resampling.BICUBIC)
 
+    def _inputs(self, loaded: _Loaded, prompt: str, images: list[Image.Image]) -> Any:
+        with self._preparing:
+            inputs = loaded.processor(
+                text=[prompt] * len(images),
+                images=[[*self._shown, image] for image in images],
+                return_tensors="pt",
+                padding=True,
+            )
+        return inputs.to(loaded.model.device)
+
     def _score(
-        self, loaded: _Loaded, prompt: str, images: list[Image.Image]
+        self,
+        loaded: _Loaded,
+        prompt: str,
+        images: list[Image.Image],
+        keys: Sequence[str] | None,
     ) -> npt.NDArray[np.float32]:
         import torch
 
         if torch.get_num_threads() != self._threads:
             torch.set_num_threads(self._threads)
-        with self._preparing:
-            inputs = loaded.processor(
-                text=[prompt] * len(images),
-                images=[[image] for image in images],
-                return_tensors="pt",
-                padding=True,
-            )
-        inputs = inputs.to(loaded.model.device)
+        inputs = self._inputs(loaded, prompt, images)
         extra = {"logits_to_keep": 1} if loaded.keeps_last else {}
         with torch.inference_mode():
-            logits = loaded.model(**inputs, **extra).logits[:, -1].float()
+            if keys is None:
+                every = loaded.model(**inputs, **extra).logits
+            else:
+                shown = [f"example {i}" for i in range(len(self._shown))]
+                called = [name for key in keys for name in (*shown, key)]
+                every = loaded.features.logits(inputs, called, **extra)
+            logits = every[:, -1].float()
         margin = logits[:, loaded.yes].logsumexp(-1) - logits[:, loaded.no].logsumexp(-1)
         scores: npt.NDArray[np.float32] = torch.sigmoid(margin).cpu().numpy()
         return scores
@@ -220,7 +285,12 @@ class VisionLanguageScorer:
                 ),
                 question=self._question,
                 max_pixels=self._max_pixels,
+                examples=[
+                    [example.query, example.answer, hashlib.sha256(shown.tobytes()).hexdigest()]
+                    for example, shown in zip(self._examples, self._shown, strict=True)
+                ],
             ),
+            features=PictureFeatures(model),
         )
 
     def _folder(self) -> Path:

@@ -1,0 +1,163 @@
+"""BLIP-2's image-text matching head (transformers): pictures, video frames and pages.
+
+P(the text describes the picture), as in the paper: two logits per query token of the Q-Former,
+averaged, softmax. Li, Li, Savarese and Hoi, "BLIP-2", 2023.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmsearch.models import loading
+from mmsearch.models.rerankers import prompts
+from mmsearch.models.rerankers.local_vlm import UNREADABLE, opened
+from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
+
+_PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
+_NEEDS = ("config.json",)
+_PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
+_MAX_TOKENS = 64
+"""Of the description; the published heads were trained on captions of up to 32."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    model: Any
+    processor: Any
+    fingerprint: str
+    tokens: int
+
+
+class Blip2Reranker:
+    """A hub id or a folder that `Blip2ForImageTextRetrieval` loads."""
+
+    concurrency = 1
+    gives_reasons = False
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        model_folder: Path = Path("~/.cache/mmsearch/models"),
+        allow_download: bool = False,
+        device: str = "auto",
+        threads: int = 0,
+        batch_size: int = 8,
+    ) -> None:
+        self._name = model
+        self._model_folder = model_folder
+        self._allow_download = allow_download
+        self._device = device
+        self._threads = loading.arithmetic_threads(threads)
+        self._batch_size = batch_size
+        self._lazy = loading.Lazy(self._load)
+        self._preparing = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def fingerprint(self) -> str:
+        return self._lazy.get().fingerprint
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    def judges(self, modality: Modality) -> bool:
+        return modality in _PICTURES
+
+    def judge(
+        self,
+        query: str,
+        candidates: Sequence[RerankCandidate],
+        *,
+        seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
+        reasons: bool = False,  # noqa: ARG002  # it has none
+    ) -> Judgements:
+        loaded = self._lazy.get()
+        shown = [opened(candidate) for candidate in candidates]
+        images = [image for image in shown if image is not None]
+        scores = iter(self._score(loaded, query, images) if images else ())
+        each = tuple(None if image is None else Judgement(next(scores)) for image in shown)
+        return Judgements(each, (UNREADABLE,) if len(images) < len(shown) else ())
+
+    def release(self) -> None:
+        self._lazy.release()
+
+    def _score(self, loaded: _Loaded, query: str, images: list[Any]) -> list[float]:
+        import torch
+
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        text = " ".join(query.split())[: prompts.MAX_QUERY]
+        with self._preparing:
+            inputs = loaded.processor.image_processor(images=images, return_tensors="pt")
+            words = loaded.processor.tokenizer(
+                [text], truncation=True, max_length=loaded.tokens, return_tensors="pt"
+            )
+        ids, mask = words["input_ids"], words["attention_mask"]
+        place = loaded.model.config.image_token_index
+        if place is not None:
+            # Checkpoints of this form expect as many picture tokens before the text as there
+            # are query tokens; the model itself takes them away again.
+            count = loaded.model.config.num_query_tokens
+            ids = torch.cat([torch.full((1, count), place, dtype=ids.dtype), ids], dim=1)
+            mask = torch.cat([torch.ones((1, count), dtype=mask.dtype), mask], dim=1)
+        device, dtype = loaded.model.device, loaded.model.dtype
+        with torch.inference_mode():
+            out = loaded.model(
+                pixel_values=inputs["pixel_values"].to(device, dtype),
+                input_ids=ids.to(device).expand(len(images), -1),
+                attention_mask=mask.to(device).expand(len(images), -1),
+                use_image_text_matching_head=True,
+            ).logits_per_image
+        scores: list[float] = out.float().softmax(dim=1)[:, 1].tolist()
+        return scores
+
+    def _load(self) -> _Loaded:
+        import torch
+        from transformers import AutoProcessor, Blip2ForImageTextRetrieval
+
+        from mmsearch.models.devices import native_bf16, resolve_device
+
+        folder = loading.find_model(
+            self._name,
+            model_folder=self._model_folder,
+            repo=self._name if "/" in self._name else None,
+            patterns=_PATTERNS,
+            needs=_NEEDS,
+            allow_download=self._allow_download,
+        )
+        loading.verify_manifest(folder)
+        device = resolve_device(self._device)
+        half = device.type == "cuda" and native_bf16(device)
+        try:
+            processor = AutoProcessor.from_pretrained(
+                folder, local_files_only=True, trust_remote_code=False
+            )
+            model = Blip2ForImageTextRetrieval.from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.bfloat16 if half else torch.float32,
+            )
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise loading.unreadable(self._name, folder, error) from error
+        weights = loading.weights_digest(
+            path for path in folder.iterdir() if path.suffix in (".safetensors", ".json")
+        )
+        longest = int(model.config.qformer_config.max_position_embeddings)
+        return _Loaded(
+            model=model.eval().to(device),
+            processor=processor,
+            fingerprint=loading.fingerprint(adapter="blip2/1", weights=weights),
+            tokens=min(_MAX_TOKENS, longest),
+        )

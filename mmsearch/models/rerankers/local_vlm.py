@@ -1,0 +1,73 @@
+"""A vision-language model on this machine: pictures, video frames and pages, by yes or no."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from PIL import Image
+
+from mmsearch.models.rerankers import prompts
+from mmsearch.models.vlm import VisionLanguageScorer
+from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
+
+_PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
+UNREADABLE = "the picture cannot be read"
+
+
+class LocalVlmReranker:
+    """See `mmsearch.models.vlm`: sigmoid(logit(yes) - logit(no)) at the last position."""
+
+    concurrency = 1
+
+    def __init__(self, scorer: VisionLanguageScorer) -> None:
+        self._scorer = scorer
+
+    @property
+    def name(self) -> str:
+        return self._scorer.name
+
+    @property
+    def fingerprint(self) -> str:
+        return self._scorer.fingerprint
+
+    @property
+    def batch_size(self) -> int:
+        return self._scorer.batch_size
+
+    @property
+    def gives_reasons(self) -> bool:
+        return self._scorer.can_explain
+
+    def judges(self, modality: Modality) -> bool:
+        return modality in _PICTURES
+
+    def judge(
+        self,
+        query: str,
+        candidates: Sequence[RerankCandidate],
+        *,
+        seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
+        reasons: bool = False,
+    ) -> Judgements:
+        shown = [opened(candidate) for candidate in candidates]
+        seen = [i for i, image in enumerate(shown) if image is not None]
+        images = [image for image in shown if image is not None]
+        scores = self._scorer.score(query, images, [candidates[i].content for i in seen])
+        each: list[Judgement | None] = [None] * len(candidates)
+        for i, image, score in zip(seen, images, scores.tolist(), strict=True):
+            why = prompts.shortened(self._scorer.explain(query, image)) if reasons else None
+            each[i] = Judgement(score, why)
+        return Judgements(tuple(each), (UNREADABLE,) if len(seen) < len(shown) else ())
+
+    def release(self) -> None:
+        self._scorer.release()
+
+
+def opened(candidate: RerankCandidate) -> Image.Image | None:
+    """A candidate's picture: a JPEG that our own decoding worker wrote."""
+    content = candidate.picture()
+    if content is None:
+        return None
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        return image.convert("RGB")
