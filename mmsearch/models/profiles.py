@@ -17,7 +17,7 @@ from typing import Literal
 from mmsearch.errors import ProfileError
 from mmsearch.types import Role
 
-Kind = Literal["openclip", "sentence", "whisper", "clap"]
+Kind = Literal["openclip", "sentence", "whisper", "clap", "vlm", "cross-encoder", "blip2"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,10 @@ class Profile:
     whisper: ModelSpec
     sound: ModelSpec | None = None
     """None: this profile does not know sounds."""
+    vlm: ModelSpec | None = None
+    """Looks at pictures again when reranking is asked for."""
+    cross_encoder: ModelSpec | None = None
+    """Reads passages and transcripts again when reranking is asked for."""
     replaced: tuple[str, ...] = field(default=())
     """Which of clip, text, whisper, sound are not the profile's own."""
 
@@ -147,6 +151,57 @@ _LARGE_CLAP = ModelSpec(
     download_bytes=776_000_000,
 )
 
+_NANO_VLM = ModelSpec("vlm", "nano-vlm", source=_OURS, licence="Apache-2.0")
+_SMOL_VLM = ModelSpec(
+    "vlm",
+    "HuggingFaceTB/SmolVLM-500M-Instruct",
+    source=_HUB + "HuggingFaceTB/SmolVLM-500M-Instruct",
+    licence="Apache-2.0",
+    parameters=507_000_000,
+    download_bytes=1_020_000_000,
+)
+_QWEN_VLM = ModelSpec(
+    "vlm",
+    "Qwen/Qwen3-VL-2B-Instruct",
+    source=_HUB + "Qwen/Qwen3-VL-2B-Instruct",
+    licence="Apache-2.0",
+    parameters=2_130_000_000,
+    download_bytes=4_260_000_000,
+)
+_LARGE_QWEN_VLM = ModelSpec(
+    "vlm",
+    "Qwen/Qwen3-VL-8B-Instruct",
+    source=_HUB + "Qwen/Qwen3-VL-8B-Instruct",
+    licence="Apache-2.0",
+    parameters=8_770_000_000,
+    download_bytes=17_500_000_000,
+)
+_MINI_LM = ModelSpec(
+    "cross-encoder",
+    "cross-encoder/ms-marco-MiniLM-L6-v2",
+    source=_HUB + "cross-encoder/ms-marco-MiniLM-L6-v2",
+    licence="Apache-2.0",
+    parameters=22_700_000,
+    download_bytes=91_000_000,
+)
+_BGE = ModelSpec(
+    "cross-encoder",
+    "BAAI/bge-reranker-v2-m3",
+    source=_HUB + "BAAI/bge-reranker-v2-m3",
+    licence="Apache-2.0",
+    parameters=568_000_000,
+    download_bytes=2_270_000_000,
+)
+BLIP2 = ModelSpec(
+    "blip2",
+    "Salesforce/blip2-itm-vit-g",
+    source=_HUB + "Salesforce/blip2-itm-vit-g",
+    licence="MIT",
+    parameters=1_170_000_000,
+    download_bytes=4_690_000_000,
+)
+"""What reranking by "blip2" uses in every profile; chosen by name only."""
+
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
         "nano": Profile(
@@ -156,6 +211,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
             clip=ModelSpec("openclip", "nano-clip", source=_OURS, licence="Apache-2.0"),
             text=ModelSpec("sentence", "nano-text", source=_OURS, licence="Apache-2.0"),
             whisper=ModelSpec("whisper", "nano-whisper", source=_OURS, licence="Apache-2.0"),
+            vlm=_NANO_VLM,
         ),
         "small": Profile(
             name="small",
@@ -190,6 +246,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 download_bytes=148_000_000,
             ),
             sound=_CLAP,
+            vlm=_SMOL_VLM,
+            cross_encoder=_MINI_LM,
         ),
         "base": Profile(
             name="base",
@@ -225,6 +283,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 download_bytes=486_000_000,
             ),
             sound=_CLAP,
+            vlm=_QWEN_VLM,
+            cross_encoder=_BGE,
         ),
         "best": Profile(
             name="best",
@@ -258,6 +318,8 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
                 download_bytes=1_620_000_000,
             ),
             sound=_LARGE_CLAP,
+            vlm=_LARGE_QWEN_VLM,
+            cross_encoder=_BGE,
         ),
     }
 )
