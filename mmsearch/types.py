@@ -345,6 +345,12 @@ class Query:
     facets: tuple[Facet, ...] = ()
     cursor: str | None = None
     """The `cursor` of the page before."""
+    rerank: str | None = None
+    """Who looks at the best hits again, as the setting `rerank`; None: what that setting says."""
+    reasons: bool = False
+    """With what the reranker says about each hit, where it can say something."""
+    explain: bool = False
+    """With why each hit is where it is, and how long each stage took."""
 
     @classmethod
     def words(cls, text: str, *, weight: float = 1.0, **term: Any) -> Self:
@@ -471,6 +477,44 @@ class Judgements:
 
 
 @dataclass(frozen=True, slots=True)
+class ChannelScore:
+    """What one first-stage channel said of a segment."""
+
+    name: str
+    rank: int | None
+    """1-based."""
+    raw: float | None
+    """The similarity as the index gave it."""
+    calibrated: float | None
+    """0..1: how likely it is that something this similar is what was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """Characters of a segment's text that speak for it."""
+
+    start: int
+    end: int
+    kind: Literal["word", "meaning"]
+    """The query's own words, or the sentence nearest to it in meaning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why a hit is where it is."""
+
+    channels: tuple[ChannelScore, ...]
+    first_stage: float
+    """The score before reranking."""
+    rerank: float | None = None
+    judge: str | None = None
+    """Who looked at it again."""
+    matches: tuple[Match, ...] = ()
+    heat_map: bool = False
+    """Whether it can be shown where in the picture the words match."""
+
+
+@dataclass(frozen=True, slots=True)
 class HitPart:
     """Another segment that a hit stands for."""
 
@@ -498,6 +542,9 @@ class Hit:
     """Grouped by source: its best segments, best first, the hit's own among them."""
     duplicates: tuple[HitPart, ...] = ()
     """Folded: copies and near-duplicates that it stands for."""
+    reason: str | None = None
+    """What the reranker said about it, if it was asked to."""
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -508,3 +555,9 @@ class SearchResult:
     hits: tuple[Hit, ...]
     took_ms: float
     warnings: tuple[str, ...] = ()
+    facets: Mapping[str, tuple[FacetValue, ...]] = field(default_factory=dict)
+    """By field, the most frequent value first; over all that the filter lets through."""
+    cursor: str | None = None
+    """For the next page, as `Query.cursor`; None at the end."""
+    stages: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds of each stage. Queries that were answered together share the first ones."""
