@@ -8,7 +8,7 @@ answers against them.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -33,12 +33,33 @@ class Term(Schema):
     vector: list[float] | None = Field(None, description="A ready vector of `space`.")
     space: str | None = Field(None, description='The space of `vector`; "clip" if not given.')
     weight: float = Field(1.0, description="Negative: away from it.")
+    modalities: list[Modality] | None = Field(None, description="This term is only about these.")
+    channels: list[str] | None = Field(
+        None, description='Only there: "clip", "text", "sound", "lexical", or "clip:image".'
+    )
+
+
+class Group(Schema):
+    """What one hit is."""
+
+    by: Literal["segment", "moment", "source"] = "moment"
+    best: int = Field(3, ge=1, le=100, description="Segments told of each source.")
+
+
+class FacetRequest(Schema):
+    """A field whose values are to be counted."""
+
+    field: str
+    by: Literal["value", "year", "month", "day"] = "value"
+    limit: int = Field(20, ge=1, le=1000)
 
 
 class SearchRequest(Schema):
-    """`query` or `terms`, and how to search."""
+    """`query`, `compact` or `terms`, and how to search."""
 
     query: str | None = Field(None, description="Words; short for one text term.")
+    compact: str | None = Field(None, description='As typed: `beach -people "red boat"^2 like:12`.')
+    without: str | list[str] | None = Field(None, description="Words to keep away from.")
     terms: list[Term] | None = None
     modalities: list[Modality] | None = Field(None, description="Not given: all of them.")
     filter: JsonObject | None = Field(None, description="See docs/http-api.md.")
@@ -46,6 +67,18 @@ class SearchRequest(Schema):
     min_score: float = Field(0.0, ge=0, le=1)
     collection: str | None = None
     exact: bool = Field(False, description="Compare with every vector, however many there are.")
+    sort: list[str | dict[str, Literal["asc", "desc"]]] | None = Field(
+        None, description='`[{"taken_at": "desc"}]` or `["-taken_at"]`.'
+    )
+    group: Literal["segment", "moment", "source"] | Group | None = Field(
+        None, description="What one hit is; moment if not given."
+    )
+    fold: bool | float | None = Field(
+        None, description="Copies and near-duplicates in one hit; a number is the cosine."
+    )
+    diversity: float = Field(0.0, ge=0, le=1, description="Hits unlike each other (MMR).")
+    facets: list[str | FacetRequest] | None = Field(None, description="Fields to count values of.")
+    cursor: str | None = Field(None, description="The `cursor` of the page before.")
 
 
 class SearchForm(Schema):
@@ -61,6 +94,14 @@ class SearchForm(Schema):
     min_score: str | None = None
     collection: str | None = None
     exact: str | None = Field(None, description='"true" or "false".')
+    compact: str | None = None
+    without: str | None = Field(None, description="JSON list, or words.")
+    sort: str | None = Field(None, description='JSON, or "-taken_at".')
+    group: str | None = Field(None, description="segment, moment or source, or JSON.")
+    fold: str | None = Field(None, description='"true", "false" or a cosine.')
+    diversity: str | None = None
+    facets: str | None = Field(None, description='JSON list, or "mime,tags".')
+    cursor: str | None = None
 
 
 class SourceBrief(Schema):
@@ -94,6 +135,16 @@ class Links(Schema):
     media: str
 
 
+class HitPart(Schema):
+    """Another segment that a hit stands for."""
+
+    score: float
+    scores: dict[str, float]
+    source: SourceBrief | None = Field(None, description="Of duplicates; else the hit's own.")
+    segment: SegmentPlace
+    links: Links
+
+
 class Hit(Schema):
     """One segment found."""
 
@@ -103,6 +154,17 @@ class Hit(Schema):
     source: SourceBrief
     segment: SegmentPlace
     links: Links
+    evidence: list[HitPart] = Field([], description="What else speaks for the same moment.")
+    segments: list[HitPart] = Field([], description="The best of its source, if grouped so.")
+    duplicates: list[HitPart] = Field([], description="What was folded into it.")
+
+
+class FacetValue(Schema):
+    """A value and how much of the filtered collection has it."""
+
+    value: str | float | bool
+    sources: int
+    segments: int
 
 
 class SearchResponse(Schema):
@@ -112,6 +174,8 @@ class SearchResponse(Schema):
     took_ms: float
     hits: list[Hit]
     warnings: list[str]
+    cursor: str | None = Field(None, description="For the next page; null at the end.")
+    facets: dict[str, list[FacetValue]] = Field({}, description="Those that were asked for.")
 
 
 class Failure(Schema):

@@ -96,6 +96,38 @@ async def test_a_form_carries_files_as_they_are(service: Service) -> None:
     assert (query.limit, query.min_score, query.exact) == (3, 0.25, True)
 
 
+async def test_a_form_takes_lists_and_words_where_json_would_be_a_burden(service: Service) -> None:
+    response = await service.client.post(
+        "/v1/search",
+        files={"image": ("a.png", picture("red"), "image/png")},
+        data={
+            "compact": "boat -people",
+            "without": "cars",
+            "sort": "-taken_at,path",
+            "group": "source",
+            "fold": "true",
+            "facets": '["mime", {"field": "taken_at", "by": "year"}]',
+        },
+    )
+    assert response.status_code == 200, response.text
+    (query,) = service.engine.batches[0]
+    assert [(t.text, t.weight) for t in query.terms if t.text] == [
+        ("boat", 1.0),
+        ("people", -1.0),
+        ("cars", -1.0),
+    ]
+    assert [(key.field, key.descending) for key in query.sort] == [
+        ("taken_at", True),
+        ("path", False),
+    ]
+    assert query.group == "source"
+    assert query.fold is not None
+    assert [(facet.field, facet.by) for facet in query.facets] == [
+        ("mime", "value"),
+        ("taken_at", "year"),
+    ]
+
+
 async def test_a_recording_has_a_lane_of_its_own(service: Service) -> None:
     """A typed query is answered while a recording is still being transcribed."""
     service.engine.hold = threading.Event()

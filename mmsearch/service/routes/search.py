@@ -49,6 +49,16 @@ EXAMPLE_QUERIES = {
             ]
         },
     },
+    "files": {
+        "summary": "Files with their best places, the newest first, without copies",
+        "value": {
+            "compact": "the harbour -people",
+            "group": {"by": "source", "best": 3},
+            "sort": [{"taken_at": "desc"}],
+            "fold": True,
+            "facets": ["mime", {"field": "taken_at", "by": "year"}],
+        },
+    },
 }
 
 EXAMPLE_ANSWER = {
@@ -59,6 +69,12 @@ EXAMPLE_ANSWER = {
         "limit": 5,
         "min_score": 0.0,
         "collection": None,
+        "exact": False,
+        "sort": [],
+        "group": {"by": "moment", "best": 3},
+        "fold": None,
+        "diversity": 0.0,
+        "facets": [],
     },
     "took_ms": 9.4,
     "hits": [
@@ -88,6 +104,7 @@ EXAMPLE_ANSWER = {
         }
     ],
     "warnings": [],
+    "cursor": None,
 }
 
 _BODY = {
@@ -127,10 +144,18 @@ def router(settings: Settings, words: QueryBatcher, recordings: QueryBatcher) ->
         result = await _while_connected(request, lane, query)
         answer = result_to_json(result)
         for hit in answer["hits"]:
-            hit["links"] = source_links(hit["source"]["id"], hit["segment"]["start"])
+            _link(hit, hit["source"])
+            for part in (*hit.get("evidence", ()), *hit.get("segments", ())):
+                _link(part, hit["source"])
+            for part in hit.get("duplicates", ()):
+                _link(part, part["source"])
         return json_response(answer)
 
     return routes
+
+
+def _link(part: dict[str, Any], source: dict[str, Any]) -> None:
+    part["links"] = source_links(source["id"], part["segment"]["start"])
 
 
 async def _while_connected(request: Request, lane: QueryBatcher, query: Query) -> SearchResult:
@@ -205,12 +230,21 @@ def _form_to_json(fields: dict[str, str], files: list[tuple[str, bytes]]) -> dic
     return body
 
 
+LISTED = {"modalities", "sort", "facets"}
+"""Fields that a form may give as a list with commas in place of JSON."""
+WORDS = {"query", "compact", "collection", "cursor"}
+"""Fields that are taken as they stand."""
+
+
 def _field_value(name: str, value: str) -> Any:
-    if name in {"query", "collection"}:
+    start = value.lstrip()[0]
+    if name in WORDS or (name == "without" and start != "["):
         return value
-    if name == "modalities" and not value.lstrip().startswith("["):
+    if name == "group" and start != "{":
+        return value.strip()
+    if name in LISTED and start not in "[{":
         return [one.strip() for one in value.split(",") if one.strip()]
-    wanted = {"terms": list, "modalities": list, "filter": dict}.get(name)
+    wanted = {"terms": list, "modalities": list, "facets": list, "filter": dict}.get(name)
     try:
         parsed = orjson.loads(value)
     except orjson.JSONDecodeError:
