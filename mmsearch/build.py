@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from mmsearch.errors import LibraryNotFoundError, StorageError
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.models.profiles import Profile
 from mmsearch.models.profiles import profile as profile_named
+from mmsearch.models.rerankers.choice import rerankers_of
 from mmsearch.protocols import (
     ImageTextEmbedder,
+    Reranker,
     SoundTextEmbedder,
     TextEmbedder,
     Transcriber,
@@ -44,11 +46,13 @@ def open_library(
     *,
     create: bool = False,
     models: Callable[[str], ModelSet] | None = None,
+    rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
     **overrides: Any,
 ) -> SearchEngine:
     """Open a library and wire an engine to it. Keyword arguments are settings.
 
-    `models` gives the models of a profile by its name, in place of the known profiles.
+    `models` gives the models of a profile by its name, in place of the known profiles;
+    `rerankers`, those that a choice of the setting `rerank` means in a profile.
     Raises LibraryNotFoundError (unless `create`), LibraryVersionError, SettingsError,
     StorageError.
     """
@@ -68,6 +72,7 @@ def open_library(
             seconds=settings.decode_seconds,
             memory_mb=settings.decode_memory_mb,
         ),
+        rerankers=rerankers or rerankers_of(settings, profile_named),
     )
 
 

@@ -16,11 +16,14 @@ from typing import Any, Self
 
 from mmsearch.errors import MMSearchError, SpaceMismatchError
 from mmsearch.media.sandbox import Sandbox
+from mmsearch.protocols import Reranker
 from mmsearch.search.fusion import Fused, reciprocal_rank_fusion
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
+from mmsearch.search.pictures import Pictures, thumbnail_path
 from mmsearch.search.plan import Planner, QueryPlan
 from mmsearch.search.query import check_query, modalities
+from mmsearch.search.rerank import RerankStage
 from mmsearch.search.retrieval import SPARE, Retriever
 from mmsearch.settings import Settings
 from mmsearch.stores.sql import SqlStore
@@ -48,6 +51,7 @@ class SearchEngine:
         indexes: ChannelIndexes,
         models: Callable[[str], ModelSet],
         sandbox: Sandbox,
+        rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -56,6 +60,10 @@ class SearchEngine:
         self.sandbox = sandbox
         self.planner = Planner(settings, store, self._models_of, sandbox)
         self.retriever = Retriever(settings, store, indexes, self._models_of)
+        self.pictures = Pictures(settings, sandbox)
+        self.reranking = RerankStage(
+            settings, store, self.pictures, rerankers or (lambda _profile, _choice: ())
+        )
         self._follower: threading.Thread | None = None
         self._stop = threading.Event()
         self._warm = False
@@ -162,9 +170,10 @@ class SearchEngine:
 
     def _answer(self, plan: QueryPlan, began: float) -> SearchResult:
         """From one query's channel rankings to its hits; each stage takes and gives `Fused`."""
-        fused = reciprocal_rank_fusion(plan.rankings, plan.query.limit + SPARE)
-        hits = self._hits(fused, plan.query)
-        warnings = (*plan.warnings, *self.indexes.take_warnings())
+        fused = reciprocal_rank_fusion(plan.rankings, self.reranking.wanted(plan.query) + SPARE)
+        reranked = self.reranking.answer(plan, fused)
+        hits = self._hits(reranked.fused, plan.query)
+        warnings = (*plan.warnings, *reranked.warnings, *self.indexes.take_warnings())
         took_ms = (time.perf_counter() - began) * 1e3
         return SearchResult(plan.query, hits, took_ms, warnings)
 
@@ -258,8 +267,3 @@ class SearchEngine:
     def reindex(self) -> None:
         """Build every FAISS index anew from SQL and publish it."""
         self.indexes.rebuild()
-
-
-def thumbnail_path(library: Path, sha256: str) -> Path:
-    """Thumbnails (JPEG) are addressed by the content they show: copies share one."""
-    return library / "thumbnails" / sha256[:2] / f"{sha256}.jpg"

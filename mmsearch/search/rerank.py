@@ -19,15 +19,19 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mmsearch.errors import MMSearchError, RerankError
+from mmsearch.models.rerankers.choice import NONE
 from mmsearch.protocols import Reranker
 from mmsearch.search.fusion import Fused
 from mmsearch.search.pictures import Pictures
+from mmsearch.search.plan import QueryPlan
 from mmsearch.settings import Settings
 from mmsearch.stores.rerank_scores import RerankScoreStore
+from mmsearch.stores.sql import SqlStore
 from mmsearch.types import (
     Judgement,
     Judgements,
     Modality,
+    Query,
     RerankCandidate,
     Segment,
     Source,
@@ -45,6 +49,7 @@ PAUSE_SECONDS = 15.0
 """How long a reranker that could not be had at all is left alone."""
 
 _SEEN = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
+_WORDS = frozenset({"text", "audio"})
 _TOLD = 3
 
 
@@ -71,7 +76,7 @@ class RerankStage:
     def __init__(
         self,
         settings: Settings,
-        store: RerankScoreStore,
+        store: SqlStore,
         pictures: Pictures,
         rerankers: Callable[[str, str], Sequence[Reranker]],
     ) -> None:
@@ -80,6 +85,31 @@ class RerankStage:
         self._pictures = pictures
         self._rerankers = rerankers
         self._paused: dict[str, tuple[float, str]] = {}
+
+    def wanted(self, query: Query) -> int:
+        """How many of the first stage's best an answer is made from."""
+        if self._choice(query) == NONE:
+            return query.limit
+        return max(query.limit, self._settings.rerank_top_n)
+
+    def answer(self, plan: QueryPlan, fused: Sequence[Fused]) -> Reranked:
+        """`fused` as the query or the settings want it looked at; as it is if they do not."""
+        query = plan.query
+        choice = self._choice(query)
+        if choice == NONE or not fused:
+            return Reranked(tuple(fused))
+        words = ", ".join(text for text, weight in plan.texts if weight > 0)
+        if not words or any(t.weight > 0 and t.kind not in _WORDS for t in query.terms):
+            # "Like this, but at night": the words alone would be another question.
+            said = ("only queries in words can be reranked",) if query.rerank else ()
+            return Reranked(tuple(fused), warnings=said)
+        rows = self._store.segments_with_sources([one.id for one in fused])
+        return self.rerank(
+            choice, plan.collection.profile, words, fused, rows, reasons=query.reasons
+        )
+
+    def _choice(self, query: Query) -> str:
+        return self._settings.rerank if query.rerank is None else query.rerank
 
     def rerank(
         self,
@@ -96,6 +126,10 @@ class RerankStage:
         offered = [one for one in fused if one.id in rows][: self._settings.rerank_top_n]
         try:
             rerankers = self._rerankers(profile, choice)
+            if not rerankers:
+                return Reranked(
+                    tuple(fused), warnings=(f"profile {profile} has nothing to rerank with",)
+                )
             candidates = self._candidates([rows[one.id] for one in offered])
         except MMSearchError as error:
             return Reranked(tuple(fused), warnings=(f"not reranked: {error.message}",))
