@@ -38,7 +38,8 @@ class Fetched:
     size: int
     """Bytes; -1 if the server did not say."""
     mtime_ns: int
-    """From Last-Modified, else from the ETag (then only good for comparing); 0 if neither."""
+    """From Last-Modified; 0 if the server did not say."""
+    etag: str = ""
     sha256: str = ""
 
 
@@ -72,13 +73,16 @@ class Fetcher:
         if not size:
             path.unlink(missing_ok=True)
             raise MediaError("empty", "The address answered with nothing.")
-        return Fetched(final, size, _stamp(answer.headers), digest)
+        etag = answer.headers.get("ETag", "")
+        return Fetched(final, size, _modified(answer.headers), etag, digest)
 
     def look(self, url: str) -> Fetched:
         """Size and time only; as `fetch`, but a server that does not say is no error."""
         with self._answer("HEAD", url) as (answer, final):
             length = answer.headers.get("Content-Length", "")
-            return Fetched(final, int(length) if length.isdigit() else -1, _stamp(answer.headers))
+            size = int(length) if length.isdigit() else -1
+            etag = answer.headers.get("ETag", "")
+            return Fetched(final, size, _modified(answer.headers), etag)
 
     def _copy(
         self, answer: http.client.HTTPResponse, write: Callable[[bytes], int]
@@ -255,33 +259,8 @@ def _too_large(limit: int) -> MediaError:
     return MediaError("too_large", f"The file is larger than the {limit >> 20} MiB allowed.")
 
 
-def _stamp(headers: http.client.HTTPMessage) -> int:
-    modified = headers.get("Last-Modified")
-    if modified:
-        with suppress(ValueError, TypeError, OverflowError):
-            return int(parsedate_to_datetime(modified).timestamp()) * 10**9
-    tag = headers.get("ETag")
-    if tag:
-        return int.from_bytes(hashlib.sha256(tag.encode()).digest()[:8], "big") >> 1
+def _modified(headers: http.client.HTTPMessage) -> int:
+    with suppress(ValueError, TypeError, OverflowError):
+        when = parsedate_to_datetime(headers.get("Last-Modified", ""))
+        return int(when.timestamp()) * 10**9
     return 0
-
-
-def spool_folder(library: Path) -> Path:
-    """Where fetched files lie while they are decoded; made if it is not there."""
-    folder = library / "spool"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(f"{folder} cannot be made: {error.strerror}") from None
-    return folder
-
-
-def clear_spool(library: Path, older_than: float = 24 * 3600.0) -> None:
-    """Let go of what runs that were killed have left behind."""
-    folder = library / "spool"
-    if not folder.is_dir():
-        return
-    for path in folder.iterdir():
-        with suppress(OSError):
-            if time.time() - path.stat().st_mtime > older_than:
-                path.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,16 +13,16 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from indexer.inputs import Named, check_named
 from indexer.pipeline import Pipeline, RunCounts
 from mmsearch.build import open_library
 from mmsearch.errors import (
     LibraryBusyError,
     MMSearchError,
-    NotFoundError,
-    QueryError,
     StorageError,
 )
 from mmsearch.search.engine import SearchEngine
+from mmsearch.stores.places import container_of
 from mmsearch.types import Collection, Failure
 
 logger = logging.getLogger(__name__)
@@ -61,51 +61,52 @@ def index(
     paths: str | Path | Sequence[str | Path],
     library: str | Path,
     *,
+    listed: Iterable[str] = (),
     collection: str = "default",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     prune: bool = False,
+    retry_failed: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     **settings: Any,
 ) -> RunSummary:
-    """Take files and folders into a library, which is made if it is not there yet.
+    """Take files, folders and URLs into a library, which is made if it is not there yet.
 
+    `listed` are more of them, read one by one as the run goes on. With `retry_failed`, what has
+    failed before is tried again although it has not changed; without paths, only that is.
     Keyword arguments beyond the named ones are settings, `profile` among them. Files that
     cannot be taken in are in the summary's `failures`; the run goes on without them.
     Raises NotFoundError if none of the paths is there, LibraryBusyError if another run is
     writing, SpaceMismatchError, WeightsNotFoundError, StorageError.
     """
     several = [paths] if isinstance(paths, str | Path) else list(paths)
-    check_paths(several)
-    with open_library(library, create=True, **settings) as engine:
+    only_failed = retry_failed and not several and not listed
+    if not only_failed:
+        check_named(Named(tuple(several), listed))
+    with open_library(library, create=not only_failed, **settings) as engine:
         return index_into(
             engine,
             several,
+            listed=listed,
             collection=collection,
             include=include,
             exclude=exclude,
             prune=prune,
+            retry_failed=retry_failed,
             on_progress=on_progress,
         )
-
-
-def check_paths(paths: Sequence[str | Path]) -> None:
-    """Raise NotFoundError if there is nothing to index at all, before a library is made."""
-    if not paths:
-        raise QueryError("name at least one file or folder to index", param="paths")
-    if not any(Path(path).expanduser().exists() for path in paths):
-        missing = ", ".join(str(path) for path in paths)
-        raise NotFoundError(f"there is nothing to index: {missing} does not exist", param="paths")
 
 
 def index_into(
     engine: SearchEngine,
     paths: Sequence[str | Path],
     *,
+    listed: Iterable[str] = (),
     collection: str = "default",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     prune: bool = False,
+    retry_failed: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     run_id: int | None = None,
     wait: float = 0.0,
@@ -130,9 +131,10 @@ def index_into(
         # Load what is there now: what this run adds is then replayed, not built anew.
         engine.refresh()
         try:
-            pipeline.run(
-                [Path(path) for path in paths], include=include, exclude=exclude, prune=prune
-            )
+            if retry_failed and not paths and not listed:
+                listed = _failed(engine, target)
+            named = Named(tuple(paths), listed, tuple(include), tuple(exclude))
+            pipeline.run(named, prune=prune, retry_failed=retry_failed)
         except BaseException as error:
             _close_run(engine, run, pipeline.counts.to_json(), error)
             raise
@@ -186,6 +188,12 @@ def _collection(engine: SearchEngine, name: str) -> Collection:
         logger.debug("space %s of profile %s", embedder.space, profile)
     logger.debug("transcriber %s", models.transcriber.fingerprint)
     return engine.store.ensure_collection(name, profile)
+
+
+def _failed(engine: SearchEngine, collection: Collection) -> list[str]:
+    """What has to be opened to try again what has failed."""
+    uris = engine.store.failed_uris(collection.id)
+    return list(dict.fromkeys(container_of(uri) for uri in uris))
 
 
 def _close_run(

@@ -1,9 +1,4 @@
-"""The first stage: which files there are, before any of them is opened.
-
-Names are bytes to the operating system. A source's `uri` keeps them exactly (percent-encoded,
-plain ASCII); its `path` is the same name as readable text, which SQL, JSON and terminals can
-hold; `local_path` leads back from the URI to what `open` takes.
-"""
+"""The first stage: which files there are, before any of them is opened."""
 
 from __future__ import annotations
 
@@ -12,13 +7,13 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from urllib.parse import quote_from_bytes, unquote_to_bytes, urlsplit
 
+from mmsearch.stores.places import AnyPath, display_path, local_path, uri_of
 from mmsearch.types import SourceFile
 
-_VERSION_CONTROL = frozenset(("CVS", "_darcs", "RCS", "SCCS"))  # those whose name is not hidden
+__all__ = ["AnyPath", "Globs", "WalkProblem", "display_path", "local_path", "uri_of", "walk"]
 
-AnyPath = str | os.PathLike[str]
+_VERSION_CONTROL = frozenset(("CVS", "_darcs", "RCS", "SCCS"))  # those whose name is not hidden
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,25 +24,6 @@ class WalkProblem:
     code: str
     """missing, unreadable or unsupported."""
     reason: str
-
-
-def uri_of(path: AnyPath) -> str:
-    """The file: URI of a path, made absolute; any byte sequence survives in it."""
-    absolute = os.path.abspath(os.fspath(path))  # noqa: PTH100  # links stay as they are
-    return "file://" + quote_from_bytes(os.fsencode(absolute))
-
-
-def local_path(uri: str) -> str:
-    """The path behind a file: URI, as `open` takes it. Raises ValueError for other URIs."""
-    parts = urlsplit(uri)
-    if parts.scheme != "file" or parts.netloc:
-        raise ValueError(f"not the URI of a local file: {uri}")
-    return os.fsdecode(unquote_to_bytes(uri.removeprefix("file://")))
-
-
-def display_path(path: AnyPath) -> str:
-    """The path as readable text: bytes that are no UTF-8 become escapes such as \\xe9."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def walk(
@@ -68,14 +44,16 @@ def walk(
     """
     walker = _Walker(
         [os.path.abspath(os.fspath(path)) for path in paths],  # noqa: PTH100  # not resolved
-        _Globs(include, exclude),
+        Globs(include, exclude),
         frozenset(os.path.realpath(os.fspath(path)) for path in skip),
         on_problem or (lambda _: None),
     )
     return walker.files()
 
 
-class _Globs:
+class Globs:
+    """Which paths are wanted, relative to what was named."""
+
     def __init__(self, include: Sequence[str], exclude: Sequence[str]) -> None:
         from pathspec import GitIgnoreSpec
 
@@ -83,12 +61,14 @@ class _Globs:
         self._exclude = GitIgnoreSpec.from_lines(exclude) if exclude else None
 
     def wants_file(self, relative: str) -> bool:
+        """Whether a file is."""
         name = display_path(relative)
         if self._exclude is not None and self._exclude.match_file(name):
             return False
         return self._include is None or self._include.match_file(name)
 
     def wants_folder(self, relative: str) -> bool:
+        """Whether a folder is looked into."""
         return self._exclude is None or not self._exclude.match_file(display_path(relative) + "/")
 
 
@@ -105,7 +85,7 @@ class _Walker:
     def __init__(
         self,
         roots: Sequence[str],
-        globs: _Globs,
+        globs: Globs,
         skip: frozenset[str],
         report: Callable[[WalkProblem], None],
     ) -> None:

@@ -96,6 +96,17 @@ class Settings(BaseSettings):
         60.0, ge=10, description="Longest span of one sound; what goes on begins another."
     )
 
+    ocr: Literal["auto", "none", "rapidocr", "tesseract"] = Field(
+        "auto",
+        description="What reads the words in pictures and scanned pages; auto: RapidOCR, whose "
+        "models come with it.",
+    )
+    ocr_pictures: Literal["likely", "all"] = Field(
+        "likely",
+        description="Pictures and frames in which words are looked for: those that look as if "
+        "they held some (a check of a millisecond or two), or all (a tenth of a second each).",
+    )
+
     # ------------------------------------------------------------------ indexing
     workers: int = Field(0, ge=0, description="Decoding processes; 0: one per core, at most 8.")
     batch_size: int = Field(32, ge=1, description="Images or texts embedded in one call.")
@@ -114,6 +125,15 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         200_000_000, ge=1, description="Pictures with more pixels are refused as bombs."
     )
+    page_images: bool = Field(
+        True, description="Make the pages of PDF documents searchable as pictures, too."
+    )
+    max_pages: int = Field(
+        5000, ge=1, description="Pages, slides or sheets of a document that are read."
+    )
+    max_document_mb: int = Field(
+        512, ge=1, description="MiB that a zipped document (Office, EPUB) may unpack to."
+    )
     max_text_bytes: int = Field(
         64 * 2**20, ge=1, description="Text files longer than this are refused."
     )
@@ -122,6 +142,19 @@ class Settings(BaseSettings):
     )
     audio_chunk_seconds: float = Field(
         1200.0, gt=30, description="Long recordings are cut at silences into pieces of this length."
+    )
+    max_archive_members: int = Field(
+        1_000_000, ge=1, description="Files read out of one tar shard; the rest is left out."
+    )
+    max_archive_mb: int = Field(
+        16_384, ge=1, description="MiB that a compressed shard may unpack to."
+    )
+    max_fetch_mb: int = Field(512, ge=1, description="Largest file fetched from a URL, in MiB.")
+    fetch_seconds: float = Field(120.0, gt=0, description="Longest time to fetch one URL.")
+    fetch_private_addresses: bool = Field(
+        False,
+        description="Let URLs lead to loopback, private and link-local addresses; by default "
+        "they are refused, after DNS and on every redirect.",
     )
     thumbnail_pixels: int = Field(320, ge=32, description="Longest side of a thumbnail.")
     passage_tokens: int = Field(

@@ -10,12 +10,14 @@ import json
 import logging
 import os
 import sys
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.markup import escape
 
+from mmsearch.cli import evaluate
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
 from mmsearch.cli.terms import terms_from
 from mmsearch.errors import MMSearchError, QueryError
@@ -34,6 +36,8 @@ app = typer.Typer(
 )
 database = typer.Typer(help="The library's database.", no_args_is_help=True)
 app.add_typer(database, name="db")
+app.command("eval")(evaluate.evaluate)
+app.command("compare")(evaluate.compare)
 
 
 @app.callback()
@@ -51,8 +55,24 @@ def common(
 
 @app.command()
 def index(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files and folders.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PATH...",
+            help="Files, folders, tar shards, tables (.jsonl, .parquet), URLs; "
+            "- for a list on standard input.",
+        ),
+    ] = None,
     *,
+    from_list: Annotated[
+        str | None,
+        typer.Option(
+            "--from-list",
+            metavar="FILE",
+            help="A file with one path or URL a line; - for standard input.",
+            show_default=False,
+        ),
+    ] = None,
     library: Library = None,
     collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
     profile: ProfileName = None,
@@ -67,22 +87,33 @@ def index(
     prune: Annotated[
         bool, typer.Option("--prune", help="Let files go that are no longer there.")
     ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed", help="Try again what failed before; without PATH, only that."
+        ),
+    ] = False,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
     """Take files and folders into a library. Run again: only what changed is taken in."""
     from indexer import runs
+    from indexer.inputs import open_list
     from mmsearch.cli import output
 
     given = settings_from(set_, profile=profile)
-    with output.RunProgress(paths, include or (), exclude or ()) as progress:
+    named = [one for one in paths or () if one != "-"]
+    lists = [name for name in (from_list, "-" if "-" in (paths or ()) else None) if name]
+    with output.RunProgress(named, include or (), exclude or (), open_end=bool(lists)) as progress:
         summary = runs.index(
-            list(paths),
+            [*named],
             library or load_settings().library,
+            listed=chain.from_iterable(map(open_list, lists)) if lists else (),
             collection=collection,
             include=include or (),
             exclude=exclude or (),
             prune=prune,
+            retry_failed=retry_failed,
             on_progress=progress,
             **given,
         )

@@ -19,6 +19,7 @@ from rich.table import Table
 from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary
 from indexer.sources import walk
+from mmsearch.stores.places import is_url
 from mmsearch.types import Hit, SearchResult
 
 out = Console(highlight=False, soft_wrap=False)
@@ -136,7 +137,12 @@ class RunProgress:
     """Progress of a run on standard error: a bar on a terminal, else a line now and then."""
 
     def __init__(
-        self, paths: Sequence[Path], include: Sequence[str] = (), exclude: Sequence[str] = ()
+        self,
+        paths: Sequence[str | Path],
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        *,
+        open_end: bool = False,
     ) -> None:
         self._began = time.monotonic()
         self._told = self._began
@@ -154,11 +160,15 @@ class RunProgress:
                 transient=True,
             )
             self._task = self._bar.add_task("", total=None, rate="", failed="")
-            threading.Thread(
-                target=self._count, args=(paths, include, exclude), daemon=True
-            ).start()
+            # How much a list, a URL or a shard will bring, nobody knows before.
+            if not open_end and not any(is_url(str(path)) for path in paths):
+                threading.Thread(
+                    target=self._count, args=(paths, include, exclude), daemon=True
+                ).start()
 
-    def _count(self, paths: Sequence[Path], include: Sequence[str], exclude: Sequence[str]) -> None:
+    def _count(
+        self, paths: Sequence[str | Path], include: Sequence[str], exclude: Sequence[str]
+    ) -> None:
         """How many files there are: a second walk, so that the run need not list them first."""
         total = sum(1 for _ in walk(paths, include=include, exclude=exclude))
         if self._bar is not None:

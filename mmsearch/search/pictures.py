@@ -21,9 +21,12 @@ from mmsearch.media.parts import ImagePart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.settings import Settings
-from mmsearch.types import Modality, Preprocess, Segment, Source
+from mmsearch.stores.places import content_of, local_path
+from mmsearch.types import Modality, Place, Preprocess, Segment, Source
 
 MAX_THUMBNAIL_BYTES = 4 * 2**20
+MAX_MEMBER_BYTES = 32 * 2**20
+"""Of a picture in a shard, which is read whole."""
 
 
 class Pictures:
@@ -56,20 +59,56 @@ class Pictures:
                 continue
         return None
 
+    def thumbnails(self, segment: Segment, source: Source) -> list[Path]:
+        """Where a picture of the segment's place may be, and that of its source."""
+        library = self._settings.library
+        return [
+            thumbnail_path(library, source.sha256, segment.place),
+            thumbnail_path(library, source.sha256),
+        ]
+
     def _origins(self, segment: Segment, source: Source) -> list[dict[str, Any]]:
         """Where the picture may be had from, the best first."""
         origins: list[dict[str, Any]] = []
-        if segment.modality is Modality.IMAGE and unchanged(source):
-            origins.append({"path": source.path})
-        thumbnail = _small_file(thumbnail_path(self._settings.library, source.sha256))
-        if thumbnail is not None:
-            origins.append({"content": thumbnail})
+        original = _original(source) if segment.modality is Modality.IMAGE else None
+        if original is not None:
+            origins.append(original)
+        for path in self.thumbnails(segment, source):
+            thumbnail = _small_file(path)
+            if thumbnail is not None:
+                origins.append({"content": thumbnail})
+                break
         return origins
 
 
-def thumbnail_path(library: Path, sha256: str) -> Path:
-    """Thumbnails (JPEG) are addressed by the content they show: copies share one."""
-    return library / "thumbnails" / sha256[:2] / f"{sha256}.jpg"
+def _original(source: Source) -> dict[str, Any] | None:
+    """The source's own bytes, if they are on this machine and still those that were indexed."""
+    content = content_of(source)
+    if content is None:
+        return None
+    if content.size is None:
+        return {"path": content.path} if unchanged(source) else None
+    if content.size > MAX_MEMBER_BYTES:
+        return None
+    try:
+        with open(content.path, "rb") as shard:  # noqa: PTH123  # may hold undecodable bytes
+            shard.seek(content.offset)
+            return {"content": shard.read(content.size)}
+    except OSError:
+        return None
+
+
+def thumbnail_path(library: Path, sha256: str, place: Place | None = None) -> Path:
+    """Thumbnails (JPEG) are addressed by the content they show: copies share one.
+
+    With a `place`, that of its page, or of the frame at its start.
+    """
+    name = sha256
+    if place is not None and place.page is not None:
+        name += f"-p{place.page}"
+    elif place is not None and place.start is not None:
+        name += f"-t{round(place.start * 1000)}"
+    return library / "thumbnails" / sha256[:2] / f"{name}.jpg"
 
 
 def longest_side(metadata: Mapping[str, Any], max_pixels: int) -> int:
@@ -85,7 +124,7 @@ def longest_side(metadata: Mapping[str, Any], max_pixels: int) -> int:
 def unchanged(source: Source) -> bool:
     """Whether the file still is what was indexed, as far as size and time tell."""
     try:
-        found = os.stat(source.path)  # noqa: PTH116  # one call, no wrapper
+        found = os.stat(local_path(source.uri))  # noqa: PTH116  # one call, no wrapper
     except (OSError, ValueError):
         return False
     return found.st_size == source.size and found.st_mtime_ns == source.mtime_ns

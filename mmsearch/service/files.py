@@ -84,10 +84,19 @@ def _open(path: Path) -> tuple[int, os.stat_result]:
 class OpenFile(Response):
     """An answer with a file's content; what is announced is what is sent, from one descriptor."""
 
-    def __init__(self, descriptor: int, found: os.stat_result, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        descriptor: int,
+        found: os.stat_result,
+        headers: Mapping[str, str],
+        offset: int = 0,
+        size: int | None = None,
+    ) -> None:
         self._descriptor = descriptor
-        self._size = found.st_size
-        self._etag = f'"{found.st_mtime_ns:x}-{found.st_size:x}-{found.st_ino:x}"'
+        self._offset = min(offset, found.st_size)
+        rest = found.st_size - self._offset
+        self._size = rest if size is None else min(size, rest)
+        self._etag = f'"{found.st_mtime_ns:x}-{self._size:x}-{found.st_ino:x}-{offset:x}"'
         self._modified = formatdate(found.st_mtime, usegmt=True)
         self._own_headers = {
             **headers,
@@ -127,7 +136,7 @@ class OpenFile(Response):
             end = start
         while start < end and not gone.done():
             size = min(CHUNK_BYTES, end - start)
-            chunk = await asyncio.to_thread(os.pread, self._descriptor, size, start)
+            chunk = await asyncio.to_thread(os.pread, self._descriptor, size, self._offset + start)
             if not chunk:
                 # Shorter than announced: the connection must break, not pretend to be complete.
                 raise ConnectionError("the file became shorter while it was sent")
@@ -170,7 +179,12 @@ class OpenFile(Response):
         return start, end
 
 
-async def file_response(path: Path, headers: Mapping[str, str]) -> OpenFile:
-    """Raises OSError if `path` cannot be opened, FileNotFoundError if it is no regular file."""
+async def file_response(
+    path: Path, headers: Mapping[str, str], *, offset: int = 0, size: int | None = None
+) -> OpenFile:
+    """A file, or `size` bytes of it from `offset` on (a shard's member).
+
+    Raises OSError if `path` cannot be opened, FileNotFoundError if it is no regular file.
+    """
     descriptor, found = await asyncio.to_thread(_open, path)
-    return OpenFile(descriptor, found, headers)
+    return OpenFile(descriptor, found, headers, offset, size)

@@ -20,6 +20,7 @@ from fastapi import Request
 from mmsearch.errors import StorageError
 from mmsearch.service.bodies import Part, multipart_parts
 from mmsearch.service.error_handlers import RequestError
+from mmsearch.stores.places import local_path
 from mmsearch.stores.tables import SourceRow
 from mmsearch.types import Source
 
@@ -155,10 +156,13 @@ async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T
 def forget_upload(engine: SearchEngine, source: Source) -> None:
     """Delete a removed source's file if it was uploaded here and no other source has it."""
     media = (engine.library.absolute() / MEDIA_FOLDER).resolve()
-    path = Path(source.path)
+    try:
+        path = Path(local_path(source.uri))
+    except ValueError:  # a record, a shard's member, a URL: its file is not its own
+        return
     if path.is_symlink() or not path.resolve().is_relative_to(media):
         return
-    if not engine.store.sources(None, limit=1, where=SourceRow.path == source.path):
+    if not engine.store.sources(None, limit=1, where=SourceRow.uri == source.uri):
         path.unlink(missing_ok=True)
         # Not if another name of the same content is still in it.
         if not any(path.parent.iterdir()):

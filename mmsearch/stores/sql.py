@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
 
 from mmsearch.errors import NotFoundError
+from mmsearch.stores.candidates import CandidateStore
 from mmsearch.stores.database import now
 from mmsearch.stores.lexical.rows import add_words, rename_words
 from mmsearch.stores.rerank_scores import RerankScoreStore
@@ -24,6 +25,7 @@ from mmsearch.stores.rows import (
     IN_CHUNK,
     KNOWN,
     MAX_ID,
+    NEEDS_TEXT,
     SEGMENTS,
     SOURCES,
     Change,
@@ -66,7 +68,7 @@ from mmsearch.types import (
 CHANGE_LOG_LOCK = 0x6D6D7365  # "mmse": the advisory lock of change-log writers on PostgreSQL
 
 
-class SqlStore(RunStore, RerankScoreStore):
+class SqlStore(RunStore, RerankScoreStore, CandidateStore):
     """See the module. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
 
     # ------------------------------------------------------------------ library, collections
@@ -407,6 +409,16 @@ class SqlStore(RunStore, RerankScoreStore):
             rows = connection.execute(query.limit(limit))
             return [f for row in rows if (f := to_source(row).failure) is not None]
 
+    def failed_uris(self, collection_id: int) -> list[str]:
+        """URIs of the sources that could not be taken in."""
+        query = (
+            select(SourceRow.uri)
+            .where(SourceRow.collection_id == collection_id, SourceRow.status == "failed")
+            .order_by(SourceRow.id)
+        )
+        with self._read() as connection:
+            return list(connection.scalars(query))
+
     # ------------------------------------------------------------------ reading segments
 
     def segment(self, segment_id: int) -> Segment:
@@ -578,6 +590,7 @@ class SqlStore(RunStore, RerankScoreStore):
         found: list[str] = []
         for stored in self.spaces():
             expected = [m.value for m in EXPECTED_IN.get(stored.space.name, ())]
+            wordless_too = stored.space.name not in NEEDS_TEXT
             with self._read() as connection:
                 missing = connection.scalar(
                     select(func.count())
@@ -592,6 +605,7 @@ class SqlStore(RunStore, RerankScoreStore):
                         SourceRow.collection_id == stored.collection_id,
                         SegmentRow.modality.in_(expected),
                         VectorRow.segment_id.is_(None),
+                        true() if wordless_too else func.coalesce(SegmentRow.text, "") != "",
                     )
                 )
                 damaged = connection.scalar(

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from indexer.runs import RunSummary, check_paths, index_into, write_lock
+from indexer.inputs import Named, check_named
+from indexer.runs import RunSummary, index_into, write_lock
 from mmsearch.errors import (
     LibraryBusyError,
     NotFoundError,
@@ -191,9 +192,9 @@ def test_other_models_are_refused_before_anything_is_written(tmp_path: Path) -> 
 def test_nothing_to_index_makes_no_library(tmp_path: Path) -> None:
     """A mistyped path is an error before a folder is made."""
     with pytest.raises(NotFoundError, match="does not exist"):
-        check_paths([tmp_path / "nope"])
+        check_named(Named((tmp_path / "nope",)))
     with pytest.raises(QueryError, match="at least one"):
-        check_paths([])
+        check_named(Named())
     summary = run(tmp_path / "library", some_files(tmp_path / "files"), tmp_path / "nope")
     assert summary.counts.indexed == 5
     assert [(f.path, f.code) for f in summary.failures] == [(str(tmp_path / "nope"), "missing")]

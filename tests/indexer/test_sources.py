@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from indexer.sources import WalkProblem, display_path, local_path, uri_of, walk
+from indexer.sources import WalkProblem, walk
+from mmsearch.stores.places import display_path, local_path, uri_of
 
 
 def tree(root: Path, *names: str) -> None:

@@ -31,6 +31,7 @@ from mmsearch.service.schemas import (
     SourceWithSegments,
 )
 from mmsearch.service.uploads import forget_upload
+from mmsearch.stores.places import content_of
 from mmsearch.stores.sql import SqlStore
 from mmsearch.stores.tables import SegmentRow, SourceRow
 from mmsearch.types import Source
@@ -216,8 +217,13 @@ def router(engine: SearchEngine) -> APIRouter:
         headers = media_headers(
             source.mime, FilePath(source.path).name, charset if isinstance(charset, str) else None
         )
+        content = await asyncio.to_thread(content_of, source)
+        if content is None:
+            raise NotFoundError(f"the content of source {id} is not kept here: {source.path}")
         try:
-            return await file_response(FilePath(source.path), headers)
+            return await file_response(
+                FilePath(content.path), headers, offset=content.offset, size=content.size
+            )
         except OSError as error:
             raise NotFoundError(
                 f"the file of source {id} is not there any more ({error.strerror or 'no file'})"
