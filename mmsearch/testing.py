@@ -20,8 +20,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from mmsearch.types import (
+    SOUND_RATE,
     Preprocess,
     Role,
+    Samples,
     Space,
     Transcript,
     Utterance,
@@ -154,6 +156,73 @@ class FakeTextEmbedder:
 
     def release(self) -> None:
         """There is nothing to free."""
+
+
+class FakeSoundEmbedder:
+    """A `SoundTextEmbedder` that hears how high a sound is: "low", "middle" or "high".
+
+    A sound is near to the word for the band that holds most of its energy (below 400 Hz, up to
+    3000 Hz, above); all other words are hashed.
+    """
+
+    BANDS: Mapping[str, tuple[float, float]] = MappingProxyType(
+        {"low": (0, 400), "middle": (400, 3000), "high": (3000, SOUND_RATE / 2)}
+    )
+
+    def __init__(self, dimension: int = 24, *, revision: str = "1") -> None:
+        self._dimension = dimension
+        self._space = _space("sound", "fake-sound", revision, dimension)
+        self.calls = 0
+        """How many times anything was encoded."""
+        self.encoded = 0
+        """How many sounds and texts were encoded in all."""
+
+    @property
+    def space(self) -> Space:
+        return self._space
+
+    @property
+    def window_seconds(self) -> float:
+        return 10.0
+
+    @property
+    def max_tokens(self) -> int:
+        return 77
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(_WORD.findall(text)) + 2 for text in texts]
+
+    def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
+        self.calls += 1
+        self.encoded += len(texts)
+        return _rows([self._text(text) for text in texts], self._dimension)
+
+    def encode_sounds(self, sounds: Sequence[Samples]) -> Vectors:
+        longest = self.window_seconds * SOUND_RATE
+        for samples in sounds:
+            if samples.ndim != 1 or not 0 < len(samples) <= longest:
+                raise ValueError(f"a sound of shape {samples.shape}")
+        self.calls += 1
+        self.encoded += len(sounds)
+        return _rows([self._sound(samples) for samples in sounds], self._dimension)
+
+    def release(self) -> None:
+        """There is nothing to free."""
+
+    def _sound(self, samples: Samples) -> npt.NDArray[np.float64]:
+        energy = np.abs(np.fft.rfft(samples.astype(np.float64))) ** 2
+        hertz = np.fft.rfftfreq(len(samples), 1 / SOUND_RATE)
+        vector = np.zeros(self._dimension)
+        for axis, (low, high) in enumerate(self.BANDS.values()):
+            vector[axis] = energy[(hertz >= low) & (hertz < high)].sum()
+        return vector
+
+    def _text(self, text: str) -> npt.NDArray[np.float64]:
+        words = [word.lower() for word in _WORD.findall(text)]
+        vector = 0.1 * _bag([word for word in words if word not in self.BANDS], self._dimension)
+        for axis, name in enumerate(self.BANDS):
+            vector[axis] += 10.0 * (name in words)
+        return vector
 
 
 class FakeTranscriber:

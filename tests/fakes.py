@@ -11,10 +11,15 @@ from PIL import Image
 from mmsearch.build import open_library
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.modelset import ModelSet
-from mmsearch.testing import FakeImageTextEmbedder, FakeTextEmbedder, FakeTranscriber
+from mmsearch.testing import (
+    FakeImageTextEmbedder,
+    FakeSoundEmbedder,
+    FakeTextEmbedder,
+    FakeTranscriber,
+)
 
 
-def fake_models(revision: str = "1") -> Callable[[str], ModelSet]:
+def fake_models(revision: str = "1", *, sounds: bool = False) -> Callable[[str], ModelSet]:
     """What `open_library(models=...)` takes; another `revision` makes another space."""
     sets: dict[str, ModelSet] = {}
 
@@ -26,17 +31,19 @@ def fake_models(revision: str = "1") -> Callable[[str], ModelSet]:
                 lambda: FakeImageTextEmbedder(revision=revision),
                 lambda: FakeTextEmbedder(revision=revision),
                 FakeTranscriber,
+                FakeSoundEmbedder if sounds else None,
             )
         return sets[profile]
 
     return models
 
 
-def open_fake(library: Path, *, revision: str = "1", **settings: Any) -> SearchEngine:
+def open_fake(
+    library: Path, *, revision: str = "1", sounds: bool = False, **settings: Any
+) -> SearchEngine:
     """Open (or make) a library whose collections use fake models."""
-    return open_library(
-        library, create=True, models=fake_models(revision), **({"profile": "nano"} | settings)
-    )
+    models = fake_models(revision, sounds=sounds)
+    return open_library(library, create=True, models=models, **({"profile": "nano"} | settings))
 
 
 def a_picture(path: Path, colour: str | tuple[int, int, int], size: int = 96) -> Path:

@@ -19,13 +19,11 @@ import av
 import av.container
 import av.error
 import numpy as np
-import numpy.typing as npt
 
 from mmsearch.errors import MediaError
 from mmsearch.media.exif import clean
 from mmsearch.media.parts import SAMPLE_RATE
-
-Samples = npt.NDArray[np.float32]
+from mmsearch.types import SOUND_RATE, Samples
 
 # Where a long recording is cut: at the quietest fifth of a second of a stretch's last part.
 _SEARCH_SECONDS = 60.0
@@ -34,6 +32,8 @@ _HOP = SAMPLE_RATE // 50
 # Errors in a row after which the rest is given up: a hostile file may be all errors.
 _MAX_ERRORS = 1000
 _TRIAL_FRAMES = 20
+SOUND_SECONDS = 60.0
+"""Length of the stretches at SOUND_RATE; nothing is looked for at their ends."""
 _TAGS = {
     "title": "title", "artist": "artist", "album": "album", "genre": "genre", "date": "date",
     "year": "date", "comment": "description", "description": "description",
@@ -64,6 +64,8 @@ class Chunk:
     last: bool
     metadata: dict[str, Any] = field(default_factory=dict)
     """Of the whole recording; with the last one "duration" as decoded and perhaps "warning"."""
+    rate: int = SAMPLE_RATE
+    """Hz: SAMPLE_RATE, or SOUND_RATE for the stretches that `sounds` asked for."""
 
 
 def probe(source: Path | bytes) -> AudioInfo:
@@ -87,9 +89,16 @@ def plays(source: Path | bytes) -> bool:
 
 
 def chunks(
-    source: Path | bytes, chunk_seconds: float, max_seconds: float = math.inf
+    source: Path | bytes,
+    chunk_seconds: float,
+    max_seconds: float = math.inf,
+    *,
+    sounds: bool = False,
 ) -> Iterator[Chunk]:
     """A recording in stretches of at most `chunk_seconds`, cut where it is quietest.
+
+    With `sounds`, the same recording comes in between at SOUND_RATE, in stretches of
+    SOUND_SECONDS, from the one pass over the file.
 
     Raises MediaError: unsupported (no sound in it), empty (no samples), corrupt (nothing could
     be decoded), too_large (more than `max_seconds`, after the stretches before that).
@@ -98,10 +107,15 @@ def chunks(
         info = _info(container)
         if not info.has_audio:
             raise MediaError("unsupported", "The file has no sound that can be decoded.")
-        decoder = _Decoder(container, max_seconds)
+        decoder = _Decoder(container, max_seconds, sounds=sounds)
+        heard = _Stretches(info.metadata) if sounds else None
         held = np.empty(math.ceil(chunk_seconds * SAMPLE_RATE), np.float32)
         filled, start = 0, 0
-        for block in decoder.blocks():
+        for rate, block in decoder.blocks():
+            if rate == SOUND_RATE:
+                assert heard is not None
+                yield from heard.add(block)
+                continue
             while filled + len(block) > len(held):
                 space = len(held) - filled
                 held[filled:] = block[:space]
@@ -124,6 +138,8 @@ def chunks(
                 f"The recording is damaged ({decoder.errors} errors); "
                 f"{total / SAMPLE_RATE:.1f} seconds could be decoded."
             )
+        if heard is not None:
+            yield heard.rest()
         yield Chunk(start / SAMPLE_RATE, _bounded(held[:filled]).copy(), True, metadata)
 
 
@@ -131,6 +147,37 @@ def decode(source: Path | bytes, max_seconds: float = math.inf) -> Chunk:
     """A whole recording at once. Raises as `chunks`."""
     pieces = list(chunks(source, 600.0, max_seconds))
     return replace(pieces[-1], start=0.0, samples=np.concatenate([p.samples for p in pieces]))
+
+
+class _Stretches:
+    """Blocks at SOUND_RATE, gathered into stretches of SOUND_SECONDS."""
+
+    def __init__(self, metadata: dict[str, Any]) -> None:
+        self._metadata = metadata
+        self._held = np.empty(int(SOUND_SECONDS * SOUND_RATE), np.float32)
+        self._filled = 0
+        self._start = 0
+
+    def add(self, block: Samples) -> Iterator[Chunk]:
+        while len(block):
+            # One that is full waits until it is known not to be the last.
+            if self._filled == len(self._held):
+                yield self._taken(last=False)
+            space = min(len(block), len(self._held) - self._filled)
+            self._held[self._filled : self._filled + space] = block[:space]
+            self._filled += space
+            block = block[space:]
+
+    def rest(self) -> Chunk:
+        """The last stretch."""
+        return self._taken(last=True)
+
+    def _taken(self, *, last: bool) -> Chunk:
+        samples = _bounded(self._held[: self._filled]).copy()
+        chunk = Chunk(self._start / SOUND_RATE, samples, last, self._metadata, SOUND_RATE)
+        self._start += self._filled
+        self._filled = 0
+        return chunk
 
 
 def _bounded(samples: Samples) -> Samples:
@@ -225,29 +272,37 @@ def _decodable(stream: Any) -> bool:
 
 
 class _Decoder:
-    """One audio stream to blocks of mono samples at SAMPLE_RATE."""
+    """One audio stream to blocks of mono samples at SAMPLE_RATE, and perhaps at SOUND_RATE."""
 
-    def __init__(self, container: av.container.InputContainer, max_seconds: float) -> None:
+    def __init__(
+        self,
+        container: av.container.InputContainer,
+        max_seconds: float,
+        *,
+        sounds: bool = False,
+    ) -> None:
         self._container = container
         self._stream = next(s for s in container.streams.audio if _decodable(s))
         self._stream.codec_context.thread_count = 1
         self._max_samples = max_seconds * SAMPLE_RATE
         self._setup: tuple[str, str, int] | None = None
-        self._resampler: av.AudioResampler | None = None
+        self._rates = (SOUND_RATE, SAMPLE_RATE) if sounds else (SAMPLE_RATE,)
+        self._resamplers: dict[int, av.AudioResampler] = {}
         self.errors = 0
 
-    def blocks(self) -> Iterator[Samples]:
+    def blocks(self) -> Iterator[tuple[int, Samples]]:
+        """(Hz, samples) in the order of time."""
         total = 0
         for frame in self.frames():
-            for block in self._resample(frame):
-                total += len(block)
+            for rate, block in self._resample(frame):
+                total += len(block) if rate == SAMPLE_RATE else 0
                 if total > self._max_samples:
                     raise MediaError(
                         "too_large",
                         f"The recording is longer than the {self._max_samples / SAMPLE_RATE:g} "
                         "seconds allowed.",
                     )
-                yield block
+                yield rate, block
 
     def frames(self) -> Iterator[av.AudioFrame | None]:
         """Decoded frames, then None to flush the resampler. Errors are counted and skipped."""
@@ -279,26 +334,27 @@ class _Decoder:
                     yield frame
         yield None
 
-    def _resample(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
+    def _resample(self, frame: av.AudioFrame | None) -> Iterator[tuple[int, Samples]]:
         if frame is not None:
             setup = (frame.format.name, frame.layout.name, frame.sample_rate)
             if setup != self._setup:
                 # Joined recordings change their format on the way.
                 yield from self._convert(None)
                 self._setup = setup
-                self._resampler = av.AudioResampler("flt", "mono", SAMPLE_RATE)
+                self._resamplers = {
+                    rate: av.AudioResampler("flt", "mono", rate) for rate in self._rates
+                }
         yield from self._convert(frame)
 
-    def _convert(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
-        if self._resampler is None:
-            return
-        try:
-            if frame is not None:
-                # Damaged time stamps would be "repaired" with invented silence.
-                frame.pts = None
-            converted = self._resampler.resample(frame)
-        except (av.error.FFmpegError, ValueError):
-            self.errors += 1
-            return
-        for piece in converted:
-            yield piece.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+    def _convert(self, frame: av.AudioFrame | None) -> Iterator[tuple[int, Samples]]:
+        if frame is not None:
+            # Damaged time stamps would be "repaired" with invented silence.
+            frame.pts = None
+        for rate, resampler in self._resamplers.items():
+            try:
+                converted = resampler.resample(frame)
+            except (av.error.FFmpegError, ValueError):
+                self.errors += rate == SAMPLE_RATE
+                continue
+            for piece in converted:
+                yield rate, piece.to_ndarray().reshape(-1).astype(np.float32, copy=False)

@@ -12,12 +12,14 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.types import Metadata, Preprocess
+from mmsearch.types import Box, Metadata, Preprocess
 
 SAMPLE_RATE = 16_000
 """Of every `AudioPart`, in Hz."""
 
-Kind: TypeAlias = Literal["image", "text", "audio"]
+Kind: TypeAlias = Literal["image", "text", "audio", "document", "video"]
+
+KINDS: tuple[Kind, ...] = ("image", "text", "audio", "document", "video")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +32,26 @@ class DecodeRequest:
     """The file itself, for queries and uploads."""
     name: str = ""
     """A file name whose extension may decide between kinds of text; default: that of `path`."""
-    kinds: tuple[Kind, ...] = ("image", "text", "audio")
+    kinds: tuple[Kind, ...] = KINDS
     """What is welcome; anything else is refused as unsupported."""
     preprocess: Preprocess | None = None
     """What the image model sees; None: no pixels."""
     thumbnail: int | None = None
     """Longest side in pixels; None: no thumbnail."""
+    ocr: Literal["none", "likely", "all"] = "none"
+    """Whose pixels come along for reading the words in them (`picture` of the parts): pictures
+    and frames that look as if they held any, or all of them; pages without a text of their own."""
+    page_images: bool = True
+    """Whether pages come with `pixels` and a thumbnail."""
+    max_pages: int = 5000
+    max_archive_bytes: int = 512 * 2**20
+    """What a zipped document may unpack to."""
     max_image_pixels: int = 200_000_000
     max_text_bytes: int = 64 * 2**20
     max_audio_seconds: float = 6 * 3600.0
     audio_chunk_seconds: float = 1200.0
+    sounds: bool = False
+    """Whether recordings also come as `SoundPart`s, for what is heard besides words."""
 
     def __post_init__(self) -> None:
         if (self.path is None) == (self.content is None):
@@ -56,6 +68,40 @@ class ImagePart:
     """(height, width, 3) RGB, as `DecodeRequest.preprocess` asked."""
     thumbnail: bytes | None = None
     """JPEG."""
+    picture: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    """(height, width, 3) RGB, upright, to read words in; see `DecodeRequest.ocr`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """A stretch of a page's text and where it stands."""
+
+    start: int
+    """Characters into the page's text."""
+    end: int
+    box: Box
+
+
+@dataclass(frozen=True, slots=True)
+class PagePart:
+    """One page of a document; also a slide, a sheet, a chapter."""
+
+    mime: str
+    metadata: Metadata
+    """Of the document: "pages", "page_kind" (page, slide, sheet, chapter), title and so on."""
+    number: int
+    """1-based."""
+    text: str = ""
+    title: str | None = None
+    """Of a slide, a sheet, a chapter."""
+    lines: tuple[TextLine, ...] = ()
+    """Where the text stands, if the format knows; in the order of the text."""
+    pixels: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    """The page as a picture, as `DecodeRequest.preprocess` asked."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """JPEG."""
+    picture: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    """(height, width, 3) RGB, where the page has no text of its own and seems to show some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,4 +132,21 @@ class AudioPart:
     last: bool = True
 
 
-Part: TypeAlias = ImagePart | TextPart | AudioPart
+@dataclass(frozen=True, slots=True)
+class SoundPart:
+    """One stretch of a recording as a sound model hears it: mono, SOUND_RATE, -1..1.
+
+    Stretches follow each other without a gap and before the `AudioPart` of the same seconds ends.
+    """
+
+    mime: str
+    metadata: Metadata
+    samples: npt.NDArray[np.float32] = field(
+        default_factory=lambda: np.zeros(0, np.float32), repr=False
+    )
+    start: float = 0.0
+    """Seconds from the beginning of the recording."""
+    last: bool = True
+
+
+Part: TypeAlias = ImagePart | PagePart | TextPart | AudioPart | SoundPart

@@ -21,7 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from mmsearch.media.parts import AudioPart, DecodeRequest, ImagePart, Part, TextPart
+from mmsearch.media.parts import (
+    AudioPart,
+    DecodeRequest,
+    ImagePart,
+    PagePart,
+    Part,
+    SoundPart,
+    TextLine,
+    TextPart,
+)
 from mmsearch.types import Preprocess
 
 _LENGTH = struct.Struct("<I")
@@ -130,20 +139,37 @@ def encode_part(part: Part) -> tuple[dict[str, Any], list[Any]]:
     """(header, buffers) of a part."""
     header: dict[str, Any] = {"mime": part.mime, "metadata": part.metadata}
     if isinstance(part, ImagePart):
-        header |= {"part": "image", "pixels": None, "thumbnail": part.thumbnail is not None}
-        buffers: list[Any] = []
-        if part.pixels is not None:
-            header["pixels"] = part.pixels.shape
-            buffers.append(np.ascontiguousarray(part.pixels).reshape(-1))
-        if part.thumbnail is not None:
-            buffers.append(part.thumbnail)
+        seen, buffers = _encode_seen(part)
+        return header | {"part": "image"} | seen, buffers
+    if isinstance(part, PagePart):
+        seen, buffers = _encode_seen(part)
+        lines = [[line.start, line.end, *line.box] for line in part.lines]
+        header |= {"part": "page", "number": part.number, "title": part.title}
+        text = part.text.encode()
+        header |= {"text": bool(text)} | seen
+        # A page of a million characters has more lines than a header holds.
+        buffers += [text, json.dumps(lines).encode()]
         return header, buffers
     if isinstance(part, TextPart):
         return header | {"part": "text"}, [part.text.encode()]
+    kind = "sound" if isinstance(part, SoundPart) else "audio"
     return (
-        header | {"part": "audio", "start": part.start, "last": part.last},
+        header | {"part": kind, "start": part.start, "last": part.last},
         [np.ascontiguousarray(part.samples)],
     )
+
+
+def _encode_seen(part: ImagePart | PagePart) -> tuple[dict[str, Any], list[Any]]:
+    """What a part shows: its arrays' shapes and the buffers, pixels first."""
+    header: dict[str, Any] = {"thumbnail": part.thumbnail is not None}
+    buffers: list[Any] = []
+    for name, array in (("pixels", part.pixels), ("picture", part.picture)):
+        header[name] = None if array is None else array.shape
+        if array is not None:
+            buffers.append(np.ascontiguousarray(array).reshape(-1))
+    if part.thumbnail is not None:
+        buffers.append(part.thumbnail)
+    return header, buffers
 
 
 def decode_part(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> Part:
@@ -155,19 +181,37 @@ def decode_part(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> Part
         kind = header["part"]
         rest = list(buffers)
         if kind == "image":
-            pixels = None
-            if header["pixels"] is not None:
-                height, width, channels = header["pixels"]
-                if channels != 3:
-                    raise WireError("pixels are not RGB")
-                pixels = np.frombuffer(rest.pop(0), np.uint8).reshape(height, width, 3)
-            thumbnail = bytes(rest.pop(0)) if header["thumbnail"] else None
-            return ImagePart(mime, metadata, pixels, thumbnail)
+            return ImagePart(mime, metadata, **_decode_seen(header, rest))
+        if kind == "page":
+            seen = _decode_seen(header, rest)
+            text = rest.pop(0).decode() if header["text"] else ""
+            lines = tuple(
+                TextLine(int(start), int(end), (float(x0), float(y0), float(x1), float(y1)))
+                for start, end, x0, y0, x1, y1 in json.loads(rest.pop(0))
+            )
+            title = None if header["title"] is None else str(header["title"])
+            return PagePart(mime, metadata, int(header["number"]), text, title, lines, **seen)
         if kind == "text":
             return TextPart(mime, metadata, rest.pop(0).decode() if rest else "")
-        if kind == "audio":
+        if kind in ("audio", "sound"):
             samples = np.frombuffer(rest.pop(0) if rest else b"", np.float32)
-            return AudioPart(mime, metadata, samples, float(header["start"]), bool(header["last"]))
+            start, last = float(header["start"]), bool(header["last"])
+            part = SoundPart if kind == "sound" else AudioPart
+            return part(mime, metadata, samples, start, last)
         raise WireError(f"unknown part {kind!r}")
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         raise WireError(f"malformed part: {error}") from None
+
+
+def _decode_seen(header: Mapping[str, Any], rest: list[bytearray]) -> dict[str, Any]:
+    seen: dict[str, Any] = {}
+    for name in ("pixels", "picture"):
+        shape = header[name]
+        if shape is not None:
+            height, width, channels = shape
+            if channels != 3:
+                raise WireError("pixels are not RGB")
+            seen[name] = np.frombuffer(rest.pop(0), np.uint8).reshape(height, width, 3)
+    if header["thumbnail"]:
+        seen["thumbnail"] = bytes(rest.pop(0))
+    return seen

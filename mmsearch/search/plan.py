@@ -19,12 +19,14 @@ from mmsearch.errors import (
     NotFoundError,
     QueryError,
 )
-from mmsearch.media.parts import AudioPart, ImagePart
+from mmsearch.media.parts import ImagePart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
+from mmsearch.protocols import TextEmbedder
 from mmsearch.search.filters import compile_filter
 from mmsearch.search.fusion import ChannelRanking
 from mmsearch.search.modelset import ModelSet
+from mmsearch.search.recordings import read_recording
 from mmsearch.settings import Settings
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection, Ids, Modality, Query, Term
@@ -37,6 +39,7 @@ WORDS_TARGET: tuple[Channel, ...] = (
     ("clip", Modality.IMAGE),
     ("text", Modality.TEXT),
     ("text", Modality.SPEECH),
+    ("sound", Modality.SOUND),
 )
 """Where words are looked for: pictures through CLIP; written and spoken words through the
 text space, which knows far more about language than CLIP's text tower."""
@@ -47,6 +50,9 @@ PICTURE_TARGET: tuple[Channel, ...] = (
     ("clip", Modality.SPEECH),
 )
 """Where a picture is looked for: only CLIP compares it with anything."""
+
+SOUND_TARGET: tuple[Channel, ...] = (("sound", Modality.SOUND),)
+"""Where the sound of a recording is looked for."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,13 +104,14 @@ class Planner:
         collection = self.store.collection(query.collection)
         models = self.models_of(collection)
         plan = QueryPlan(query, collection)
+        self._tell_about_sounds(plan, models)
         for term in query.terms:
             if term.text is not None:
                 plan.texts.append((term.text, term.weight))
             elif term.image is not None:
                 plan.look_for(PICTURE_TARGET, self._picture(models, term.image), term.weight)
             elif term.audio is not None:
-                plan.texts.append((self._words(models, term.audio), term.weight))
+                self._look_for_recording(plan, models, term.audio, term.weight)
             elif term.segment is not None:
                 self._look_for_segment(plan, term.segment, term.weight)
             else:
@@ -133,7 +140,7 @@ class Planner:
             row = {text: n for n, text in enumerate(texts)}
             try:
                 models = self.models_of(members[0].collection)
-                for embedder in (models.clip, models.text):
+                for embedder in self._text_embedders(models, members):
                     vectors = embedder.encode_texts(texts, "query")
                     channels = [c for c in WORDS_TARGET if c[0] == embedder.space.name]
                     for plan in members:
@@ -154,19 +161,53 @@ class Planner:
                 return np.asarray(models.clip.encode_pixels(part.pixels[None])[0], np.float32)
         raise QueryError("the query's picture is not a picture", param="image")
 
-    def _words(self, models: ModelSet, content: bytes) -> str:
-        said: list[str] = []
-        request = decode_request(self.settings, content=content, kinds=("audio",))
-        for part in self.sandbox.decode(request):
-            assert isinstance(part, AudioPart)
-            transcript = models.transcriber.transcribe(
-                part.samples, language=self.settings.language
+    def _look_for_recording(
+        self, plan: QueryPlan, models: ModelSet, content: bytes, weight: float
+    ) -> None:
+        """By its words, and where there are sounds to compare with, by its sound."""
+        said = plan.query.modalities != (Modality.SOUND,)
+        heard = models.knows_sounds and self._wants_sounds(plan)
+        recording = read_recording(
+            content, models, self.settings, self.sandbox, said=said, heard=heard
+        )
+        if recording.words:
+            plan.texts.append((recording.words, weight))
+        if recording.sound is not None:
+            plan.look_for(SOUND_TARGET, recording.sound, weight)
+        if not recording.words and recording.sound is None:
+            what = "no words were recognised" if said else "nothing is heard"
+            raise EmptyQueryError(f"{what} in the recording", param="audio")
+        if said and not recording.words:
+            plan.warnings.append(
+                "no words were recognised in the recording: it is searched by its sound alone"
             )
-            said += [utterance.text.strip() for utterance in transcript.utterances]
-        words = " ".join(said).strip()
-        if not words:
-            raise EmptyQueryError("no words were recognised in the recording", param="audio")
-        return words
+
+    # ------------------------------------------------------------------ sounds
+
+    def _wants_sounds(self, plan: QueryPlan) -> bool:
+        """Whether sounds are asked for, and this collection has any."""
+        if plan.query.modalities and Modality.SOUND not in plan.query.modalities:
+            return False
+        return any(s.space.name == "sound" for s in self.store.spaces(plan.collection.id))
+
+    def _tell_about_sounds(self, plan: QueryPlan, models: ModelSet) -> None:
+        """Who asks for sounds where there are none is told why."""
+        if Modality.SOUND not in plan.query.modalities:
+            return
+        if not models.knows_sounds:
+            why = "sounds are switched off" if not self.settings.sounds else (
+                f"profile {plan.collection.profile} has no sound model; small, base and best have"
+            )  # fmt: skip
+            plan.warnings.append(f"no sounds can be found by this query: {why}")
+        elif not self._wants_sounds(plan):
+            plan.warnings.append("no sounds are indexed in this collection")
+
+    def _text_embedders(self, models: ModelSet, plans: Sequence[QueryPlan]) -> list[TextEmbedder]:
+        """The models that the words of these queries are for."""
+        embedders: list[TextEmbedder] = [models.clip, models.text]
+        if models.knows_sounds and any(self._wants_sounds(plan) for plan in plans):
+            embedders.append(models.embedder("sound"))
+        return embedders
 
     def _look_for_segment(self, plan: QueryPlan, segment_id: int, weight: float) -> None:
         segment = self.store.segment(segment_id)
@@ -177,7 +218,7 @@ class Planner:
         for stored in self.store.spaces(plan.collection.id):
             for _ids, vectors in self.store.vectors_of(stored.id, [segment_id]).values():
                 found = True
-                targets = PICTURE_TARGET
+                targets = SOUND_TARGET if stored.space.name == "sound" else PICTURE_TARGET
                 if segment.modality in {Modality.TEXT, Modality.SPEECH}:
                     targets = tuple(t for t in WORDS_TARGET if t[0] == stored.space.name)
                 plan.look_for(targets, vectors[0].astype(np.float32), weight)

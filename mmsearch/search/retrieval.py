@@ -108,8 +108,7 @@ class Retriever:
     def _check_space(self, collection: Collection, stored: StoredSpace) -> None:
         """Refuse to search vectors with a query from other weights than made them."""
         models = self.models_of(collection)
-        embedder = models.clip if stored.space.name == "clip" else models.text
-        check_same_space(stored.space, embedder.space)
+        check_same_space(stored.space, models.embedder(stored.space.name).space)
 
 
 def _has_direction(plan: QueryPlan, channel: Channel) -> bool:

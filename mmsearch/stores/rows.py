@@ -27,11 +27,21 @@ from mmsearch.types import (
 
 T = TypeVar("T")
 
+SEEN = frozenset({Modality.IMAGE, Modality.PAGE, Modality.VIDEO})
+"""Modalities that are looked at; the words that stand in them are their text."""
+
+WORDS = frozenset({Modality.TEXT, Modality.SPEECH})
+"""Modalities that are words and nothing else."""
+
 EXPECTED_IN: Mapping[str, frozenset[Modality]] = {
-    "clip": frozenset({Modality.IMAGE, Modality.TEXT, Modality.SPEECH}),
-    "text": frozenset({Modality.TEXT, Modality.SPEECH}),
+    "clip": SEEN | WORDS,
+    "text": SEEN | WORDS,
+    "sound": frozenset({Modality.SOUND}),
 }
 """Which modalities have a vector in which space; `status --verify` holds the library to it."""
+
+NEEDS_TEXT = frozenset({"text"})
+"""Spaces in which a segment without words has no vector."""
 
 MAX_ID = 2**63 - 1
 """The largest integer that SQL holds; no id is larger."""

@@ -14,6 +14,7 @@ import pytest
 from mmsearch.errors import MediaError
 from mmsearch.media import audio
 from mmsearch.media.detect import sniff
+from mmsearch.types import SOUND_RATE
 
 RATE = 16_000
 
@@ -160,3 +161,27 @@ def test_tags_become_metadata() -> None:
     assert (metadata["artist"], metadata["date"]) == ("Nobody", "1999")
     assert (metadata["codec"], metadata["sample_rate"]) == ("flac", RATE)
     json.dumps(metadata, allow_nan=False)
+
+
+def test_sounds_come_beside_the_words_in_one_pass() -> None:
+    """What a sound model hears is the same recording at its own rate, without a gap."""
+    sound = tone(130)
+    parts = list(audio.chunks(wav(sound), 40, sounds=True))
+    words = [part for part in parts if part.rate == RATE]
+    heard = [part for part in parts if part.rate == SOUND_RATE]
+    assert np.array_equal(
+        np.concatenate([part.samples for part in words]), audio.decode(wav(sound)).samples
+    )
+    assert [part.last for part in heard] == [False, False, True]
+    assert [part.start for part in heard] == [0, 60, 120]
+    assert sum(len(part.samples) for part in heard) == pytest.approx(130 * SOUND_RATE, abs=200)
+    # The tone is the same one.
+    spectrum = np.abs(np.fft.rfft(heard[0].samples[:SOUND_RATE]))
+    assert spectrum.argmax() == 440
+    assert parts[-1].rate == RATE
+    assert parts[-1].metadata["duration"] == 130
+
+
+def test_a_stretch_that_just_fits_is_the_last() -> None:
+    heard = [p for p in audio.chunks(wav(tone(0.5)), 40, sounds=True) if p.rate == SOUND_RATE]
+    assert [part.last for part in heard] == [True]

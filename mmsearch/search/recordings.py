@@ -1,0 +1,69 @@
+"""A recording as a query: what is said in it, and how it sounds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from mmsearch.media.parts import AudioPart, SoundPart
+from mmsearch.media.requests import decode_request
+from mmsearch.media.sandbox import Sandbox
+from mmsearch.protocols import SoundTextEmbedder
+from mmsearch.search.modelset import ModelSet
+from mmsearch.settings import Settings
+from mmsearch.types import SOUND_RATE, Samples, Vectors
+
+QUIET = 1e-3
+"""Below this level (RMS, full scale 1: -60 dB) nothing is heard."""
+
+_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What a query's recording says and sounds like."""
+
+    words: str
+    """Empty where no words were recognised, or none were asked for."""
+    sound: Vectors | None
+    """Unit vector (dimension,) in the sound space; None where nothing but silence is heard."""
+
+
+def read_recording(
+    content: bytes,
+    models: ModelSet,
+    settings: Settings,
+    sandbox: Sandbox,
+    *,
+    said: bool,
+    heard: bool,
+) -> Recording:
+    """Decode a recording; transcribe it if `said`, embed its sound if `heard`. MediaError."""
+    request = decode_request(settings, content=content, kinds=("audio",), sounds=heard)
+    words: list[str] = []
+    sounds: list[Vectors] = []
+    for part in sandbox.decode(request):
+        if isinstance(part, SoundPart) and models.sound is not None:
+            sounds += _embedded(part.samples, models.sound)
+        elif isinstance(part, AudioPart) and said:
+            transcript = models.transcriber.transcribe(part.samples, language=settings.language)
+            words += [utterance.text.strip() for utterance in transcript.utterances]
+    total = np.sum(sounds, axis=0) if sounds else None
+    norm = 0.0 if total is None else float(np.linalg.norm(total))
+    sound = None if total is None or norm < 1e-6 else (total / norm).astype(np.float32)
+    return Recording(" ".join(words).strip(), sound)
+
+
+def _embedded(samples: Samples, embedder: SoundTextEmbedder) -> list[Vectors]:
+    """One vector for each window that is not silent."""
+    window = round(embedder.window_seconds * SOUND_RATE)
+    windows = [samples[first : first + window] for first in range(0, len(samples), window)]
+    loud = [one for one in windows if float(np.sqrt(np.mean(np.square(one)))) >= QUIET]
+    if len(loud) > 1 and len(loud[-1]) < window // 2:
+        # The end of a longer sound: too short to say what it is.
+        loud.pop()
+    rows: list[Vectors] = []
+    for first in range(0, len(loud), _BATCH):
+        rows += list(embedder.encode_sounds(loud[first : first + _BATCH]))
+    return rows
