@@ -18,7 +18,14 @@ import pytest
 
 from mmsearch.errors import ConfigurationError, MediaError
 from mmsearch.media import wire
-from mmsearch.media.parts import AudioPart, DecodeRequest, ImagePart, Part, TextPart
+from mmsearch.media.parts import (
+    AudioPart,
+    DecodeRequest,
+    ImagePart,
+    Part,
+    SoundPart,
+    TextPart,
+)
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.types import Preprocess
 from tests.media.test_image import png
@@ -305,6 +312,9 @@ def test_parts_survive_the_pipe() -> None:
     sound = through_a_pipe(AudioPart("audio/wav", {}, np.linspace(-1, 1, 9, dtype=np.float32), 2.5))
     assert isinstance(sound, AudioPart)
     assert sound.samples.tolist() == np.linspace(-1, 1, 9, dtype=np.float32).tolist()
+    heard = through_a_pipe(SoundPart("audio/wav", {}, np.zeros(3, np.float32), 60.0, last=False))
+    assert isinstance(heard, SoundPart)
+    assert (heard.start, heard.last, len(heard.samples)) == (60.0, False, 3)
     empty = through_a_pipe(AudioPart("audio/wav", {}))
     assert isinstance(empty, AudioPart)
     assert len(empty.samples) == 0
