@@ -1,0 +1,225 @@
+"""`mmsearch eval` and `mmsearch compare`: how well a library is searched."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from mmsearch.cli.options import Json, ProfileName, Set, settings_from
+from mmsearch.settings import load_settings
+
+if TYPE_CHECKING:
+    from mmsearch.evaluation.experiment import Evaluation, Way
+    from mmsearch.evaluation.significance import Comparison
+    from mmsearch.search.engine import SearchEngine
+
+CALIBRATION = "calibration"
+"""What `--without` knows beside channels."""
+
+
+def evaluate(
+    dataset: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATASET",
+            help="A .jsonl of items and queries, Karpathy's .json, a BEIR folder, or the .csv of "
+            "Clotho or AudioCaps.",
+        ),
+    ],
+    *,
+    library: Annotated[
+        Path | None,
+        typer.Option(
+            "--library",
+            help="The library to ask; the data set is taken in if it is not there.",
+            show_default=False,
+        ),
+    ] = None,
+    collection: Annotated[
+        str | None,
+        typer.Option(help="Its collection. Default: evaluation-NAME.", show_default=False),
+    ] = None,
+    profile: ProfileName = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            help="jsonl, karpathy, beir or captions-csv, if it cannot be seen.",
+            show_default=False,
+        ),
+    ] = None,
+    media: Annotated[
+        Path | None,
+        typer.Option(help="Folder of its pictures or recordings.", show_default=False),
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(help="The part that is asked. Default: test.", show_default=False),
+    ] = None,
+    queries: Annotated[
+        int | None, typer.Option(help="Only the first so many.", min=1, show_default=False)
+    ] = None,
+    depth: Annotated[int, typer.Option(help="Hits asked for.", min=1, max=1000)] = 100,
+    measure: Annotated[
+        list[str] | None,
+        typer.Option(help="nDCG@10, R@1, P@5, RR, AP ... instead of the usual ones."),
+    ] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Ask again without a channel (lexical, clip, text, clip:image ...) or without "
+            "calibration, and compare.",
+            show_default=False,
+        ),
+    ] = None,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask again with this reranker (vlm, cross-encoder ...) and compare; none: never.",
+            show_default=False,
+        ),
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="Compare the indexes with exact search.")
+    ] = False,
+    against: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="RUN.json", help="Compare with a saved run.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write a page, a summary and every run here.", show_default=False),
+    ] = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how well a data set's queries find what they should."""
+    from indexer.evaluate import take_in
+    from mmsearch.build import open_library
+    from mmsearch.cli import output
+    from mmsearch.evaluation import experiment, report, runs
+    from mmsearch.evaluation.asking import check_channels
+    from mmsearch.evaluation.metrics import DEFAULT_MEASURES
+    from mmsearch.evaluation.metrics import measure as known_measure
+    from mmsearch.evaluation.readers import read_dataset
+
+    measures = tuple(known_measure(name).name for name in measure or DEFAULT_MEASURES)
+    check_channels(name for name in without or () if name != CALIBRATION)
+    saved = [runs.load(path) for path in against or ()]
+    found = read_dataset(dataset, format_, media=media, split=split)
+    if queries is not None:
+        found = found.first(queries)
+    place = library or load_settings().library
+    given = settings_from(set_, profile=profile)
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_library(place, create=True, **given))
+        with output.RunProgress([place]) as progress:
+            taken, summary = take_in(engine, found, collection=collection, on_progress=progress)
+        output.print_summary(summary)
+        ways = [experiment.Way("fused", taken, options={"rerank": "none"})]
+        if (rerank or engine.settings.rerank) != "none":
+            chosen = rerank or engine.settings.rerank
+            ways.append(experiment.Way(f"reranked: {chosen}", taken, options={"rerank": chosen}))
+        ways += [_ablation(name, ways[0], engine, stack) for name in without or ()]
+        evaluation = experiment.evaluate(
+            found,
+            ways,
+            measures=measures,
+            depth=depth,
+            approximate=exact,
+            against=saved,
+            on_progress=lambda name: output.err.print(f"[dim]asking: {escape(name)}[/]"),
+        )
+    print_evaluation(evaluation)
+    if out is not None:
+        output.err.print(f"Written: {escape(str(report.write(evaluation, out)))}")
+    if as_json:
+        output.print_json(experiment.to_json(evaluation))
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="FIRST.json", help="A saved run.")],
+    second: Annotated[Path, typer.Argument(metavar="SECOND.json", help="Another one.")],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Compare two runs that `mmsearch eval --out` has saved, query by query."""
+    from mmsearch.cli import output
+    from mmsearch.evaluation import runs
+    from mmsearch.evaluation.experiment import comparison_to_json
+
+    one, other = runs.load(first), runs.load(second)
+    found = runs.compare_runs(one, other)
+    print_comparison(f"{other.dataset}: {other.name} against {one.name}", found)
+    if as_json:
+        output.print_json(
+            {
+                "dataset": one.dataset,
+                "first": one.name,
+                "second": other.name,
+                "measures": {c.measure: comparison_to_json(c) for c in found},
+            }
+        )
+
+
+def _ablation(name: str, base: Way, engine: SearchEngine, stack: ExitStack) -> Way:
+    """The same without one part."""
+    from dataclasses import replace
+
+    from mmsearch.build import open_library
+    from mmsearch.evaluation.asking import Library
+
+    if name != CALIBRATION:
+        return replace(base, name=f"without {name}", without=(name,), ablation=True)
+    settings: dict[str, Any] = engine.settings.model_dump(exclude_unset=True, exclude={"library"})
+    other = stack.enter_context(
+        open_library(engine.library, models=engine.models, **(settings | {"fusion": "rank"}))
+    )
+    library = Library(other, base.library.collection, base.library.items)
+    return replace(base, name=f"without {name}", library=library, ablation=True)
+
+
+def print_evaluation(evaluation: Evaluation) -> None:
+    """Figures of every run, then what is significant."""
+    from mmsearch.cli import output
+
+    for problem in evaluation.dataset.problems:
+        output.err.print(f"[yellow]note:[/] {escape(problem)}")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column(f"{evaluation.dataset.name}, {len(evaluation.dataset.queries)} queries")
+    for name in evaluation.measures:
+        table.add_column(name, justify="right", no_wrap=True)
+    for run in evaluation.runs:
+        figures = run.figures()
+        table.add_row(escape(run.name), *(f"{figures[m].mean:.3f}" for m in evaluation.measures))
+    output.out.print(table)
+    for one in evaluation.versus:
+        print_comparison(f"{one.second} against {one.first}", one.comparisons)
+    for name, share in evaluation.approximation.items():
+        output.out.print(f"recall@10 of the index against exact search, {name}: {share:.4f}")
+
+
+def print_comparison(title: str, comparisons: Any) -> None:
+    """Differences, their intervals, and p-values after Holm's correction."""
+    from mmsearch.cli import output
+
+    output.out.print(f"\n[bold]{escape(title)}[/]")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("measure", "first", "second", "difference", "95 % interval", "p (Holm)"):
+        table.add_column(name, justify="left" if name == "measure" else "right", no_wrap=True)
+    one: Comparison
+    for one in comparisons:
+        table.add_row(
+            one.measure,
+            f"{one.first:.3f}",
+            f"{one.second:.3f}",
+            f"{one.difference.mean:+.3f}",
+            f"{one.difference.low:+.3f} to {one.difference.high:+.3f}",
+            ("[bold]" if one.significant else "") + f"{one.p_adjusted:.4f}",
+        )
+    output.out.print(table)

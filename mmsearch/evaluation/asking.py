@@ -1,0 +1,255 @@
+"""Asks an engine every query of a data set and keeps what each stage answered.
+
+The first stage's channels are seen one by one (what `clip:image` alone ranks first), then the
+engine's own answer, fused and, if it is set so, reranked. Hits are segments; what is judged are
+items (files), so an item counts where its best segment stands.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mmsearch.errors import MMSearchError, QueryError
+from mmsearch.evaluation.dataset import Dataset, EvalQuery
+from mmsearch.evaluation.runs import Ranking, Run
+from mmsearch.search.engine import SearchEngine
+from mmsearch.search.plan import QueryPlan
+from mmsearch.search.query import check_query
+from mmsearch.types import Modality, Query, Term
+
+BATCH = 16
+DEPTH = 100
+"""Hits asked for, as in most published figures."""
+
+FUSED = "fused"
+
+
+@dataclass(slots=True)
+class Library:
+    """A data set as it lies in an opened library."""
+
+    engine: SearchEngine
+    collection: str
+    items: Mapping[str, str]
+    """Source URI to item id; sources that are no items of the data set are not there."""
+    _known: dict[int, str | None] = field(default_factory=dict)
+
+    def item_of(self, segments: Sequence[int]) -> list[str | None]:
+        """The item of each segment, None for one that is gone or of something else."""
+        unknown = [one for one in segments if one not in self._known]
+        if unknown:
+            rows = self.engine.store.segments_with_sources(unknown)
+            for one in unknown:
+                self._known[one] = self.items.get(rows[one][1].uri) if one in rows else None
+        return [self._known[one] for one in segments]
+
+
+def ask(
+    library: Library,
+    dataset: Dataset,
+    name: str = FUSED,
+    *,
+    depth: int = DEPTH,
+    without: Sequence[str] = (),
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> Run:
+    """The engine's own answers: `name` is the run's, `without` leaves channels out, `options`
+    are fields of `Query` (rerank, exact ...).
+
+    A query that fails gets an empty ranking and a warning. Raises QueryError for an unknown
+    channel in `without`.
+    """
+    rankings: dict[str, Ranking] = {}
+    warnings: dict[str, None] = {}
+    milliseconds: list[float] = []
+    for queries in _batches(dataset.queries):
+        began = time.perf_counter()
+        asked = [
+            _without(replace(_query(library, one, depth), **options), without) for one in queries
+        ]
+        answers = library.engine.search_many(asked)
+        milliseconds += [(time.perf_counter() - began) * 1e3 / len(queries)] * len(queries)
+        for one, answer in zip(queries, answers, strict=True):
+            if isinstance(answer, MMSearchError):
+                warnings[f"query {one.id}: {answer.message}"] = None
+                rankings[one.id] = ()
+                continue
+            warnings.update(dict.fromkeys(answer.warnings))
+            items = library.item_of([hit.segment.id for hit in answer.hits])
+            rankings[one.id] = _once(
+                (item, hit.score) for item, hit in zip(items, answer.hits, strict=True)
+            )
+    return Run(
+        name,
+        dataset.name,
+        rankings,
+        about={"milliseconds_per_query": round(float(np.mean(milliseconds)), 2)},
+        warnings=tuple(warnings),
+    )
+
+
+def ask_channels(
+    library: Library, dataset: Dataset, *, depth: int = DEPTH, exact: bool = False
+) -> dict[str, Run]:
+    """What each channel of the first stage ranks, alone: run by channel name."""
+    rankings: dict[str, dict[str, Ranking]] = {}
+    for queries, plans in _planned(library, dataset, depth, exact=exact):
+        for one, plan in zip(queries, plans, strict=True):
+            for channel in plan.rankings:
+                items = library.item_of(channel.ids.tolist())
+                scored = zip(items, channel.scores.tolist(), strict=True)
+                rankings.setdefault(channel.name, {})[one.id] = _once(scored)[:depth]
+    return {
+        name: Run(name, dataset.name, {q.id: found.get(q.id, ()) for q in dataset.queries})
+        for name, found in sorted(rankings.items())
+    }
+
+
+def ask_raw_cosine(library: Library, dataset: Dataset, *, depth: int = DEPTH) -> dict[str, Run]:
+    """What sorting raw cosines of different modalities together gives: the naive baselines.
+
+    `raw cosine`: the engine's own vector channels, merged by cosine as if they compared.
+    `raw cosine, clip`: everything in the one CLIP space, as most demonstrations do it.
+    """
+    merged: dict[str, Ranking] = {}
+    for queries, plans in _planned(library, dataset, depth):
+        for one, plan in zip(queries, plans, strict=True):
+            merged[one.id] = _by_score(library, plan, depth)
+    models = library.engine.models(library.engine.store.collection(library.collection).profile)
+    clip: dict[str, Ranking] = {}
+    for queries in _batches([query for query in dataset.queries if query.text is not None]):
+        vectors = models.clip.encode_texts([query.text or "" for query in queries], "query")
+        asked = [
+            Query(
+                terms=(Term(vector=tuple(vector.tolist()), space="clip"),),
+                limit=depth,
+                collection=library.collection,
+            )
+            for vector in vectors
+        ]
+        for one, plan in zip(queries, _plans(library, asked), strict=True):
+            clip[one.id] = _by_score(library, plan, depth)
+    runs = {"raw cosine": merged, "raw cosine, clip": clip}
+    return {
+        name: Run(name, dataset.name, {q.id: found.get(q.id, ()) for q in dataset.queries})
+        for name, found in runs.items()
+    }
+
+
+def approximation(library: Library, dataset: Dataset, *, k: int = 10) -> dict[str, float]:
+    """Per channel: the share of the exact search's best k that the index also finds."""
+    indexed = ask_channels(library, dataset, depth=k)
+    exact = ask_channels(library, dataset, depth=k, exact=True)
+    shares: dict[str, float] = {}
+    for name, run in exact.items():
+        found = [
+            len({i for i, _ in truth} & {i for i, _ in indexed[name].rankings[query]}) / len(truth)
+            for query, truth in run.rankings.items()
+            if truth and name in indexed
+        ]
+        shares[name] = float(np.mean(found)) if found else 0.0
+    return shares
+
+
+# ---------------------------------------------------------------- parts
+
+
+def _query(library: Library, one: EvalQuery, depth: int, *, exact: bool = False) -> Query:
+    return replace(one.to_query(depth, library.collection), exact=exact, group="source", best=1)
+
+
+CHANNELS: tuple[str, ...] = ("clip", "text", "sound", "lexical")
+
+
+def check_channels(names: Iterable[str]) -> None:
+    """Raise QueryError for a channel that does not exist."""
+    for name in names:
+        space, _, modality = name.partition(":")
+        if space not in CHANNELS or (modality and modality not in set(Modality)):
+            raise QueryError(
+                f"there is no channel '{name}'. Channels: {', '.join(CHANNELS)}, or one modality "
+                "of such, as clip:image.",
+                param="without",
+            )
+
+
+def _without(query: Query, left_out: Sequence[str]) -> Query:
+    """The query with terms that speak in all channels but these."""
+    if not left_out:
+        return query
+    check_channels(left_out)
+    kept = [
+        f"{space}:{modality.value}"
+        for space in CHANNELS
+        for modality in Modality
+        if space not in left_out and f"{space}:{modality.value}" not in left_out
+    ]
+    return replace(query, terms=tuple(replace(t, channels=tuple(kept)) for t in query.terms))
+
+
+def _planned(
+    library: Library, dataset: Dataset, depth: int, *, exact: bool = False
+) -> Iterator[tuple[Sequence[EvalQuery], list[QueryPlan]]]:
+    for queries in _batches(dataset.queries):
+        asked = [_query(library, one, depth, exact=exact) for one in queries]
+        yield queries, _plans(library, asked)
+
+
+def _plans(library: Library, queries: Sequence[Query]) -> list[QueryPlan]:
+    """The engine's first stage, step by step. Raises what a query raises."""
+    engine = library.engine
+    plans = [engine.planner.plan(check_query(query)) for query in queries]
+    engine.planner.embed(plans)
+    engine.retriever.retrieve(plans)
+    for plan in plans:
+        if plan.error is not None:
+            raise plan.error
+    return plans
+
+
+def _by_score(library: Library, plan: QueryPlan, depth: int) -> Ranking:
+    """All vector channels of a plan as one list by raw cosine."""
+    scored = [
+        (score, segment)
+        for channel in plan.rankings
+        if not channel.name.startswith("lexical")
+        for segment, score in zip(channel.ids.tolist(), channel.scores.tolist(), strict=True)
+    ]
+    scored.sort(reverse=True)
+    items = library.item_of([segment for _, segment in scored])
+    return _once(zip(items, (score for score, _ in scored), strict=True))[:depth]
+
+
+def _once(scored: Iterable[tuple[str | None, float]]) -> Ranking:
+    """Each item where its best segment stands; foreign segments left out."""
+    best: dict[str, float] = {}
+    for item, score in scored:
+        if item is not None:
+            best.setdefault(item, score)
+    return tuple(best.items())
+
+
+def _batches(queries: Sequence[EvalQuery]) -> Iterator[Sequence[EvalQuery]]:
+    for start in range(0, len(queries), BATCH):
+        yield queries[start : start + BATCH]
+
+
+def describe(library: Library) -> dict[str, Any]:
+    """Models and sizes, for the head of a report."""
+    store = library.engine.store
+    collection = store.collection(library.collection)
+    return {
+        "collection": collection.name,
+        "profile": collection.profile,
+        "spaces": {
+            stored.space.name: f"{stored.space.model} {stored.space.revision}".strip()
+            for stored in store.spaces(collection.id)
+            if stored.state == "active"
+        },
+    }
