@@ -16,6 +16,7 @@ import numpy as np
 
 from mmsearch.errors import LibraryNotFoundError, StorageError
 from mmsearch.media.sandbox import Sandbox
+from mmsearch.models import ocr
 from mmsearch.models.profiles import Profile
 from mmsearch.models.profiles import profile as profile_named
 from mmsearch.models.rerankers.choice import rerankers_of
@@ -143,8 +144,17 @@ def _model_set(profile: Profile, settings: Settings) -> ModelSet:
     hears = profile.sound is not None and settings.sounds
     if hears and profile.sound is not None:
         specs.append(profile.sound)
-    recipe = json.dumps([spec.label for spec in specs])
-    return ModelSet(profile.name, recipe, clip, text, transcriber, sound if hears else None)
+    reader = ocr.resolve(settings.ocr)
+    recipe = json.dumps([*(spec.label for spec in specs), f"ocr: {reader}"])
+    return ModelSet(
+        profile.name,
+        recipe,
+        clip,
+        text,
+        transcriber,
+        sound if hears else None,
+        lambda: ocr.from_name(reader, threads=settings.threads),
+    )
 
 
 class FaissKeeper:

@@ -27,6 +27,7 @@ from mmsearch.types import (
     Space,
     Transcript,
     Vectors,
+    WordLine,
     WordUnit,
 )
 
@@ -93,6 +94,20 @@ class Transcriber(Protocol):
         self, samples: npt.NDArray[np.float32], *, language: str | None = None
     ) -> Transcript:
         """`samples`: mono, 16 kHz, -1..1, at most about 20 minutes."""
+
+    def release(self) -> None: ...
+
+
+@runtime_checkable
+class Ocr(Protocol):
+    """Words in pictures."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything that changes what is read."""
+
+    def read(self, picture: npt.NDArray[np.uint8]) -> list[WordLine]:
+        """(height, width, 3) RGB, upright, to lines in reading order. Raises ModelError."""
 
     def release(self) -> None: ...
 

@@ -183,6 +183,19 @@ class Utterance:
     no_speech_prob: float = 0.0
 
 
+Box: TypeAlias = tuple[float, float, float, float]
+"""(left, top, right, bottom), each 0..1 of the picture or page as it is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordLine:
+    """A line of words that was read in a picture, and the reader's probability 0..1."""
+
+    text: str
+    box: Box
+    probability: float
+
+
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """What a recording says."""

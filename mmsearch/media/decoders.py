@@ -7,18 +7,33 @@ parts, and add its line to DECODERS.
 from __future__ import annotations
 
 import os
+import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmsearch.errors import MediaError
-from mmsearch.media.detect import sniff
-from mmsearch.media.parts import AudioPart, DecodeRequest, ImagePart, Part, TextPart
+from mmsearch.media.detect import DOCUMENTS, sniff
+from mmsearch.media.parts import (
+    AudioPart,
+    DecodeRequest,
+    ImagePart,
+    PagePart,
+    Part,
+    SoundPart,
+    TextPart,
+)
+from mmsearch.media.sections import Section
+from mmsearch.types import SOUND_RATE
 
 _FOUND_AS = {
-    "image": "a picture", "text": "text", "audio": "a recording",
+    "image": "a picture", "text": "text", "audio": "a recording", "document": "a document",
+    "video": "a film",
 }  # fmt: skip
+
+_UNSTORED = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +73,8 @@ def decode(request: DecodeRequest) -> Iterator[Part]:
 
 
 def _kind(mime: str) -> str:
+    if mime in DOCUMENTS:
+        return "document"
     kind = mime.split("/", 1)[0]
     return "text" if kind == "application" else kind
 
@@ -108,13 +125,128 @@ def _audio(file: File) -> Iterator[Part]:
     from mmsearch.media import audio
 
     request = file.request
-    for chunk in audio.chunks(file.source, request.audio_chunk_seconds, request.max_audio_seconds):
-        yield AudioPart(file.mime, chunk.metadata, chunk.samples, chunk.start, chunk.last)
+    for chunk in audio.chunks(
+        file.source, request.audio_chunk_seconds, request.max_audio_seconds, sounds=request.sounds
+    ):
+        part = SoundPart if chunk.rate == SOUND_RATE else AudioPart
+        yield part(file.mime, chunk.metadata, chunk.samples, chunk.start, chunk.last)
+
+
+def _document(file: File) -> Iterator[Part]:
+    request = file.request
+    if file.mime == "application/pdf":
+        yield from _pdf(file)
+        return
+    metadata: dict[str, Any]
+    sections: Iterable[Section]
+    if file.mime in ("application/rtf", "message/rfc822", "application/vnd.ms-outlook"):
+        text, metadata = _letter(file)
+        sections = [Section(text)]
+    else:
+        try:
+            metadata, sections = _reader(file.mime)(file)
+        except (MediaError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001  # as in `_careful`
+            raise _damaged(error) from None
+    left = request.max_text_bytes
+    some = False
+    for section in _careful(sections):
+        left -= len(section.text)
+        if left < 0:
+            raise MediaError(
+                "too_large", f"The document has more than {request.max_text_bytes} characters."
+            )
+        # Unpaired surrogates cannot be stored, and NUL not everywhere.
+        text = _UNSTORED.sub(" ", section.text)
+        some = some or bool(text.strip())
+        if section.number is None:
+            if some:
+                yield TextPart(file.mime, metadata, text)
+        elif section.number <= request.max_pages:
+            yield PagePart(file.mime, metadata, section.number, text, section.title)
+    if not some:
+        raise MediaError("empty", "The document holds no text.")
+
+
+def _careful(sections: Iterable[Section]) -> Iterator[Section]:
+    """The libraries raise anything where a document's parts do not fit together."""
+    try:
+        yield from sections
+    except (MediaError, MemoryError, GeneratorExit):
+        raise
+    except Exception as error:  # noqa: BLE001
+        raise _damaged(error) from None
+
+
+def _damaged(error: Exception) -> MediaError:
+    detail = f"{type(error).__name__}: {error}".split("\n", 1)[0][:150]
+    return MediaError("corrupt", f"The document is damaged: {detail}.")
+
+
+def _pdf(file: File) -> Iterator[Part]:
+    from mmsearch.media import image, pdf
+
+    request = file.request
+    draw = 0
+    if request.page_images:
+        draw = 2 * (request.thumbnail or 0)
+        if request.preprocess is not None:
+            # Twice what the model sees: resampling needs something to choose from.
+            draw = max(draw, 2 * max(request.preprocess.size))
+    found = pdf.pages(
+        file.source, max_pages=request.max_pages, draw=draw or None, read=request.ocr != "none"
+    )
+    for metadata, page in found:
+        pixels = small = None
+        if page.image is not None:
+            if request.preprocess is not None:
+                pixels = image.preprocess_pixels(page.image, request.preprocess)
+            if request.thumbnail:
+                # A page needs more than a photo to be told from another.
+                small = image.thumbnail(page.image, 2 * request.thumbnail)
+        yield PagePart(
+            file.mime, metadata, page.number, page.text, None, page.lines, pixels, small,
+            page.unread,
+        )  # fmt: skip
+
+
+def _letter(file: File) -> tuple[str, dict[str, Any]]:
+    from mmsearch.media import mail, office
+
+    if file.mime == "application/vnd.ms-outlook":
+        return mail.msg(file.source)
+    limit = file.request.max_text_bytes
+    content = file.read(limit)
+    if len(content) > limit:
+        raise MediaError("too_large", f"The file is longer than the {limit} bytes allowed.")
+    if file.mime == "message/rfc822":
+        return mail.eml(content)
+    return office.rtf(content), {}
+
+
+def _reader(mime: str) -> Callable[[File], tuple[dict[str, Any], Iterable[Section]]]:
+    """The reader of a zipped document."""
+    from mmsearch.media import epub, office, opendocument
+
+    def limits(file: File) -> tuple[Path | bytes, int]:
+        return file.source, file.request.max_archive_bytes
+
+    if mime == "application/epub+zip":
+        return lambda file: epub.read(*limits(file))
+    if mime.startswith("application/vnd.oasis."):
+        return lambda file: opendocument.read(*limits(file))
+    if mime.endswith(".presentation"):
+        return lambda file: office.pptx(*limits(file))
+    if mime.endswith(".sheet"):
+        return lambda file: office.xlsx(*limits(file), file.request.max_text_bytes)
+    return lambda file: office.docx(*limits(file))
 
 
 DECODERS: dict[str, Callable[[File], Iterator[Part]]] = {
     "image": _image,
     "text": _text,
     "audio": _audio,
+    "document": _document,
 }
 """By kind: the first half of the media type ("application/json" is text)."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
+from contextlib import suppress
 from pathlib import Path, PurePath
 
 from mmsearch.errors import MediaError
@@ -63,8 +66,6 @@ _CONTAINERS: tuple[tuple[int, bytes, str], ...] = (
     (4, b"moof", "mp4"),
 )
 _OTHERS: tuple[tuple[bytes, str], ...] = (
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "Old Microsoft Office documents are not read yet."),
-    (b"{\\rtf", "RTF documents are not read yet."),
     (b"%!PS", "PostScript is not read."),
     (b"8BPS", "Photoshop documents are not read."),
     (b"MThd", "A MIDI file holds notes, not sound."),
@@ -81,13 +82,36 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\xcf\xfa\xed\xfe", "Programs are not read."),
     (b"\0asm", "Programs are not read."),
 )
+_OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_OPENDOCUMENT = "application/vnd.oasis.opendocument."
+# By the folder that holds the document inside the archive.
 _ZIPPED = (
-    (b"mimetypeapplication/epub+zip", "E-books are not read yet."),
-    (b"mimetypeapplication/vnd.oasis.opendocument", "OpenDocument files are not read yet."),
-    (b"word/", "Word documents are not read yet."),
-    (b"xl/", "Excel workbooks are not read yet."),
-    (b"ppt/", "PowerPoint presentations are not read yet."),
+    ("word/", f"{_OFFICE}wordprocessingml.document"),
+    ("xl/", f"{_OFFICE}spreadsheetml.sheet"),
+    ("ppt/", f"{_OFFICE}presentationml.presentation"),
 )
+# What a zipped document says first, in a member "mimetype".
+_NAMED = {
+    "application/epub+zip": "application/epub+zip",
+    **{
+        f"{_OPENDOCUMENT}{kind}{template}": f"{_OPENDOCUMENT}{kind}"
+        for kind in ("text", "spreadsheet", "presentation")
+        for template in ("", "-template")
+    },
+}
+DOCUMENTS = frozenset(
+    ("application/pdf", "application/rtf", "message/rfc822", "application/vnd.ms-outlook",
+     *(mime for _, mime in _ZIPPED), *_NAMED.values())
+)  # fmt: skip
+"""The media types of documents that can be decoded."""
+
+_MAIL_FIELD = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,60}):[ \t]?\S")
+_MAIL_FIELDS = frozenset(
+    ("from", "to", "subject", "date", "received", "return-path", "message-id", "mime-version",
+     "delivered-to", "cc", "reply-to", "content-type", "sender")
+)  # fmt: skip
 
 _SOURCE_CODE = re.compile(
     r"\.(py|pyi|js|mjs|ts|tsx|jsx|c|h|cc|cpp|hpp|cs|java|kt|go|rs|rb|php|pl|lua|r|jl|swift|scala|"
@@ -109,7 +133,7 @@ _PORTABLE = re.compile(rb"P[1-6][ \t\r\n]+(#|\d)")
 def sniff(source: Path | bytes, name: str = "") -> str:
     """The media type of a file, by its content.
 
-    "image/..." and "audio/..." and the types of text (see `text.KINDS`) can be decoded.
+    "image/...", "audio/...", the types of text (see `text.KINDS`) and DOCUMENTS can be decoded.
     Raises MediaError: unsupported (with a sentence that says what it is, where known), empty,
     missing, unreadable.
     """
@@ -122,6 +146,9 @@ def sniff(source: Path | bytes, name: str = "") -> str:
         # A byte order mark of UTF-16, which also looks like the beginning of an MPEG frame.
         found = _text(source, head, name)
     found = found or _sound(head, source)
+    if found is not None:
+        return found
+    found = _document(head, source)
     if found is not None:
         return found
     _refuse_known(head)
@@ -205,15 +232,83 @@ def _sound_or_film(source: Path | bytes, kind: str) -> str:
     return f"audio/{kind}"
 
 
-def _refuse_known(head: bytes) -> None:
+def _document(head: bytes, source: Path | bytes) -> str | None:
     if head.startswith(b"%PDF") or b"%PDF-" in head[:1024]:
-        raise MediaError("unsupported", "PDF documents are not read yet.")
-    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
-        office = b"[Content_Types].xml" in head
-        for part, sentence in _ZIPPED:
-            if part in head and (office or part.startswith(b"mimetype")):
-                raise MediaError("unsupported", sentence)
-        raise MediaError("unsupported", "Compressed archives are not read.")
+        return "application/pdf"
+    if head.startswith(b"{\\rtf"):
+        return "application/rtf"
+    if head.startswith(_OLE):
+        return _old_office(source)
+    if head.startswith(_ZIP):
+        return _zipped(head, source)
+    return None
+
+
+def _zipped(head: bytes, source: Path | bytes) -> str:
+    """By the archive's list; by its beginning where that is cut off."""
+    names: list[str] = []
+    named = ""
+    with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        opened = io.BytesIO(source) if isinstance(source, bytes) else source
+        with zipfile.ZipFile(opened) as archive:
+            names = archive.namelist()
+            if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
+                named = archive.read("mimetype").decode("latin-1").strip()
+    if not named:
+        found = re.search(rb"mimetype(application/[a-z.+-]+?)PK", head[:200])
+        named = found[1].decode() if found else ""
+    if not names:
+        names = [part for part, _ in _ZIPPED if part.encode() in head]
+        if b"[Content_Types].xml" not in head:
+            names = []
+    if named in _NAMED:
+        return _NAMED[named]
+    for part, mime in _ZIPPED:
+        if any(name.startswith(part) for name in names):
+            return mime
+    if "META-INF/container.xml" in names:
+        return "application/epub+zip"
+    if not names and not named and len(head) < 100:
+        raise MediaError(
+            "corrupt", "The file is cut off: only the beginning of an archive is there."
+        )
+    raise MediaError("unsupported", "Compressed archives are not read.")
+
+
+def _old_office(source: Path | bytes) -> str:
+    import olefile
+
+    try:
+        opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        with opened, olefile.OleFileIO(opened) as ole:
+            if ole.exists("__properties_version1.0"):
+                return "application/vnd.ms-outlook"
+            if ole.exists("EncryptedPackage"):
+                raise MediaError("encrypted", "The document is protected by a password.")
+    except (OSError, ValueError, IndexError, TypeError, olefile.OleFileError):
+        raise MediaError("corrupt", "The document is damaged: it cannot be opened.") from None
+    raise MediaError(
+        "unsupported",
+        "Old Microsoft Office documents are not read; save it as .docx, .xlsx or .pptx.",
+    )
+
+
+def _is_mail(text: str) -> bool:
+    """Header fields of a mail, several of the known ones, before anything else."""
+    known = 0
+    for number, line in enumerate(text.split("\n", 60)[:60]):
+        if not line.strip():
+            break
+        if line[0] in " \t" and number:
+            continue  # a field goes on
+        field = _MAIL_FIELD.match(line)
+        if field is None and not re.fullmatch(r"[A-Za-z-]{1,60}:[ \t]*", line):
+            return line.startswith("From ") and number == 0 and _is_mail(text.split("\n", 1)[-1])
+        known += field is not None and field[1].lower() in _MAIL_FIELDS
+    return known >= 3
+
+
+def _refuse_known(head: bytes) -> None:
     for magic, sentence in _OTHERS:
         if head.startswith(magic) and (len(magic) > 3 or b"\0" in head[:512]):
             raise MediaError("unsupported", sentence)
@@ -227,6 +322,8 @@ def _text(source: Path | bytes, head: bytes, name: str) -> str | None:
         return None
     beginning = decoded.text[:4096].lstrip().lower()
     extension = PurePath(name).suffix.lower()
+    if extension not in _TEXT_NAMES and _is_mail(decoded.text):
+        return "message/rfc822"
     if _HTML.search(beginning[:1024]):
         return "text/html"
     if _SVG.search(beginning) and beginning.startswith("<"):
@@ -251,5 +348,6 @@ def _last_resort(source: Path | bytes, head: bytes) -> str:
     if audio.plays(source):
         return "audio/mpeg" if b"\xff" in head else "audio/unknown"
     raise MediaError(
-        "unsupported", "The file is neither a picture, a recording nor text that can be read."
+        "unsupported",
+        "The file is neither a picture, a recording, a document nor text that can be read.",
     )

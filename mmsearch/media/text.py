@@ -263,7 +263,11 @@ def _readable_table(text: str, delimiter: str | None) -> str:
         ]
     except csv.Error:
         return text
-    rows = [row for row in rows if any(row)]
+    return readable_rows([row for row in rows if any(row)])
+
+
+def readable_rows(rows: list[list[str]]) -> str:
+    """One row a paragraph, "column: value; column: value" where there is a header."""
     if len(rows) > 1 and _is_header(rows[0]):
         names, body = rows[0], rows[1:]
         lines = []

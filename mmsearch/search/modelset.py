@@ -9,6 +9,7 @@ from functools import cached_property
 from mmsearch.errors import ProfileError
 from mmsearch.protocols import (
     ImageTextEmbedder,
+    Ocr,
     SoundTextEmbedder,
     TextEmbedder,
     Transcriber,
@@ -26,6 +27,7 @@ class ModelSet:
         text: Callable[[], TextEmbedder],
         transcriber: Callable[[], Transcriber],
         sound: Callable[[], SoundTextEmbedder] | None = None,
+        ocr: Callable[[], Ocr | None] = lambda: None,
     ) -> None:
         self.profile = profile
         self.recipe = recipe
@@ -35,6 +37,7 @@ class ModelSet:
         self._make_text = text
         self._make_transcriber = transcriber
         self._make_sound = sound
+        self._make_ocr = ocr
 
     @cached_property
     def clip(self) -> ImageTextEmbedder:
@@ -50,6 +53,12 @@ class ModelSet:
     def transcriber(self) -> Transcriber:
         with self._lock:
             return self.__dict__.get("transcriber") or self._make_transcriber()
+
+    @cached_property
+    def ocr(self) -> Ocr | None:
+        """What reads the words in pictures, if anything does."""
+        with self._lock:
+            return self.__dict__["ocr"] if "ocr" in self.__dict__ else self._make_ocr()
 
     @property
     def knows_sounds(self) -> bool:
