@@ -16,35 +16,43 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from indexer.segments import image_segment, passages, speech_segments
-from indexer.sources import WalkProblem, local_path, walk
-from mmsearch.errors import MediaError, ModelError, StorageError
-from mmsearch.media.parts import AudioPart, ImagePart, TextPart
+from indexer.content import (
+    Item,
+    Opened,
+    batches,
+    captioned,
+    is_gone,
+    joined_metadata,
+)
+from indexer.cutting import Cutter, Rows, checked
+from indexer.inputs import Inputs, Named
+from indexer.sources import WalkProblem
+from mmsearch.errors import MediaError
+from mmsearch.media.parts import Part, TextPart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
-from mmsearch.search.engine import thumbnail_path
 from mmsearch.search.modelset import ModelSet
 from mmsearch.settings import Settings, decoding_workers
-from mmsearch.stores.rows import EXPECTED_IN, KnownFile, SourceWrite
+from mmsearch.stores.places import MEMBER, container_of, local_path
+from mmsearch.stores.rows import WORDS, KnownFile, SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Failure, Modality, SegmentDraft, SourceFile, Vectors
+from mmsearch.types import Collection, Failure, SegmentDraft, SourceFile, Vectors
 
 logger = logging.getLogger(__name__)
 
-LOADERS_VERSION = 1
+LOADERS_VERSION = 2
 """Counts up whenever loaders or segmenters produce something else from the same bytes:
 everything indexed before is then taken in again."""
 
@@ -79,13 +87,16 @@ class RunCounts:
 class Loaded:
     """A decoded file, cut into segments, waiting for vectors."""
 
+    item: Item
     file: SourceFile
-    sha256: str
+    sha256: str = ""
     mime: str = ""
     metadata: Mapping[str, object] = field(default_factory=dict)
     segments: tuple[SegmentDraft, ...] = ()
-    pixels: tuple[npt.NDArray[np.uint8], ...] = ()
-    """One (height, width, 3) array per IMAGE segment, in order."""
+    pixels: Mapping[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
+    """By ordinal: what is seen and still to be embedded, (height, width, 3) each."""
+    made: Mapping[str, Rows] = field(default_factory=dict)
+    """Vectors that were made while loading, by space name: (ordinals, rows)."""
     failure: Failure | None = None
     is_copy: bool = False
     """The content is, or will be, in the library: nothing was decoded."""
@@ -115,6 +126,8 @@ class Pipeline:
         self.counts = RunCounts()
         self.failures: list[Failure] = []
         self.recipe = recipe(settings, models)
+        self.inputs = Inputs(settings, self._walk_problem)
+        self.retry_failed = False
         self._items: list[RunItem] = []
         self._claimed: set[str] = set()
         self._claim_lock = threading.Lock()
@@ -124,59 +137,57 @@ class Pipeline:
         self._committed_at = time.monotonic()
         self._stop = threading.Event()
         self._space_ids: dict[str, int] | None = None
+        self._seen: set[str] | None = None
+        """URIs of what is no plain file, where pruning will ask for them."""
 
     # ------------------------------------------------------------------ the run
 
-    def run(
-        self,
-        paths: Sequence[Path],
-        *,
-        include: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        prune: bool = False,
-    ) -> RunCounts:
-        """Take in everything under `paths`; raises only what ends the whole run."""
-        files = walk(
-            paths,
-            include=include,
-            exclude=exclude,
-            # A library may lie inside the folder that it indexes.
-            skip=[self.settings.library],
-            on_problem=self._walk_problem,
-        )
+    def run(self, named: Named, *, prune: bool = False, retry_failed: bool = False) -> RunCounts:
+        """Take in everything that was named; raises only what ends the whole run."""
+        self.retry_failed = retry_failed
+        self._seen = set() if prune else None
         try:
-            for loaded in self._load_ahead(self._changed(files)):
+            for loaded in self._load_ahead(self._changed(self.inputs.items(named))):
                 self._take(loaded)
             self._commit()
             self._settle_copies(last=True)
             if prune:
-                self._prune([path.expanduser().resolve() for path in paths])
+                self._prune([Path(path).expanduser().resolve() for path in named.local])
         finally:
             self._stop.set()
         self._report(force=True)
         return self.counts
 
-    def _changed(self, files: Iterator[SourceFile]) -> Iterator[SourceFile]:
-        """Those files that are new or changed; the others cost a stat and a row of SQL."""
-        for batch in _batches(files, LOOK_BATCH):
-            known = self.store.known_files(self.collection.id, [file.uri for file in batch])
-            for file in batch:
+    def _changed(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Those that are new or changed; the others cost a stat and a row of SQL."""
+        for batch in batches(items, LOOK_BATCH, weight=lambda item: item.weight):
+            known = self.store.known_files(self.collection.id, [item.file.uri for item in batch])
+            for item in batch:
                 self.counts.seen += 1
-                have = known.get(file.uri)
-                if have is None or not self._same(have, file):
-                    yield file
-                elif have.status == "failed":
-                    self._fail(self.store.source(have.id).failure)
-                else:
+                if self._seen is not None and not _is_plain_file(item.file.uri):
+                    self._seen.add(item.file.uri)
+                have = known.get(item.file.uri)
+                if have is None or not self._same(have, item):
+                    yield item
+                elif have.status != "failed":
                     self.counts.unchanged += 1
+                elif self.retry_failed:
+                    yield item
+                else:
+                    self._fail(self.store.source(have.id).failure)
             self._report()
 
-    def _same(self, have: KnownFile, file: SourceFile) -> bool:
-        return (have.size, have.mtime_ns, have.recipe) == (file.size, file.mtime_ns, self.recipe)
+    def _same(self, have: KnownFile, item: Item) -> bool:
+        now = (item.file.size, item.file.mtime_ns, self._recipe_of(item))
+        return (have.size, have.mtime_ns, have.recipe) == now
+
+    def _recipe_of(self, item: Item) -> str:
+        """What is said about an item is part of what its record is made of."""
+        return f"{self.recipe}:{item.stamp}" if item.stamp else self.recipe
 
     # ------------------------------------------------------------------ loading, in threads
 
-    def _load_ahead(self, files: Iterator[SourceFile]) -> Iterator[Loaded]:
+    def _load_ahead(self, items: Iterator[Item]) -> Iterator[Loaded]:
         """Load on threads, a bounded number of files ahead; what is ready first comes first."""
         workers = decoding_workers(self.settings)
         # One batch being embedded, one ready, and every worker busy.
@@ -185,8 +196,8 @@ class Pipeline:
         running = 0
         pool = ThreadPoolExecutor(workers, thread_name_prefix="load")
         try:
-            for file in files:
-                pool.submit(self._load, file).add_done_callback(finished.put)
+            for item in items:
+                pool.submit(self._load, item).add_done_callback(finished.put)
                 running += 1
                 while running >= most or not finished.empty():
                     running -= 1
@@ -198,73 +209,64 @@ class Pipeline:
             self._stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _load(self, file: SourceFile) -> Loaded:
-        """Hash, decode and cut one file. What is wrong with it becomes its failure."""
+    def _load(self, item: Item, *, anew: bool = False) -> Loaded:
+        """Hash, decode and cut one item. What is wrong with it becomes its failure."""
         if self._stop.is_set():
             raise InterruptedError
+        found = Loaded(item, item.file)
         try:
-            sha256 = _hash(Path(local_path(file.uri)))
+            with item.content.opened(self.inputs.spool) as opened:
+                if item.file.size < 0:  # not known before
+                    found = replace(found, file=replace(item.file, size=opened.size))
+                found = replace(found, sha256=opened.sha256)
+                if not anew and self._is_copy(found):
+                    return replace(found, is_copy=True)
+                return self._decode(found, opened)
         except MediaError as error:
-            return Loaded(file, "", failure=Failure(file.path, error.code, error.reason))
-        with self._claim_lock:
-            claimed = sha256 in self._claimed
-            self._claimed.add(sha256)
-        if claimed or self._reusable(sha256):
-            return Loaded(file, sha256, is_copy=True)
-        return self._decoded(file, sha256)
+            return replace(found, failure=Failure(item.file.path, error.code, error.reason))
 
-    def _decoded(self, file: SourceFile, sha256: str) -> Loaded:
-        try:
-            return self._decode(file, sha256)
-        except MediaError as error:
-            return Loaded(file, sha256, failure=Failure(file.path, error.code, error.reason))
+    def _is_copy(self, found: Loaded) -> bool:
+        """Whether the same bytes are in the library, or were begun by another thread."""
+        if found.item.stamp:  # what is said about it makes it unlike others of its content
+            return False
+        with self._claim_lock:
+            claimed = found.sha256 in self._claimed
+            self._claimed.add(found.sha256)
+        return claimed or self._reusable(found.sha256)
 
     def _reusable(self, sha256: str) -> bool:
         known = self.store.known_content(self.collection.id, sha256)
         return any(one.recipe == self.recipe for one in known)
 
-    def _decode(self, file: SourceFile, sha256: str) -> Loaded:
-        segments: list[SegmentDraft] = []
-        pixels: list[npt.NDArray[np.uint8]] = []
-        metadata: dict[str, object] = {}
-        mime = ""
+    def _decode(self, found: Loaded, opened: Opened) -> Loaded:
+        cutter = Cutter(self.settings, self.models, found.sha256)
+        for part in self._parts(opened):
+            cutter.add(part)
+        cut = cutter.finish()
+        return replace(
+            found,
+            mime=cut.mime,
+            metadata=joined_metadata(cut.metadata, found.item),
+            segments=captioned(cut.segments, found.item.captions),
+            pixels=cut.pixels,
+            made=cut.made,
+        )
+
+    def _parts(self, opened: Opened) -> Iterator[Part]:
+        """What a worker makes of the bytes; a record's words need none."""
+        if opened.text is not None:
+            return iter([TextPart("text/plain", {}, opened.text)])
         request = decode_request(
             self.settings,
-            path=local_path(file.uri),
+            path=opened.path,
+            content=opened.data,
+            name=opened.name,
             preprocess=self.models.clip.preprocess,
             thumbnail=self.settings.thumbnail_pixels,
+            sounds=self.models.knows_sounds,
+            ocr=self.settings.ocr_pictures if self.models.ocr is not None else "none",
         )
-        language: str | None = self.settings.language
-        for part in self.sandbox.decode(request):
-            mime = part.mime
-            metadata |= part.metadata
-            match part:
-                case ImagePart():
-                    assert part.pixels is not None
-                    segments.append(image_segment())
-                    pixels.append(part.pixels)
-                    if part.thumbnail is not None:
-                        _write_thumbnail(
-                            thumbnail_path(self.settings.library, sha256), part.thumbnail
-                        )
-                case TextPart():
-                    segments += passages(part.text, self._count_tokens, self._passage_tokens())
-                case AudioPart():
-                    transcript = self.models.transcriber.transcribe(part.samples, language=language)
-                    if transcript.language is not None:
-                        metadata.setdefault("language", transcript.language)
-                    segments += speech_segments(transcript, part.start)
-        return Loaded(file, sha256, mime, metadata, tuple(segments), tuple(pixels))
-
-    def _count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """A passage must fit both text towers."""
-        counts = (self.models.clip.count_tokens(texts), self.models.text.count_tokens(texts))
-        return [max(pair) for pair in zip(*counts, strict=True)]
-
-    def _passage_tokens(self) -> int:
-        return min(
-            self.settings.passage_tokens, self.models.clip.max_tokens, self.models.text.max_tokens
-        )
+        return self.sandbox.decode(request)
 
     # ------------------------------------------------------------------ embedding, committing
 
@@ -303,31 +305,34 @@ class Pipeline:
     def _embed(self, pending: Sequence[Loaded]) -> list[SourceWrite]:
         """Vectors for all segments of some files: each model sees them as few large batches."""
         drafts = [(n, o, d) for n, one in enumerate(pending) for o, d in enumerate(one.segments)]
-        parts: list[dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]]] = [
-            {} for _ in pending
-        ]
+        parts: list[dict[int, Rows]] = [{} for _ in pending]
         if drafts:
             spaces = self._spaces()
-            pixels = [p for one in pending for p in one.pixels]
-            texts = [
-                (n, o, d.text)
-                for n, o, d in drafts
-                if d.modality in EXPECTED_IN["text"] and d.text is not None
-            ]
-            images = [(n, o) for n, o, d in drafts if d.modality is Modality.IMAGE]
-            words = [text for _, _, text in texts]
-            where = images + [(n, o) for n, o, _ in texts]
+            drafts_by = {(n, o): d for n, o, d in drafts}
+            images = [(n, o) for n, one in enumerate(pending) for o in one.pixels]
+            pixels = [p for one in pending for p in one.pixels.values()]
+            words = [(n, o, d.text) for n, o, d in drafts if d.text]
+            # What is seen has its vector in CLIP's space from its pixels; the words that stand
+            # in it have theirs in the text space.
+            spoken = [word for word in words if drafts_by[word[:2]].modality in WORDS]
             clip = self._encode(self.models.clip.encode_pixels, pixels, stack=True)
-            clip += self._encode(lambda t: self.models.clip.encode_texts(t, "document"), words)
-            text = self._encode(lambda t: self.models.text.encode_texts(t, "document"), words)
-            _scatter(parts, spaces["clip"], where, clip)
-            _scatter(parts, spaces["text"], where[len(images) :], text)
+            clip += self._encode(
+                lambda t: self.models.clip.encode_texts(t, "document"), [t for *_, t in spoken]
+            )
+            text = self._encode(
+                lambda t: self.models.text.encode_texts(t, "document"), [t for *_, t in words]
+            )
+            _scatter(parts, spaces["clip"], images + [(n, o) for n, o, _ in spoken], clip)
+            _scatter(parts, spaces["text"], [(n, o) for n, o, _ in words], text)
+        for n, one in enumerate(pending):
+            for name, made in one.made.items():
+                _join(parts[n], self._space_id(name), made)
         return [
             SourceWrite(
                 file=one.file,
                 sha256=one.sha256,
                 mime=one.mime,
-                recipe=self.recipe,
+                recipe=self._recipe_of(one.item),
                 metadata=one.metadata,
                 segments=one.segments,
                 vectors=parts[n],
@@ -348,9 +353,7 @@ class Pipeline:
         for start in range(0, len(inputs), self.settings.batch_size):
             batch = inputs[start : start + self.settings.batch_size]
             vectors = encode(np.stack(batch) if stack else batch)  # type: ignore[arg-type]
-            if not np.isfinite(vectors).all():
-                raise ModelError("a model gave vectors that are not numbers; nothing was written")
-            rows += list(vectors.astype(np.float16))
+            rows += list(checked(vectors))
         return rows
 
     def _spaces(self) -> dict[str, int]:
@@ -361,6 +364,14 @@ class Pipeline:
                 for embedder in (self.models.clip, self.models.text)
             }
         return self._space_ids
+
+    def _space_id(self, name: str) -> int:
+        """The id of a space that only some files need: its model is loaded for them alone."""
+        spaces = self._spaces()
+        if name not in spaces:
+            space = self.models.embedder(name).space
+            spaces[name] = self.store.ensure_space(self.collection.id, space).id
+        return spaces[name]
 
     def _settle_copies(self, *, last: bool = False) -> None:
         """Give copies the segments of the source they equal, once that is committed."""
@@ -382,7 +393,7 @@ class Pipeline:
                 self._fail(failure)
             elif last:
                 # What it equals was deleted meanwhile: it has to be taken in itself.
-                self._pending.append(self._decoded(copy.file, copy.sha256))
+                self._pending.append(self._load(copy.item, anew=True))
                 self._commit()
             else:
                 self._copies.append(copy)
@@ -394,7 +405,7 @@ class Pipeline:
                 self.counts.unchanged += 1
                 return
         for one in same:
-            if _is_gone(one.uri):
+            if is_gone(one.uri):
                 self.store.move_source(one.id, copy.file)
                 self.counts.moved += 1
                 self._items.append(RunItem(copy.file.path, "moved", reason=f"from {one.path}"))
@@ -421,15 +432,22 @@ class Pipeline:
         """
         roots = [root for root in roots if root.exists()]
         for batch in self.store.iterate_files(self.collection.id):
-            gone = [
-                one
-                for one in batch
-                if any(Path(local_path(one.uri)).is_relative_to(root) for root in roots)
-                and _is_gone(one.uri)
-            ]
+            gone = [one for one in batch if self._has_gone(one.uri, roots)]
             if gone:
                 self.counts.removed += self.store.delete_sources([one.id for one in gone])
                 self._items += [RunItem(one.path, "removed") for one in gone]
+
+    def _has_gone(self, uri: str, roots: Sequence[Path]) -> bool:
+        unseen = self._seen is not None and uri not in self._seen
+        container = container_of(uri)
+        try:
+            path = Path(local_path(container))
+        except ValueError:  # a store's file: only a whole listing tells
+            return unseen and any(uri.startswith(root) for root in self.inputs.complete)
+        if not any(path.is_relative_to(root) for root in roots):
+            return False
+        member_gone = uri != container and unseen and container in self.inputs.complete
+        return member_gone or is_gone(container)
 
     # ------------------------------------------------------------------ outcomes
 
@@ -465,12 +483,14 @@ def recipe(settings: Settings, models: ModelSet) -> str:
         settings.audio_chunk_seconds,
         settings.language,
         settings.transcription,
+        [settings.ocr_pictures, settings.page_images, settings.max_pages],
+        [settings.sound_similarity, settings.sound_span_seconds],
     ]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:32]
 
 
 def _scatter(
-    parts: list[dict[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]]],
+    parts: list[dict[int, Rows]],
     space_id: int,
     where: Sequence[tuple[int, int]],
     rows: Sequence[npt.NDArray[np.float16]],
@@ -481,51 +501,16 @@ def _scatter(
         by_file.setdefault(n, []).append((ordinal, row))
     for n, some in by_file.items():
         ordinals = np.array([ordinal for ordinal, _ in some], np.int64)
-        parts[n][space_id] = (ordinals, np.stack([row for _, row in some]))
+        _join(parts[n], space_id, (ordinals, np.stack([row for _, row in some])))
 
 
-def _hash(path: Path) -> str:
-    """SHA-256 of the content. Raises MediaError if it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise MediaError("missing", "the file disappeared before it could be read") from None
-    except OSError as error:
-        raise MediaError("unreadable", f"the file cannot be read: {error.strerror}") from None
+def _join(vectors: dict[int, Rows], space_id: int, rows: Rows) -> None:
+    """Add rows to those that a file has in a space."""
+    have = vectors.get(space_id)
+    if have is not None:
+        rows = (np.concatenate([have[0], rows[0]]), np.concatenate([have[1], rows[1]]))
+    vectors[space_id] = rows
 
 
-def _is_gone(uri: str) -> bool:
-    """True only if there surely is no such file: one that we may not look at is not gone."""
-    try:
-        os.lstat(local_path(uri))
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _write_thumbnail(path: Path, content: bytes) -> None:
-    """Written aside and renamed, so that nobody ever sees half a picture."""
-    if path.exists():
-        return
-    aside = path.with_suffix(f".{threading.get_ident()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StorageError(f"the library cannot be written: {error.strerror}") from error
-
-
-def _batches(files: Iterator[SourceFile], size: int) -> Iterator[list[SourceFile]]:
-    batch: list[SourceFile] = []
-    for file in files:
-        batch.append(file)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _is_plain_file(uri: str) -> bool:
+    return uri.startswith("file:") and MEMBER not in uri
