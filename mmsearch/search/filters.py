@@ -6,25 +6,29 @@ short for eq. ``and`` and ``or`` take a list of filters, ``not`` takes one. A fi
 `FIELDS` or a metadata key of the collection's sources; a name that is neither is an error,
 because a mistyped filter that silently matches nothing looks like a broken search.
 
-A comparison with a missing value is false; `ne` and `not_in` are true for it.
+- A metadata key that holds a list passes if one of its values does; `all` asks for several.
+- A comparison with a missing value is false; `ne` and `not_in` are true for it.
+- Metadata is compared by type: a number in the filter only with numbers, a string with strings.
+- A date without a time is the whole day: ``{"lte": "2024-01-31"}`` has the 31st in it.
 """
 
 from __future__ import annotations
 
+import difflib
 import operator
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
-import orjson
-from sqlalchemy import ColumnElement, and_, exists, func, literal, not_, or_, select
-from sqlalchemy import cast as cast_to
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import ColumnElement, String, and_, func, literal, not_, or_
 
 from mmsearch.errors import FilterError
+from mmsearch.stores.json_values import is_there, some_value
 from mmsearch.stores.rows import MAX_ID
 from mmsearch.stores.tables import SegmentRow, SourceRow
+from mmsearch.types import Modality
 
 OPERATORS = ("eq", "ne", "in", "not_in", "lt", "lte", "gt", "gte", "like", "exists", "any", "all")
 COMPARISONS = {
@@ -35,6 +39,10 @@ COMPARISONS = {
     "gte": operator.ge,
 }
 MAX_DEPTH = 16
+MAX_VALUES = 500
+"""Of one list: SQLite nests expressions no deeper than a thousand."""
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,7 @@ class Field:
     read: Callable[[Any], Any]
     """Turns a JSON value into what the column holds; raises ValueError."""
     wants: str
+    is_moment: bool = False
 
 
 def _text(value: Any) -> str:
@@ -69,6 +78,14 @@ def _nanoseconds(value: Any) -> int:
     return round(_moment(value).timestamp() * 1e9)
 
 
+def _modality(value: Any) -> str:
+    return Modality(_text(value)).value
+
+
+def _day_after(day: str) -> str:
+    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+
+
 FIELDS: Mapping[str, Field] = {
     "id": Field(SourceRow.__table__.c.id, _number, "a number"),
     "path": Field(SourceRow.__table__.c.path, _text, "a string"),
@@ -76,9 +93,9 @@ FIELDS: Mapping[str, Field] = {
     "mime": Field(SourceRow.__table__.c.mime, _text, "a string"),
     "sha256": Field(SourceRow.__table__.c.sha256, _text, "a string"),
     "size": Field(SourceRow.__table__.c.size, _number, "a number of bytes"),
-    "modified_at": Field(SourceRow.__table__.c.mtime_ns, _nanoseconds, "an ISO 8601 date"),
-    "indexed_at": Field(SourceRow.__table__.c.indexed_at, _moment, "an ISO 8601 date"),
-    "modality": Field(SegmentRow.__table__.c.modality, _text, "a string"),
+    "modified_at": Field(SourceRow.__table__.c.mtime_ns, _nanoseconds, "an ISO 8601 date", True),
+    "indexed_at": Field(SourceRow.__table__.c.indexed_at, _moment, "an ISO 8601 date", True),
+    "modality": Field(SegmentRow.__table__.c.modality, _modality, f"one of {', '.join(Modality)}"),
     "text": Field(SegmentRow.__table__.c.text, _text, "a string"),
     "start": Field(SegmentRow.__table__.c.start, _number, "a number of seconds"),
     "end": Field(SegmentRow.__table__.c.end, _number, "a number of seconds"),
@@ -93,6 +110,11 @@ def compile_filter(
     return _Compiler(metadata_keys, dialect).group(given, 0)
 
 
+def known_fields(metadata_keys: Iterable[str]) -> list[str]:
+    """Every field that a filter, a sort or a facet may name."""
+    return [*FIELDS, *sorted(set(metadata_keys) - set(FIELDS))]
+
+
 class _Compiler:
     def __init__(self, metadata_keys: Sequence[str], dialect: str) -> None:
         self.metadata_keys = frozenset(metadata_keys)
@@ -100,7 +122,7 @@ class _Compiler:
 
     @property
     def known(self) -> list[str]:
-        return [*FIELDS, *sorted(self.metadata_keys - set(FIELDS))]
+        return known_fields(self.metadata_keys)
 
     def group(self, given: Any, depth: int) -> ColumnElement[bool]:
         if not isinstance(given, Mapping):
@@ -122,10 +144,7 @@ class _Compiler:
         return and_(*parts) if parts else literal(True)
 
     def field(self, name: str, condition: Any) -> ColumnElement[bool]:
-        if name not in FIELDS and name not in self.metadata_keys:
-            raise FilterError(f"unknown field '{name}'.", self.known)
-        if '"' in name or "\\" in name:
-            raise FilterError(f"a metadata key with a quote or backslash ({name}) has no filter")
+        check_field(name, self.known)
         if not isinstance(condition, Mapping):
             condition = {"eq": condition}
         if not condition:
@@ -135,75 +154,110 @@ class _Compiler:
     def one(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
         if op not in OPERATORS:
             raise FilterError(
-                f"unknown operator '{op}' on field '{name}'. Operators: {_operators()}."
+                f"unknown operator '{op}' on field '{name}'.{_near(op, OPERATORS)} "
+                f"Operators: {_operators()}."
             )
-        if op in {"in", "not_in", "any", "all"} and not isinstance(value, list):
-            raise FilterError(f"'{op}' on field '{name}' takes a list")
+        if op in {"in", "not_in", "any", "all"}:
+            if not isinstance(value, list):
+                raise FilterError(f"'{op}' on field '{name}' takes a list")
+            if len(value) > MAX_VALUES:
+                raise FilterError(f"'{op}' on field '{name}' takes at most {MAX_VALUES} values")
+            if op == "all":
+                return and_(literal(True), *(self.equal(name, [one]) for one in value))
+            found = self.equal(name, value)
+            return found if op != "not_in" else not_(func.coalesce(found, False))
         if op == "exists":
             if not isinstance(value, bool):
                 raise FilterError(f"'exists' on field '{name}' takes true or false")
-            column = self.raw(name)
-            return column.is_not(None) if value else column.is_(None)
-        if op in {"any", "all"}:
-            each = [self.contains(name, one) for one in value]
-            return or_(*each) if op == "any" else and_(*each)
-        if op in {"in", "not_in"}:
-            each = [self.compare(name, "eq", one) for one in value]
-            found = or_(*each) if each else literal(False)
-            return found if op == "in" else not_(func.coalesce(found, False))
-        if op == "ne":
-            return not_(func.coalesce(self.compare(name, "eq", value), False))
+            there = (
+                FIELDS[name].column.is_not(None) if name in FIELDS else is_there(self.dialect, name)
+            )
+            return there if value else not_(there)
+        if op in {"eq", "ne"}:
+            found = self.equal(name, [value])
+            return found if op == "eq" else not_(func.coalesce(found, False))
         return self.compare(name, op, value)
 
-    def raw(self, name: str) -> ColumnElement[Any]:
+    def equal(self, name: str, values: Sequence[Any]) -> ColumnElement[bool]:
+        """The field has one of the values, which may be of several types."""
         if name in FIELDS:
-            return FIELDS[name].column
-        return cast("ColumnElement[Any]", _json(name).as_string())
+            return or_(literal(False), *(self.compare_column(name, "eq", v) for v in values))
+        by_type: dict[type, list[str | float | bool]] = {}
+        parts: list[ColumnElement[bool]] = []
+        for value in values:
+            if isinstance(value, bool):
+                by_type.setdefault(bool, []).append(value)
+            elif isinstance(value, int | float):
+                by_type.setdefault(float, []).append(float(value))
+            elif not isinstance(value, str):
+                raise FilterError(f"field '{name}' is compared with a string, number or boolean")
+            elif (day := self.whole_day("eq", value)) is not None:
+                parts.append(some_value(self.dialect, name, *day))
+            else:
+                by_type.setdefault(str, []).append(value)
+        parts += [some_value(self.dialect, name, "in", some) for some in by_type.values()]
+        return or_(literal(False), *parts)
 
     def compare(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
-        column: Any
+        if op == "like" and not isinstance(value, str):
+            raise FilterError(f"'like' on field '{name}' takes a string")
         if name in FIELDS:
-            field = FIELDS[name]
-            column = field.column
-            try:
-                value = field.read(value)
-            except ValueError:
-                raise FilterError(f"field '{name}' takes {field.wants}, not {value!r}") from None
-        elif isinstance(value, bool):
-            column = _json(name).as_boolean()
-        elif isinstance(value, int | float):
-            column = _json(name).as_float()
+            return self.compare_column(name, op, value)
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            raise FilterError(f"'{op}' on field '{name}' takes a string or a number")
+        if not isinstance(value, str):
             value = float(value)
-        elif isinstance(value, str):
-            column = _json(name).as_string()
-        else:
-            raise FilterError(f"field '{name}' is compared with a string, number or boolean")
+        elif (day := self.whole_day(op, value)) is not None:
+            return some_value(self.dialect, name, *day)
+        return some_value(self.dialect, name, op, value)
+
+    def whole_day(self, op: str, value: str) -> tuple[str, str] | None:
+        """The operator and value that mean all of a day; None where the value is no day."""
+        if op == "like" or not _DAY.fullmatch(value):
+            return None
+        try:
+            after = _day_after(value)
+        except ValueError:  # 2024-02-30, or the end of time
+            return None
+        return {"eq": ("starts", value), "lte": ("lt", after), "gt": ("gte", after)}.get(op)
+
+    def compare_column(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
+        field = FIELDS[name]
+        column: Any = field.column
+        is_text = isinstance(column.type, String)
         if op == "like":
-            if not isinstance(value, str):
-                raise FilterError(f"'like' on field '{name}' takes a string")
+            if not is_text:
+                raise FilterError(f"field '{name}' is not text: it has no 'like'")
             return cast("ColumnElement[bool]", column.ilike(value))
-        return cast("ColumnElement[bool]", COMPARISONS[op](column, value))
+        try:
+            found = field.read(value)
+            after = None
+            if field.is_moment and _DAY.fullmatch(value):
+                after = field.read(_day_after(value))
+        except (ValueError, OverflowError):
+            raise FilterError(f"field '{name}' takes {field.wants}, not {value!r}") from None
+        if after is not None:
+            if op == "eq":
+                return and_(column >= found, column < after)
+            if op in {"lte", "gt"}:
+                op, found = {"lte": ("lt", after), "gt": ("gte", after)}[op]
+        if is_text and op != "eq" and self.dialect == "postgresql":
+            # By character, as SQLite and Python do, not by the rules of the server's language.
+            column = column.collate("C")
+        return cast("ColumnElement[bool]", COMPARISONS[op](column, found))
 
-    def contains(self, name: str, value: Any) -> ColumnElement[bool]:
-        """A multi-valued metadata field holds `value`; a single value counts as a list of one."""
-        if name in FIELDS:
-            return self.compare(name, "eq", value)
-        if not isinstance(value, str | int | float):
-            raise FilterError(f"'any' and 'all' on field '{name}' take strings or numbers")
-        if self.dialect == "postgresql":
-            return cast(
-                "ColumnElement[bool]",
-                _json(name).op("@>", is_comparison=True)(
-                    cast_to(literal(orjson.dumps([value]).decode()), JSONB)
-                ),
-            )
-        each = func.json_each(SourceRow.meta, f'$."{name}"').table_valued("value")
-        return exists(select(literal(1)).select_from(each).where(each.c.value == value))
+
+def check_field(name: str, known: Sequence[str], what: str = "field") -> None:
+    """Raise FilterError, which lists the fields, if there is no such one."""
+    if name not in known:
+        raise FilterError(f"unknown {what} '{name}'.{_near(name, known)}", known)
+    if '"' in name or "\\" in name:
+        raise FilterError(f"a metadata key with a quote or backslash ({name}) has no filter")
 
 
-def _json(name: str) -> Any:
-    """The metadata value of a key: an SQLAlchemy JSON expression, which is typed too narrowly."""
-    return SourceRow.__table__.c.metadata[name]
+def _near(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def _operators() -> str:

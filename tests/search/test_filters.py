@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import literal
 
 from mmsearch.errors import FilterError
 from mmsearch.search.filters import compile_filter
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Modality, SegmentDraft, SourceFile
+from tests.search.filter_oracle import KEYS, passes, some_filter, some_metadata
 
 ROWS: list[dict[str, Any]] = [
     {"taken_at": "2023-07-01T10:00:00", "tags": ["beach", "family"], "width": 640},
@@ -63,7 +66,17 @@ def found(five: tuple[SqlStore, int], given: Mapping[str, Any]) -> list[int]:
         ({"mime": {"like": "%JPEG"}}, [0, 1, 2, 3]),
         ({"size": {"gt": 10, "lte": 30}}, [1, 2]),
         ({"taken_at": {"gte": "2024-01-01"}}, [1, 2]),
+        ({"taken_at": "2024-02-03"}, [1]),
+        ({"taken_at": {"lte": "2024-02-03"}}, [0, 1]),
+        ({"taken_at": {"gt": "2024-02-03"}}, [2]),
+        ({"tags": "beach"}, [0, 2]),
         ({"tags": {"any": ["beach", "snow"]}}, [0, 1, 2]),
+        ({"tags": {"any": []}}, []),
+        ({"tags": {"all": []}}, [0, 1, 2, 3, 4]),
+        ({"modality": "image", "mime": {"in": ["image/png"]}}, [4]),
+        ({"modality": {"ne": "image"}}, []),
+        ({"taken_at": {"gt": 5}}, []),
+        ({"width": {"gt": "5"}}, []),
         ({"tags": {"all": ["beach", "family"]}}, [0]),
         ({"width": {"lt": 400}}, [2, 3]),
         ({"width": {"eq": 640}}, [0]),
@@ -83,6 +96,9 @@ def found(five: tuple[SqlStore, int], given: Mapping[str, Any]) -> list[int]:
             {"modified_at": {"gte": datetime.fromtimestamp(PAST + 86400 * 3, UTC).isoformat()}},
             [3, 4],
         ),
+        ({"modified_at": "2020-09-14"}, [1]),
+        ({"modified_at": {"lte": "2020-09-14"}}, [0, 1]),
+        ({"modified_at": {"gt": "2020-09-14"}}, [2, 3, 4]),
     ],
     ids=json.dumps,
 )
@@ -106,6 +122,13 @@ def test_operators(
         ({"camera": {"exists": 1}}, "takes true or false"),
         ({"camera": {"like": 3}}, "takes a string"),
         ({"camera": None}, "string, number or boolean"),
+        ({"camera": {"gt": True}}, "a string or a number"),
+        ({"taken": "2024"}, "unknown field 'taken'. Did you mean 'taken_at'"),
+        ({"width": {"notin": [3]}}, "Did you mean 'not_in'"),
+        ({"modality": "photo"}, "takes one of image, text"),
+        ({"size": {"like": "1%"}}, "is not text"),
+        ({"modified_at": "2024-02-30"}, "takes an ISO 8601 date"),
+        ({"tags": {"in": ["x"] * 501}}, "at most 500"),
     ],
     ids=json.dumps,
 )
@@ -115,6 +138,34 @@ def test_a_wrong_filter_says_what_is_wrong(
     """A mistyped field or operator is an error that lists the right ones, never an empty answer."""
     with pytest.raises(FilterError, match=message):
         found(five, given)
+
+
+def test_sql_answers_as_a_plain_reading_does(store: SqlStore) -> None:
+    """Three hundred random filters over records with values of every type and of mixed ones."""
+    rng = random.Random(4711)
+    records = [some_metadata(rng) for _ in range(60)]
+    collection = store.ensure_collection("default", "fake").id
+    store.write_sources(
+        collection,
+        [
+            SourceWrite(
+                SourceFile(f"file:///{n}", f"/{n}", 1, 1), str(n), "image/png", "r",
+                metadata=record, segments=(SegmentDraft(Modality.IMAGE),),
+            )
+            for n, record in enumerate(records)
+        ],
+    )  # fmt: skip
+    every = store.passing(collection, literal(True))[Modality.IMAGE].tolist()
+    number = {
+        i: int(source.sha256) for i, (_, source) in store.segments_with_sources(every).items()
+    }
+    for _ in range(300):
+        given = some_filter(rng)
+        where = compile_filter(given, KEYS, store.engine.dialect.name)
+        ids = store.passing(collection, where)[Modality.IMAGE]
+        assert ids.tolist() == sorted(ids.tolist())
+        expected = [n for n, record in enumerate(records) if passes(given, record)]
+        assert sorted(number[i] for i in ids.tolist()) == expected, given
 
 
 def test_endless_nesting_is_refused(five: tuple[SqlStore, int]) -> None:
