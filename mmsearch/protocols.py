@@ -205,9 +205,13 @@ class Reranker(Protocol):
 class ImageExplainer(Protocol):
     """An `ImageTextEmbedder` that can tell where in a picture a text finds itself."""
 
+    @property
+    def heat_preprocess(self) -> Preprocess:
+        """How a picture is shown to `heat_map`: the whole of it, squeezed."""
+
     def heat_map(self, pixels: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
-        """`pixels` (height, width, 3) as `preprocess` asks for; a map (h, w), coarser than the
-        picture, of 0 (nothing) to 1 (where the text matches best)."""
+        """`pixels` (height, width, 3) as `heat_preprocess` asks for; a map (h, w), coarser than
+        the picture, of 0 to 1: where in this picture the text matches best."""
 
 
 class LexicalIndex(Protocol):

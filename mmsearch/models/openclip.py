@@ -70,6 +70,8 @@ class _Loaded:
     context: int
     device: torch.device
     arithmetic: tuple[str, str]
+    heat: loading.Lazy[tuple[Any, tuple[int, int]]]
+    """How heat maps are made, found out when the first one is."""
 
 
 class OpenClipEmbedder:
@@ -164,6 +166,24 @@ class OpenClipEmbedder:
             return np.empty((0, self.space.dimension), np.float32)
         return self.encode_pixels(np.stack([preprocess_pixels(image, spec) for image in images]))
 
+    @property
+    def heat_preprocess(self) -> Preprocess:
+        loaded = self._lazy.get()
+        return _heatmaps().as_preprocess(loaded.preprocess, loaded.heat.get()[1])
+
+    def heat_map(self, pixels: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
+        import torch
+
+        loaded = self._lazy.get()
+        kind, size = loaded.heat.get()
+        if pixels.dtype != np.uint8 or pixels.shape != (*size, 3):
+            raise ValueError(f"pixels: {pixels.dtype} {pixels.shape}, not uint8 {(*size, 3)}")
+        words = torch.from_numpy(self.encode_texts([text], "query")[0]).to(loaded.device)
+        shown = torch.from_numpy(np.array(pixels)).to(loaded.device)
+        if torch.get_num_threads() != self._threads:
+            torch.set_num_threads(self._threads)
+        return _heatmaps().heat_map(loaded.images, kind, shown, words)
+
     def release(self) -> None:
         self._lazy.release()
 
@@ -233,6 +253,7 @@ class OpenClipEmbedder:
             context=context,
             device=device,
             arithmetic=(image_arithmetic, text_arithmetic),
+            heat=loading.Lazy(lambda: _heatmaps().family(images, preprocess.size)),
         )
 
     def _image_tower(
@@ -304,6 +325,13 @@ class OpenClipEmbedder:
 
     def _say_fallback(self, tower: str) -> None:
         logger.info("%s: the %s tower runs as open_clip's own module in fp32", self._model, tower)
+
+
+def _heatmaps() -> Any:
+    """Imports torch, so only when a map is asked for."""
+    from mmsearch.models import openclip_heatmaps
+
+    return openclip_heatmaps
 
 
 def _create(source: openclip_source.Source, device: torch.device) -> Any:

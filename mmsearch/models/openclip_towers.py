@@ -109,6 +109,12 @@ class FastTransformer:
         last = self._blocks[-1]
         return last(x, causal=causal) if pool is None else last.at(x, pool, causal=causal)
 
+    def last_values(self, x: Tensor) -> Tensor:
+        """The values of the last block, before any position is pooled: (n, length, width)."""
+        for block in self._blocks[:-1]:
+            x = block(x, causal=False)
+        return self._blocks[-1].values(x)
+
 
 def supported(transformer: Any) -> bool:
     """Whether FastTransformer can run this transformer."""
@@ -144,6 +150,11 @@ class _Block:
         self._activation = mlp.gelu
         self._proj = linear(*_scaled(mlp.c_proj, block.ls_2), arithmetic)
         self._head = width // self._heads
+
+    def values(self, x: Tensor) -> Tensor:
+        """What each position passes on through attention, as if it saw itself alone."""
+        v = self._split(self._qkv(self._ln_1(x)))[2]
+        return self._out(v.transpose(1, 2).flatten(2))
 
     def __call__(self, x: Tensor, *, causal: bool) -> Tensor:
         q, k, v = self._split(self._qkv(self._ln_1(x)))
@@ -211,22 +222,42 @@ class VitImageTower:
         self._blocks = FastTransformer(visual.transformer, arithmetic)
         self._one_position = visual.pool_type == "tok" and visual.attn_pool is None
 
+    @property
+    def one_position(self) -> bool:
+        """Whether the vector is that of the class token alone."""
+        return self._one_position
+
+    def patches(self, pixels: Tensor) -> Tensor:
+        """(n, height, width, 3) uint8 to (n, rows, columns, dimension) fp32: each patch's own
+        part, in the space of the vectors."""
+        n, height, width, _ = pixels.shape
+        values = self._blocks.last_values(self._tokens(pixels)).float()[:, 1:]
+        visual = self._visual
+        own = visual.ln_post(values)
+        own = own @ visual.proj if visual.proj is not None else own
+        return own.view(n, height // self._patch[0], width // self._patch[1], -1)
+
     def __call__(self, pixels: Tensor) -> Tensor:
         """(n, height, width, 3) uint8 to (n, dimension) fp32."""
-        n, height, width, _ = pixels.shape
-        ph, pw = self._patch
-        patches = pixels.view(n, height // ph, ph, width // pw, pw, 3).transpose(2, 3)
-        patches = patches.reshape(n, -1, ph * pw * 3).float()
-        x = F.linear(patches, self._embed) + self._positions
-        x = torch.cat([self._first.expand(n, -1, -1), x], dim=1)
+        n = len(pixels)
+        x = self._tokens(pixels)
         visual = self._visual
-        x = visual.ln_pre(x).to(self._dtype)
         if self._one_position:
             first = torch.zeros(n, dtype=torch.long, device=x.device)
             pooled = visual.ln_post(self._blocks(x, causal=False, pool=first).float())
         else:
             pooled, _ = visual._pool(self._blocks(x, causal=False, pool=None).float())  # noqa: SLF001
         return pooled @ visual.proj if visual.proj is not None else pooled
+
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        """The class token and the patches as the first block takes them."""
+        n, height, width, _ = pixels.shape
+        ph, pw = self._patch
+        patches = pixels.view(n, height // ph, ph, width // pw, pw, 3).transpose(2, 3)
+        patches = patches.reshape(n, -1, ph * pw * 3).float()
+        x = F.linear(patches, self._embed) + self._positions
+        x = torch.cat([self._first.expand(n, -1, -1), x], dim=1)
+        return self._visual.ln_pre(x).to(self._dtype)
 
 
 def is_plain_vit(visual: nn.Module) -> bool:
@@ -246,11 +277,20 @@ class ModuleImageTower:
         mean = torch.tensor(preprocess.mean, device=weight.device)
         self._shift = (-mean / std).view(1, 3, 1, 1)
 
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """(n, height, width, 3) uint8 to (n, dimension) fp32."""
+    @property
+    def visual(self) -> nn.Module:
+        """open_clip's own module."""
+        return self._visual
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(n, height, width, 3) uint8 to (n, 3, height, width) as the module takes it."""
         # The permuted view is channels_last already: no copy, and convolutions like it.
         images = pixels.permute(0, 3, 1, 2).float().mul_(self._scale).add_(self._shift)
-        out = self._visual(images.to(self._dtype))
+        return images.to(self._dtype)
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """(n, height, width, 3) uint8 to (n, dimension) fp32."""
+        out = self._visual(self.normalised(pixels))
         return (out[0] if isinstance(out, tuple) else out).float()
 
 
