@@ -159,6 +159,8 @@ class Collection:
     id: int
     name: str
     profile: str
+    models: tuple[tuple[str, str], ...] = ()
+    """Models in place of the profile's own, as its last switch named them: (setting, name)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Row
 from mmsearch.errors import SpaceMismatchError
 from mmsearch.stores.tables import SegmentRow, SourceRow
 from mmsearch.types import (
+    Collection,
     Failure,
     Metadata,
     Modality,
@@ -42,6 +43,9 @@ EXPECTED_IN: Mapping[str, frozenset[Modality]] = {
 
 NEEDS_TEXT = frozenset({"text"})
 """Spaces in which a segment without words has no vector."""
+
+TAKE_AGAIN = ""
+"""The recipe of a source that the next run takes in again, whatever models it uses."""
 
 MAX_ID = 2**63 - 1
 """The largest integer that SQL holds; no id is larger."""
@@ -111,8 +115,9 @@ def check_same_space(have: Space, want: Space) -> None:
     raise SpaceMismatchError(
         f"this collection's '{have.name}' vectors were made with {have.model} "
         f"({have.revision}, fingerprint {have.fingerprint}), and now {want.model} "
-        f"({want.revision}, fingerprint {want.fingerprint}) was asked for. Use the profile the "
-        "collection was made with, or index into another collection or library.",
+        f"({want.revision}, fingerprint {want.fingerprint}) was asked for. Use the models the "
+        "collection was made with, index into another collection or library, or change the "
+        "models of this one with: mmsearch models switch --profile NAME",
         param="profile",
     )
 
@@ -210,6 +215,12 @@ def to_source(row: Row[Any]) -> Source:
         row.metadata,
         row.indexed_at,
     )
+
+
+def to_collection(row: Row[Any]) -> Collection:
+    """A row of collections."""
+    models = (row.settings or {}).get("models", {})
+    return Collection(row.id, row.name, row.profile, tuple(sorted(models.items())))
 
 
 def to_stored_space(row: Row[Any]) -> StoredSpace:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,9 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, 
 
 from mmsearch.errors import NotFoundError
 from mmsearch.stores.candidates import CandidateStore
+from mmsearch.stores.change_log import log_change
 from mmsearch.stores.database import now
+from mmsearch.stores.jobs import JobStore
 from mmsearch.stores.lexical.rows import add_words, rename_words
 from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.rows import (
@@ -28,21 +30,20 @@ from mmsearch.stores.rows import (
     NEEDS_TEXT,
     SEGMENTS,
     SOURCES,
+    TAKE_AGAIN,
     Change,
     KnownFile,
     SourceWrite,
-    StoredSpace,
-    check_same_space,
     chunks,
     little_endian,
     matrix,
     segment_values,
+    to_collection,
     to_draft,
     to_segment,
     to_source,
-    to_stored_space,
 )
-from mmsearch.stores.runs import RunStore
+from mmsearch.stores.spaces import SpaceStore, check_writable, forgone_notes
 from mmsearch.stores.tables import (
     ChangeRow,
     CollectionRow,
@@ -62,13 +63,10 @@ from mmsearch.types import (
     SegmentDraft,
     Source,
     SourceFile,
-    Space,
 )
 
-CHANGE_LOG_LOCK = 0x6D6D7365  # "mmse": the advisory lock of change-log writers on PostgreSQL
 
-
-class SqlStore(RunStore, RerankScoreStore, CandidateStore):
+class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore):
     """See the module. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
 
     # ------------------------------------------------------------------ library, collections
@@ -88,7 +86,7 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
     def collections(self) -> list[Collection]:
         with self._read() as connection:
             rows = connection.execute(select(CollectionRow).order_by(CollectionRow.name))
-            return [Collection(row.id, row.name, row.profile) for row in rows]
+            return [to_collection(row) for row in rows]
 
     def collection(self, name: str | None = None) -> Collection:
         """The named one; without a name the only one, or "default". NotFoundError if none."""
@@ -111,7 +109,7 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
                 select(CollectionRow).where(CollectionRow.name == name)
             ).one_or_none()
             if row is not None:
-                return Collection(row.id, row.name, row.profile)
+                return to_collection(row)
             new = connection.scalar(
                 insert(CollectionRow)
                 .values(name=name, profile=profile, created_at=now())
@@ -120,48 +118,15 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
             assert new is not None
             return Collection(new, name, profile)
 
-    # ------------------------------------------------------------------ spaces
-
-    def spaces(self, collection_id: int | None = None) -> list[StoredSpace]:
-        query = select(SpaceRow).order_by(SpaceRow.id)
-        if collection_id is not None:
-            query = query.where(SpaceRow.collection_id == collection_id)
-        with self._read() as connection:
-            return [to_stored_space(row) for row in connection.execute(query)]
-
-    def ensure_space(self, collection_id: int, space: Space) -> StoredSpace:
-        """Register `space`. SpaceMismatchError if the collection has another one of its name."""
-        with self._write() as connection:
-            rows = connection.execute(
-                select(SpaceRow).where(
-                    SpaceRow.collection_id == collection_id, SpaceRow.name == space.name
-                )
-            )
-            for row in rows:
-                check_same_space(to_stored_space(row).space, space)
-                return to_stored_space(row)
-            new = connection.scalar(
-                insert(SpaceRow)
-                .values(
-                    collection_id=collection_id,
-                    name=space.name,
-                    model=space.model,
-                    revision=space.revision,
-                    fingerprint=space.fingerprint,
-                    dimension=space.dimension,
-                    metric=space.metric,
-                    state="active",
-                )
-                .returning(SpaceRow.id)
-            )
-            assert new is not None
-            return StoredSpace(new, collection_id, space, "active")
-
     # ------------------------------------------------------------------ writing sources
 
     def write_sources(self, collection_id: int, writes: Sequence[SourceWrite]) -> list[int]:
-        """Add or replace sources with their segments and vectors; returns their ids."""
+        """Add or replace sources with their segments and vectors; returns their ids.
+
+        SpaceMismatchError if the collection was switched to other models meanwhile.
+        """
         with self._write() as connection:
+            check_writable(connection, sorted({i for write in writes for i in write.vectors}))
             return [self._write_source(connection, collection_id, write) for write in writes]
 
     def _write_source(self, connection: Connection, collection_id: int, write: SourceWrite) -> int:
@@ -225,7 +190,7 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
             write.metadata,
             [(i, d.modality.value, d.text) for i, d in zip(ids, write.segments, strict=True)],
         )
-        self._log(connection, collection_id, source_id, "add", ids)
+        log_change(connection, collection_id, source_id, "add", ids)
 
     def _drop_segments(self, connection: Connection, collection_id: int, source_id: int) -> None:
         ids = list(
@@ -233,29 +198,7 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
         )
         if ids:
             connection.execute(delete(SegmentRow).where(SegmentRow.source_id == source_id))
-            self._log(connection, collection_id, source_id, "remove", ids)
-
-    def _log(
-        self,
-        connection: Connection,
-        collection_id: int,
-        source_id: int,
-        op: Literal["add", "remove"],
-        ids: list[int],
-    ) -> None:
-        if connection.dialect.name == "postgresql":
-            # Numbers are given out before commit: without this lock a reader could see a
-            # later number first and step over the gap. Held until the transaction ends.
-            connection.execute(select(func.pg_advisory_xact_lock(CHANGE_LOG_LOCK)))
-        connection.execute(
-            insert(ChangeRow).values(
-                collection_id=collection_id,
-                source_id=source_id,
-                op=op,
-                segment_ids=[int(i) for i in ids],
-                at=now(),
-            )
-        )
+            log_change(connection, collection_id, source_id, "remove", ids)
 
     def move_source(self, source_id: int, file: SourceFile) -> None:
         """The same content under another name, or saved again: only the record changes.
@@ -364,7 +307,8 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
             for row in connection.execute(
                 select(VectorRow.space_id, VectorRow.segment_id, VectorRow.data)
                 .join(SegmentRow, SegmentRow.id == VectorRow.segment_id)
-                .where(SegmentRow.source_id == source_id)
+                .join(SpaceRow, SpaceRow.id == VectorRow.space_id)
+                .where(SegmentRow.source_id == source_id, SpaceRow.state != "retired")
                 .order_by(VectorRow.segment_id)
             ):
                 pairs.setdefault(row.space_id, []).append((ordinal_of[row.segment_id], row.data))
@@ -575,6 +519,7 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
             rows = connection.execute(
                 select(SpaceRow.name, func.count(VectorRow.segment_id))
                 .join(VectorRow, VectorRow.space_id == SpaceRow.id, isouter=True)
+                .where(SpaceRow.state == "active")
                 .group_by(SpaceRow.name)
             )
             vectors: dict[str, int] = {row[0]: row[1] for row in rows}
@@ -605,6 +550,7 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
                         SourceRow.collection_id == stored.collection_id,
                         SegmentRow.modality.in_(expected),
                         VectorRow.segment_id.is_(None),
+                        SourceRow.recipe != TAKE_AGAIN,  # told by `notes`
                         true() if wordless_too else func.coalesce(SegmentRow.text, "") != "",
                     )
                 )
@@ -621,3 +567,8 @@ class SqlStore(RunStore, RerankScoreStore, CandidateStore):
             if damaged:
                 found.append(f"{damaged} vectors of space '{stored.space.name}' have a wrong size")
         return found
+
+    def notes(self) -> list[str]:
+        """What is not as it should be, but known and agreed to."""
+        with self._read() as connection:
+            return [note for one in self.spaces() for note in forgone_notes(connection, one)]
