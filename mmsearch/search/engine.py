@@ -10,24 +10,41 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from mmsearch.errors import MMSearchError, SpaceMismatchError
+import numpy as np
+import numpy.typing as npt
+
+from mmsearch.errors import MMSearchError
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.protocols import Reranker
+from mmsearch.search.collection_models import CollectionModels
+from mmsearch.search.explain import explained, heat_map
 from mmsearch.search.fusion import Fused, reciprocal_rank_fusion
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.pictures import Pictures, thumbnail_path
 from mmsearch.search.plan import Planner, QueryPlan
 from mmsearch.search.query import check_query, modalities
-from mmsearch.search.rerank import RerankStage
+from mmsearch.search.rerank import Reranked, RerankStage, positive_words
 from mmsearch.search.retrieval import SPARE, Retriever
+from mmsearch.search.stages import Stages
 from mmsearch.settings import Settings
+from mmsearch.stores.rows import StoredSpace
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Hit, Query, SearchResult, Source, Term, file_content
+from mmsearch.types import (
+    Collection,
+    Hit,
+    Place,
+    Query,
+    SearchResult,
+    Source,
+    Term,
+    file_content,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +66,7 @@ class SearchEngine:
         settings: Settings,
         store: SqlStore,
         indexes: ChannelIndexes,
-        models: Callable[[str], ModelSet],
+        models: Callable[..., ModelSet],
         sandbox: Sandbox,
         rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
     ) -> None:
@@ -57,6 +74,7 @@ class SearchEngine:
         self.store = store
         self.indexes = indexes
         self.models = models
+        self.collection_models = CollectionModels(settings, models)
         self.sandbox = sandbox
         self.planner = Planner(settings, store, self._models_of, sandbox)
         self.retriever = Retriever(settings, store, indexes, self._models_of)
@@ -67,6 +85,7 @@ class SearchEngine:
         self._follower: threading.Thread | None = None
         self._stop = threading.Event()
         self._warm = False
+        self._warmed: Sequence[StoredSpace] = ()
 
     @classmethod
     def open(cls, library: str | Path, **settings: Any) -> SearchEngine:
@@ -117,6 +136,8 @@ class SearchEngine:
         limit: int | None = None,
         min_score: float = 0.0,
         collection: str | None = None,
+        rerank: str | None = None,
+        explain: bool = False,
     ) -> SearchResult:
         """Find segments by words, a picture, a recording, another segment, or a mix of them.
 
@@ -141,6 +162,8 @@ class SearchEngine:
                 limit=self.settings.limit if limit is None else limit,
                 min_score=min_score,
                 collection=collection,
+                rerank=rerank,
+                explain=explain,
             )
         answer = self.search_many([query])[0]
         if isinstance(answer, MMSearchError):
@@ -153,7 +176,23 @@ class SearchEngine:
         Each query's own error stands in its place; one bad query spoils no other.
         """
         began = time.perf_counter()
-        self.refresh()
+        for last in (False, False, True):
+            self.refresh()
+            used = set(self.indexes.spaces)
+            try:
+                answers = self._search_many(queries, began)
+            except Exception:
+                if last or used <= set(self.store.spaces()):
+                    raise
+            else:
+                if last or used <= set(self.store.spaces()):
+                    return answers
+            # A collection was switched to other models meanwhile: ask again with those.
+        raise AssertionError("the last attempt returns or raises")
+
+    def _search_many(
+        self, queries: Sequence[Query], began: float
+    ) -> list[SearchResult | MMSearchError]:
         planned: list[QueryPlan | MMSearchError] = []
         for query in queries:
             try:
@@ -161,21 +200,55 @@ class SearchEngine:
             except MMSearchError as error:
                 planned.append(error)
         plans = [plan for plan in planned if isinstance(plan, QueryPlan)]
+        shared = Stages(began)
+        shared.done("plan")
         self.planner.embed(plans)
+        shared.done("embed")
         self.retriever.retrieve([plan for plan in plans if plan.error is None])
+        shared.done("retrieve")
         return [
-            one if isinstance(one, MMSearchError) else one.error or self._answer(one, began)
+            one if isinstance(one, MMSearchError) else one.error or self._answer(one, shared)
             for one in planned
         ]
 
-    def _answer(self, plan: QueryPlan, began: float) -> SearchResult:
+    def _answer(self, plan: QueryPlan, shared: Stages) -> SearchResult:
         """From one query's channel rankings to its hits; each stage takes and gives `Fused`."""
+        stages = shared.own()
         fused = reciprocal_rank_fusion(plan.rankings, self.reranking.wanted(plan.query) + SPARE)
+        stages.done("fuse")
         reranked = self.reranking.answer(plan, fused)
+        stages.done("rerank")
         hits = self._hits(reranked.fused, plan.query)
+        stages.done("hits")
+        hits = self._told(hits, plan, reranked)
+        stages.done("explain")
         warnings = (*plan.warnings, *reranked.warnings, *self.indexes.take_warnings())
-        took_ms = (time.perf_counter() - began) * 1e3
-        return SearchResult(plan.query, hits, took_ms, warnings)
+        return SearchResult(plan.query, hits, stages.took_ms, warnings, stages=stages.milliseconds)
+
+    def _told(self, hits: tuple[Hit, ...], plan: QueryPlan, reranked: Reranked) -> tuple[Hit, ...]:
+        """With reasons and explanations, where they were asked for."""
+        if plan.query.reasons:
+            hits = tuple(
+                replace(hit, reason=reranked.judgements[hit.segment.id].reason)
+                if hit.segment.id in reranked.judgements
+                else hit
+                for hit in hits
+            )
+        if not plan.query.explain:
+            return hits
+        words = positive_words(plan)
+        return explained(hits, words, self._models_of(plan.collection), reranked.judges)
+
+    def heat_map(self, segment_id: int, text: str) -> npt.NDArray[np.float32]:
+        """Where in a picture, frame or page the words match: (h, w) in 0..1 over the whole of it.
+
+        Raises QueryError (no picture, no words), NotFoundError.
+        """
+        segment = self.store.segment(segment_id)
+        source = self.store.source(segment.source_id)
+        collection = next(one for one in self.store.collections() if one.id == source.collection_id)
+        models = self._models_of(collection)
+        return heat_map(segment, source, text, models, self.pictures)
 
     def _hits(self, fused: Sequence[Fused], query: Query) -> tuple[Hit, ...]:
         """The best that SQL still has; one deleted meanwhile makes room for the next."""
@@ -193,25 +266,22 @@ class SearchEngine:
     # ------------------------------------------------------------------ models and spaces
 
     def _models_of(self, collection: Collection) -> ModelSet:
-        self.check_profile(collection)
-        return self.models(collection.profile)
+        return self.collection_models.of(collection)
 
     def check_profile(self, collection: Collection) -> None:
         """Raise SpaceMismatchError if another profile was asked for than made the collection."""
-        asked = self.settings.profile
-        if asked is not None and asked != collection.profile:
-            raise SpaceMismatchError(
-                f"collection '{collection.name}' was made with profile {collection.profile}, and "
-                f"now {asked} was asked for: their vectors do not compare. Leave --profile out, "
-                "or index into another collection (--collection) or library.",
-                param="profile",
-            )
+        self.collection_models.check(collection)
 
     # ------------------------------------------------------------------ life with the library
 
     def refresh(self) -> bool:
         """Take in what was committed since the last time; True if there was anything."""
         return self.indexes.refresh()
+
+    def _warm_switched(self) -> None:
+        """Load the models of a collection that was switched to others, before it is asked."""
+        if self._warm and set(self._warmed) != set(self.indexes.spaces):
+            self.warm_up()
 
     def start_following(self) -> None:
         """Refresh in the background, every `settings.follow_seconds`, until `close`."""
@@ -225,6 +295,7 @@ class SearchEngine:
         while not self._stop.wait(self.settings.follow_seconds):
             try:
                 self.refresh()
+                self._warm_switched()
             except Exception:
                 # The database may be away for a while; the next round tries again.
                 logger.exception("could not follow the change log")
@@ -232,6 +303,7 @@ class SearchEngine:
     def warm_up(self) -> None:
         """Load indexes and models now, so that the first query is as quick as the next."""
         self.refresh()
+        self._warmed = self.indexes.spaces
         for collection in self.store.collections():
             models = self._models_of(collection)
             models.clip.encode_texts(["warm up"], "query")
@@ -248,21 +320,41 @@ class SearchEngine:
         self.store.delete_sources([source_id])
         self.refresh()
 
-    def thumbnail_path(self, source: Source) -> Path:
+    def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
         """Where the source's JPEG thumbnail is, if it has one."""
-        return thumbnail_path(self.library, source.sha256)
+        return thumbnail_path(self.library, source.sha256, place)
 
     def status(self, *, verify: bool = False) -> dict[str, Any]:
         """Counts and index states; with `verify`, index and SQL are compared id by id."""
         self.refresh()
         status = self.store.counts()
         status["collections"] = {c.name: c.profile for c in self.store.collections()}
+        status["switching"] = self._switching()
         status["index"] = self.indexes.stats()
         status["warnings"] = self.indexes.take_warnings()
         if verify:
             problems = [*self.store.problems(), *self.indexes.problems()]
             status["verify"] = {"ok": not problems, "problems": problems}
+            if notes := self.store.notes():
+                status["verify"]["notes"] = notes
         return status
+
+    def _switching(self) -> dict[str, Any]:
+        """By collection, to which models it is on its way and how far each space has come."""
+        found: dict[str, Any] = {}
+        for collection in self.store.collections():
+            target = self.store.switch_target(collection.id)
+            if target is not None:
+                filled = {
+                    pair[1].space.name: self.store.filled(pair)
+                    for pair in self.store.building(collection.id)
+                }
+                found[collection.name] = {
+                    "profile": target.profile,
+                    "models": dict(target.models),
+                    "spaces": {n: {"vectors": v, "of": of} for n, (v, of) in filled.items()},
+                }
+        return found
 
     def reindex(self) -> None:
         """Build every FAISS index anew from SQL and publish it."""

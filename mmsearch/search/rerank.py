@@ -98,7 +98,7 @@ class RerankStage:
         choice = self._choice(query)
         if choice == NONE or not fused:
             return Reranked(tuple(fused))
-        words = ", ".join(text for text, weight in plan.texts if weight > 0)
+        words = positive_words(plan)
         if not words or any(t.weight > 0 and t.kind not in _WORDS for t in query.terms):
             # "Like this, but at night": the words alone would be another question.
             said = ("only queries in words can be reranked",) if query.rerank else ()
@@ -206,6 +206,11 @@ class RerankStage:
             self._paused[work.reranker.name] = (until, work.unavailable)
         elif work.judged:
             self._paused.pop(work.reranker.name, None)
+
+
+def positive_words(plan: QueryPlan) -> str:
+    """What is looked for in words, what recordings say included; "" if nothing is."""
+    return ", ".join(text for text, weight in plan.texts if weight > 0)
 
 
 def _shared_out(
