@@ -22,6 +22,8 @@
     │   ├── FilterError             lists the fields that exist
     │   ├── DimensionError          a vector of the wrong dimension
     │   └── LimitError              a number outside its allowed range
+    ├── ConflictError               a job's state does not allow it
+    ├── LeaseLostError              another worker has taken over the job
     ├── NotFoundError               no such collection, source, segment or job
     ├── SnapshotError               a FAISS snapshot is damaged or foreign (it is then rebuilt)
     └── MediaError                  one file could not be taken in; has a `code` of its own
@@ -186,6 +188,22 @@ class NotFoundError(MMSearchError):
     """No such collection, source, segment or job."""
 
     code = "not_found"
+
+
+class ConflictError(MMSearchError):
+    """What is asked for does not go together with the state that something is in."""
+
+    code = "conflict"
+
+
+class LeaseLostError(MMSearchError):
+    """A worker has been too silent for too long: its job is somebody else's now."""
+
+    code = "lease_lost"
+
+    def __init__(self, job: int) -> None:
+        super().__init__(f"job {job} was taken from this worker, which did not report in time")
+        self.job = job
 
 
 class SnapshotError(MMSearchError):

@@ -1,4 +1,4 @@
-"""What a picture says about itself: EXIF, IPTC and PNG text, as JSON values.
+"""What a picture says about itself: EXIF, IPTC, XMP and PNG text, as JSON values.
 
 Everything in here is a claim of the file: values are bounded, cleaned and checked for range,
 and whatever cannot be read is left out.
@@ -27,6 +27,7 @@ _XP_TITLE, _XP_COMMENT, _XP_KEYWORDS = 0x9C9B, 0x9C9C, 0x9C9E
 _DATE_ORIGINAL, _DATE_DIGITIZED = 0x9003, 0x9004
 _OFFSET, _OFFSET_ORIGINAL, _OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
 _LENS = 0xA434
+_XMP_TAG = 0x02BC
 _IPTC_TITLE, _IPTC_KEYWORDS, _IPTC_CAPTION = (2, 5), (2, 25), (2, 120)
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
 
@@ -34,7 +35,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uf
 def image_metadata(image: Image.Image) -> dict[str, Any]:
     """width and height (upright), format, and where present: taken_at (ISO 8601, with the offset
     if the camera told it), camera, lens, latitude, longitude (decimal degrees), orientation,
-    title, description, keywords, artist. Never raises on hostile content."""
+    title, description, keywords, artist, rating, label. Never raises on hostile content."""
     width, height = image.info.get("full_size", image.size)
     orientation = orientation_of(image)
     if orientation >= 5:
@@ -42,7 +43,7 @@ def image_metadata(image: Image.Image) -> dict[str, Any]:
     kind = "JPEG" if image.format == "MPO" else image.format
     found: dict[str, Any] = {"width": width, "height": height, "format": kind}
     readers: tuple[Callable[[Image.Image], dict[str, Any]], ...] = (
-        _png_text, _iptc, _exif, _gps,
+        _png_text, _xmp, _iptc, _exif, _gps,
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -150,6 +151,17 @@ def _iptc(image: Image.Image) -> dict[str, Any]:
         "description": clean(fields.get(_IPTC_CAPTION)),
         "keywords": [word for word in map(clean, keywords[:_MAX_KEYWORDS]) if word],
     }
+
+
+def _xmp(image: Image.Image) -> dict[str, Any]:
+    from mmsearch.media.xmp import xmp_metadata
+
+    packet = image.info.get("xmp")
+    if packet is None and image.format == "TIFF":
+        packet = getattr(image, "tag_v2", {}).get(_XMP_TAG)
+    if isinstance(packet, str):
+        packet = packet.encode()
+    return xmp_metadata(packet) if isinstance(packet, bytes) else {}
 
 
 def _png_text(image: Image.Image) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from starlette.responses import Response
 
 from mmsearch.errors import (
     ConfigurationError,
+    ConflictError,
+    LeaseLostError,
     LibraryBusyError,
     LibraryError,
     LibraryNotFoundError,
@@ -41,6 +43,8 @@ STATUS_OF_ERROR: Mapping[type[MMSearchError], int] = {
     MediaError: 422,
     NotFoundError: 404,
     LibraryBusyError: 409,
+    ConflictError: 409,
+    LeaseLostError: 409,
     SpaceMismatchError: 409,
     LibraryNotFoundError: 503,
     LibraryError: 503,

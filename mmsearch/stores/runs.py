@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Row, insert, select, update
 
-from mmsearch.errors import NotFoundError
+from mmsearch.errors import LeaseLostError, NotFoundError
 from mmsearch.stores.database import Database, now
 from mmsearch.stores.tables import RunItemRow, RunRow
 
@@ -27,6 +27,37 @@ class Run:
     finished_at: datetime | None
     counts: Mapping[str, Any]
     error: str | None
+    task: Mapping[str, Any] = field(default_factory=dict)
+    priority: int = 0
+    attempts: int = 0
+    max_attempts: int = 0
+    """0: not a job of the queue."""
+    not_before: datetime | None = None
+    lease_until: datetime | None = None
+    worker: str | None = None
+    wanted: str | None = None
+    claimed_at: datetime | None = None
+    """The beginning of the attempt."""
+
+    @property
+    def done(self) -> int:
+        """Files that have their outcome."""
+        names = ("indexed", "unchanged", "moved", "failed")
+        return sum(int(self.counts.get(name, 0)) for name in names)
+
+    @property
+    def total(self) -> int | None:
+        """Files in all, where that is known."""
+        if self.state == "done":
+            return self.done
+        total = self.task.get("total")
+        return total if isinstance(total, int) else None
+
+    @property
+    def rate(self) -> float | None:
+        """Files per second of the attempt, up to its last sign of life."""
+        seconds = (self.heartbeat_at - (self.claimed_at or self.started_at)).total_seconds()
+        return round(self.done / seconds, 2) if self.done and seconds > 0 else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +91,14 @@ class RunStore(Database):
             return int(new)
 
     def interrupt_dead_runs(self) -> int:
-        """Mark runs that never ended. Only for a holder of the write lock: then none is alive."""
+        """Mark runs that never ended. Only for a holder of the write lock: then none is alive.
+
+        Jobs have leases instead, and workers that see to them.
+        """
         with self._write() as connection:
             result = connection.execute(
                 update(RunRow)
-                .where(RunRow.state == "running")
+                .where(RunRow.state == "running", RunRow.max_attempts == 0)
                 .values(state="interrupted", finished_at=now())
             )
             return int(result.rowcount)
@@ -77,14 +111,22 @@ class RunStore(Database):
         items: Sequence[RunItem] = (),
         state: str | None = None,
         error: str | None = None,
+        lease: str | None = None,
     ) -> None:
-        """Heartbeat, progress and outcomes; a `state` other than running or queued ends it."""
+        """Heartbeat, progress and outcomes; a `state` other than running or queued ends it.
+
+        With `lease`, only as long as that is in force, else LeaseLostError.
+        """
         values: dict[str, Any] = {"counts": dict(counts), "heartbeat_at": now(), "error": error}
         if state is not None:
             values["state"] = state
             values["finished_at"] = None if state in {"running", "queued"} else now()
         with self._write() as connection:
-            connection.execute(update(RunRow).where(RunRow.id == run_id).values(**values))
+            changed = update(RunRow).where(RunRow.id == run_id)
+            if lease is not None:
+                changed = changed.where(RunRow.lease == lease)
+            if connection.execute(changed.values(**values)).rowcount != 1 and lease is not None:
+                raise LeaseLostError(run_id)
             if items:
                 connection.execute(
                     insert(RunItemRow),
@@ -105,17 +147,7 @@ class RunStore(Database):
             row = connection.execute(select(RunRow).where(RunRow.id == run_id)).one_or_none()
         if row is None:
             raise NotFoundError(f"there is no job {run_id}", param="id")
-        return Run(
-            row.id,
-            row.collection_id,
-            row.kind,
-            row.state,
-            row.started_at,
-            row.heartbeat_at,
-            row.finished_at,
-            row.counts,
-            row.error,
-        )
+        return to_run(row)
 
     def run_items(self, run_id: int, limit: int = 1000) -> list[RunItem]:
         query = (
@@ -129,3 +161,27 @@ class RunStore(Database):
                 RunItem(row.path, row.outcome, row.code, row.reason)
                 for row in connection.execute(query)
             ]
+
+
+def to_run(row: Row[Any]) -> Run:
+    """A row of runs."""
+    return Run(
+        row.id,
+        row.collection_id,
+        row.kind,
+        row.state,
+        row.started_at,
+        row.heartbeat_at,
+        row.finished_at,
+        row.counts,
+        row.error,
+        row.task,
+        row.priority,
+        row.attempts,
+        row.max_attempts,
+        row.not_before,
+        row.lease_until,
+        row.worker,
+        row.wanted,
+        row.claimed_at,
+    )

@@ -246,7 +246,11 @@ class SegmentWordsRow(Base):
     """
 
     __tablename__ = "segment_words"
-    __table_args__ = (Index("ix_segment_words_collection_id", "collection_id", "modality"),)
+    # Both indexes answer on their own: the rows are as long as the texts.
+    __table_args__ = (
+        Index("ix_segment_words_collection_id", "collection_id", "modality", "length"),
+        Index("ix_segment_words_segment_id", "segment_id", "collection_id", "modality"),
+    )
 
     segment_id: Mapped[int] = mapped_column(
         ForeignKey("segments.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
@@ -292,13 +296,16 @@ class ChangeRow(Base):
 
 
 class RunRow(Base):
-    """One indexing run or upload job, with its progress."""
+    """One indexing run, or a job in the queue (see `mmsearch.stores.jobs`), with its progress."""
 
     __tablename__ = "runs"
     __table_args__ = (
         CheckConstraint(
-            "state IN ('queued', 'running', 'done', 'failed', 'interrupted')", name="state"
+            "state IN ('queued', 'running', 'paused', 'done', 'failed', 'cancelled', "
+            "'interrupted')",
+            name="state",
         ),
+        Index("ix_runs_queue", "state", "priority", "id"),
         {"sqlite_autoincrement": True},
     )
 
@@ -311,6 +318,20 @@ class RunRow(Base):
     finished_at: Mapped[datetime | None]
     counts: Mapped[dict[str, Any]] = mapped_column(Json)
     error: Mapped[str | None] = mapped_column(Text)
+    task: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
+    """What a worker is to take in."""
+    priority: Mapped[int] = mapped_column(Integer, server_default="0")
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    max_attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    """0: not a job, but a run of its own process."""
+    not_before: Mapped[datetime | None]
+    lease: Mapped[str | None] = mapped_column(String(36))
+    """The token of the worker that has it."""
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None] = mapped_column(Text)
+    wanted: Mapped[str | None] = mapped_column(String(20))
+    """"cancel" or "pause", until its worker hears of it."""
+    claimed_at: Mapped[datetime | None]
 
 
 class RunItemRow(Base):
