@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmsearch.errors import EmptyQueryError, LimitError, QueryError
+from mmsearch.models.rerankers.choice import check_choice
 from mmsearch.search.compact import terms_of
+from mmsearch.search.explain import explanation_to_json
 from mmsearch.types import (
     Facet,
     GroupBy,
@@ -58,6 +60,9 @@ QUERY_FIELDS = (
     "diversity",
     "facets",
     "cursor",
+    "rerank",
+    "reasons",
+    "explain",
 )
 TERM_FIELDS = (
     "text",
@@ -105,6 +110,9 @@ def query_from_json(body: Mapping[str, Any], *, default_limit: int = 10) -> Quer
             diversity=float(_typed(body, "diversity", (int, float), 0.0)),
             facets=_facets(body),
             cursor=_typed(body, "cursor", str, None),
+            rerank=_typed(body, "rerank", str, None),
+            reasons=_typed(body, "reasons", bool, False),
+            explain=_typed(body, "explain", bool, False),
         )
     )
 
@@ -128,7 +136,11 @@ def query_to_json(query: Query, *, contents: bool = True) -> dict[str, Any]:
         "diversity": query.diversity,
         "facets": [{"field": f.field, "by": f.by, "limit": f.limit} for f in query.facets],
     }
-    return body if query.cursor is None else body | {"cursor": query.cursor}
+    if query.cursor is not None:
+        body["cursor"] = query.cursor
+    if query.rerank is not None:
+        body["rerank"] = query.rerank
+    return body | {name: True for name in ("reasons", "explain") if getattr(query, name)}
 
 
 def check_query(query: Query) -> Query:
@@ -175,6 +187,8 @@ def check_query(query: Query) -> Query:
             raise LimitError(f"a facet's limit is from 1 to {MAX_FACET_VALUES}", param="facets")
         if facet.by not in {"value", "year", "month", "day"}:
             raise QueryError("a facet counts by value, year, month or day", param="facets")
+    if query.rerank is not None:
+        check_choice(query.rerank)
     if not 0 <= query.min_score <= 1:
         raise LimitError(f"min_score is from 0 to 1, not {query.min_score}", param="min_score")
     return query
@@ -205,13 +219,16 @@ def result_to_json(result: SearchResult) -> dict[str, Any]:
             name: [{"value": v.value, "sources": v.sources, "segments": v.segments} for v in values]
             for name, values in result.facets.items()
         }
+    if result.query.explain:
+        answer["stages"] = {name: round(value, 3) for name, value in result.stages.items()}
     return answer
 
 
 def hit_to_json(hit: Hit) -> dict[str, Any]:
     """The JSON form of one hit; keys are only ever added.
 
-    `evidence`, `segments` and `duplicates` are there where there are such.
+    `evidence`, `segments`, `duplicates`, `reason` and `explanation` are there where there are
+    such.
     """
     found: dict[str, Any] = {
         "rank": hit.rank,
@@ -228,6 +245,10 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         if parts:
             # All but the duplicates lie in the hit's own source.
             found[name] = [_part_to_json(part, source=name == "duplicates") for part in parts]
+    if hit.reason is not None:
+        found["reason"] = hit.reason
+    if hit.explanation is not None:
+        found["explanation"] = explanation_to_json(hit.explanation, hit.segment.text)
     return found
 
 
