@@ -48,11 +48,19 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
     return Response(body, status, headers, JSON)
 
 
-def source_links(source_id: int, start: float | None = None) -> dict[str, str]:
-    """`start` becomes a media fragment (seconds), at which players begin."""
-    fragment = f"#t={start:g}" if start is not None else ""
+def source_links(
+    source_id: int, mime: str = "", start: float | None = None, page: int | None = None
+) -> dict[str, str]:
+    """`start` and `page` become fragments, at which players and viewers begin; pages and moments
+    of films have thumbnails of their own."""
+    fragment = shown = ""
+    if start is not None:
+        fragment = f"#t={start:g}"
+        shown = f"?start={start:g}" if mime.startswith("video/") else ""
+    elif page is not None and mime == "application/pdf":
+        fragment, shown = f"#page={page}", f"?page={page}"
     return {
-        "thumbnail": f"/v1/sources/{source_id}/thumbnail",
+        "thumbnail": f"/v1/sources/{source_id}/thumbnail{shown}",
         "media": f"/v1/sources/{source_id}/media{fragment}",
     }
 

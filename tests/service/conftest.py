@@ -124,8 +124,9 @@ class FakeEngine:
         self.store.source(source_id)
         self.store.delete_sources([source_id])
 
-    def thumbnail_path(self, source: Source) -> Path:
-        return self.library / "thumbnails" / f"{source.sha256}.webp"
+    def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
+        page = f"-p{place.page}" if place is not None and place.page else ""
+        return self.library / "thumbnails" / f"{source.sha256}{page}.jpg"
 
     def status(self, *, verify: bool = False) -> dict[str, Any]:
         return self.store.counts() | {"index": self.indexes.stats()}
@@ -253,7 +254,7 @@ def fill(engine: FakeEngine, folder: Path) -> Library:
     )
     thumbnail = engine.thumbnail_path(engine.store.source(library.ids["dog"]))
     thumbnail.parent.mkdir(parents=True)
-    thumbnail.write_bytes(picture("brown", "WEBP", (32, 24)))
+    thumbnail.write_bytes(picture("brown", "JPEG", (32, 24)))
     return library
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmsearch.service.files import content_disposition, media_headers
+from mmsearch.types import Place
 
 from .conftest import FakeEngine, Service, StartService, add_file, recording
 
@@ -201,13 +202,25 @@ async def test_thumbnails(service: Service) -> None:
     url = f"/v1/sources/{service.ids['dog']}/thumbnail"
     response = await service.client.get(url)
     assert response.status_code == 200
-    assert response.headers["content-type"] == "image/webp"
-    assert response.content[8:12] == b"WEBP"
+    assert response.headers["content-type"] == "image/jpeg"
+    assert response.content[:3] == b"\xff\xd8\xff"
     assert "max-age" in response.headers["cache-control"]
     again = await service.client.get(url, headers={"If-None-Match": response.headers["etag"]})
     assert again.status_code == 304
     none = await service.client.get(f"/v1/sources/{service.ids['memo']}/thumbnail")
     assert none.status_code == 404
+
+
+async def test_a_page_has_a_thumbnail_of_its_own(service: Service) -> None:
+    """What has none shows that of its source."""
+    source = service.engine.store.source(service.ids["dog"])
+    page = service.engine.thumbnail_path(source, Place(page=2))
+    page.write_bytes(b"the second page")
+    url = f"/v1/sources/{source.id}/thumbnail"
+    whole = (await service.client.get(url)).content
+    assert (await service.client.get(f"{url}?page=2")).content == b"the second page"
+    assert (await service.client.get(f"{url}?page=3")).content == whole
+    assert (await service.client.get(f"{url}?start=1.5")).content == whole
 
 
 @pytest.mark.parametrize(

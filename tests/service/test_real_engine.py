@@ -86,7 +86,7 @@ async def test_the_library_over_http(real: Real, tmp_path: Path) -> None:
     # Everything that is linked is there.
     hit = found.json()["hits"][0]
     thumbnail = await client.get(hit["links"]["thumbnail"])
-    assert thumbnail.headers["content-type"] == "image/webp"
+    assert thumbnail.headers["content-type"] == "image/jpeg"
     media = await client.get(hit["links"]["media"])
     assert media.content == Path(hit["source"]["path"]).read_bytes()
     LibraryStatus.model_validate((await client.get("/v1/status")).json())

@@ -155,7 +155,8 @@ def router(settings: Settings, words: QueryBatcher, recordings: QueryBatcher) ->
 
 
 def _link(part: dict[str, Any], source: dict[str, Any]) -> None:
-    part["links"] = source_links(source["id"], part["segment"]["start"])
+    place = part["segment"]
+    part["links"] = source_links(source["id"], source["mime"], place["start"], place["page"])
 
 
 async def _while_connected(request: Request, lane: QueryBatcher, query: Query) -> SearchResult:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from starlette.responses import Response
 
 from mmsearch.errors import FilterError, NotFoundError
@@ -34,7 +35,7 @@ from mmsearch.service.uploads import forget_upload
 from mmsearch.stores.places import content_of
 from mmsearch.stores.sql import SqlStore
 from mmsearch.stores.tables import SegmentRow, SourceRow
-from mmsearch.types import Source
+from mmsearch.types import Modality, Place, Source
 
 if TYPE_CHECKING:
     from mmsearch.search.engine import SearchEngine
@@ -235,21 +236,43 @@ def router(engine: SearchEngine) -> APIRouter:
         summary="A source's thumbnail",
         response_class=Response,
         responses={
-            200: {"description": "A WebP picture.", "content": {"image/webp": {}}},
+            200: {"description": "A JPEG picture.", "content": {"image/jpeg": {}}},
             304: {"description": "Not changed since `If-None-Match`."},
             **errors(404, 416, 422, 503),
         },
     )
     @routes.head("/v1/sources/{id}/thumbnail", include_in_schema=False)
-    async def get_thumbnail(id: Id) -> Response:  # noqa: A002
-        path = await asyncio.to_thread(lambda: engine.thumbnail_path(store.source(id)))
-        headers = {"Content-Type": "image/webp", "Cache-Control": "private, max-age=3600"}
-        try:
-            return await file_response(path, headers)
-        except OSError:
-            raise NotFoundError(f"source {id} has no thumbnail") from None
+    async def get_thumbnail(
+        id: Id,  # noqa: A002
+        page: Annotated[int | None, Query(ge=1, le=MAX_ID, description="Of a document.")] = None,
+        start: Annotated[
+            float | None, Query(ge=0, le=1e9, description="Seconds; the shot of a film.")
+        ] = None,
+    ) -> Response:
+        """Of the whole, or of a place in it where that has one of its own."""
+        source = await asyncio.to_thread(store.source, id)
+        places = [Place(page=page)] if page is not None else []
+        if start is not None:
+            shot = await asyncio.to_thread(_shot_at, store, id, start)
+            places += [] if shot is None else [Place(start=shot)]
+        headers = {"Content-Type": "image/jpeg", "Cache-Control": "private, max-age=3600"}
+        for place in (*places, None):
+            with suppress(OSError):
+                return await file_response(engine.thumbnail_path(source, place), headers)
+        raise NotFoundError(f"source {id} has no thumbnail")
 
     return routes
+
+
+def _shot_at(store: SqlStore, source_id: int, seconds: float) -> float | None:
+    """When the shot begins that is on at some moment."""
+    query = select(func.max(SegmentRow.start)).where(
+        SegmentRow.source_id == source_id,
+        SegmentRow.modality == Modality.VIDEO.value,
+        SegmentRow.start <= seconds + 0.001,
+    )
+    with store.engine.connect() as connection:
+        return connection.scalar(query)
 
 
 def _where(store: SqlStore, collection: str | None, wanted: dict[str, Any]) -> ColumnElement[bool]:

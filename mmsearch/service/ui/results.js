@@ -228,7 +228,7 @@ export function full(hit, words) {
   const parts = document.createDocumentFragment();
   if (hit.segment.modality === "image") {
     const image = element("img", { class: "full", src: hit.links.media, alt: fileName(hit.source) });
-    // TIFF and HEIC are not for browsers; the thumbnail is WebP.
+    // TIFF and HEIC are not for browsers; the thumbnail is JPEG.
     image.addEventListener("error", () => (image.src = hit.links.thumbnail), { once: true });
     parts.append(image);
   } else {
