@@ -83,7 +83,10 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("segment_id", name=op.f("pk_segment_words")),
     )
     op.create_index(
-        "ix_segment_words_collection_id", "segment_words", ["collection_id", "modality"]
+        "ix_segment_words_collection_id", "segment_words", ["collection_id", "modality", "length"]
+    )
+    op.create_index(
+        "ix_segment_words_segment_id", "segment_words", ["segment_id", "collection_id", "modality"]
     )
     if op.get_bind().dialect.name == "sqlite":
         for statement in FTS5:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,11 +18,14 @@ from mmsearch.types import Ids, LexicalAnswer, LexicalRanking, Modality, WordUni
 MAX_UNITS = 128
 """Different units of one query; a whole page as a query is looked for by its first words."""
 
-COMMON = 0.1
-"""A unit that more than this share of the segments hold finds nothing on its own."""
+LOOKED_AT = (2_000, 0.05, 20_000)
+"""How many matches are looked at: this share of the segments, at least and at most so many.
+What is found by the query's rarest words comes first; those that are everywhere only order it."""
 
-FEW = 2_000
-"""... unless they are fewer than this: then it costs nothing to look at all of them."""
+FEW = 20_000
+"""The sizes of collections larger than this are asked for anew only now and then."""
+
+KEPT_SECONDS = 10.0
 
 
 class SqlLexicalIndex(ABC):
@@ -29,6 +33,7 @@ class SqlLexicalIndex(ABC):
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._sizes: dict[int, tuple[float, dict[str, tuple[int, float]]]] = {}
 
     def search(
         self,
@@ -44,18 +49,17 @@ class SqlLexicalIndex(ABC):
         with self._engine.connect() as connection:
             totals = self._totals(connection, collection_id)
             total = sum(count for count, _ in totals.values())
-            common = max(FEW, int(COMMON * total))
-            counts = [self._count(connection, collection_id, u, common + 1) for u in units]
+            least, share, most = LOOKED_AT
+            budget = min(max(least, int(share * total)), most)
+            counts = [self._count(connection, collection_id, u, budget + 1) for u in units]
             weighed = weigh(units, counts, total)
             wanted = [one for one in weighed if one.unit.weight > 0]
             mass = sum(one.gain for one in wanted)
             known = sum(one.gain for one in wanted if one.count) / mass if mass else 0.0
-            found = [one for one in wanted if one.count]
-            # Words that are everywhere order what rarer ones find; alone they find something.
-            drivers = [one for one in found if one.count <= common] or found
+            drivers = _drivers([one for one in wanted if one.count], budget)
             rankings: dict[Modality, LexicalRanking] = {}
             if drivers:
-                some = self._candidates(connection, collection_id, drivers, k, allowed)
+                some = self._candidates(connection, collection_id, drivers, k, budget, allowed)
                 for modality, ids in some.items():
                     words = _words(connection, ids)
                     mean = totals[modality.value][1]
@@ -68,12 +72,18 @@ class SqlLexicalIndex(ABC):
 
     def _totals(self, connection: Connection, collection_id: int) -> dict[str, tuple[int, float]]:
         """By modality: segments that have words, and their mean length."""
+        now = time.monotonic()
+        counted, sizes = self._sizes.get(collection_id, (0.0, {}))
+        if now - counted < KEPT_SECONDS and sum(n for n, _ in sizes.values()) > FEW:
+            return sizes
         rows = connection.execute(
             select(SegmentWordsRow.modality, func.count(), func.avg(SegmentWordsRow.length))
             .where(SegmentWordsRow.collection_id == collection_id)
             .group_by(SegmentWordsRow.modality)
         )
-        return {row[0]: (row[1], float(row[2])) for row in rows}
+        sizes = {row[0]: (row[1], float(row[2])) for row in rows}
+        self._sizes[collection_id] = now, sizes
+        return sizes
 
     @abstractmethod
     def _count(self, connection: Connection, collection_id: int, unit: WordUnit, most: int) -> int:
@@ -90,9 +100,13 @@ class SqlLexicalIndex(ABC):
         collection_id: int,
         drivers: Sequence[Weighed],
         k: int,
+        budget: int,
         allowed: Mapping[Modality, Ids] | None,
     ) -> dict[Modality, list[int]]:
-        """At least the best k of each modality, by the database's own reckoning."""
+        """At least the best k of each modality, by the database's own reckoning.
+
+        No more than `budget` matches are looked at.
+        """
 
 
 def lexical_index(engine: Engine) -> SqlLexicalIndex:
@@ -103,6 +117,18 @@ def lexical_index(engine: Engine) -> SqlLexicalIndex:
     if engine.dialect.name == "postgresql":
         return PostgresqlLexicalIndex(engine)
     return SqliteLexicalIndex(engine)
+
+
+def _drivers(found: Sequence[Weighed], budget: int) -> list[Weighed]:
+    """The rarest units, as many as find no more than `budget` segments, but at least one."""
+    drivers: list[Weighed] = []
+    matches = 0
+    for one in found:
+        matches += one.count
+        if drivers and matches > budget:
+            break
+        drivers.append(one)
+    return drivers
 
 
 def by_modality(rows: Any) -> dict[Modality, list[int]]:

@@ -41,12 +41,14 @@ class PostgresqlLexicalIndex(SqlLexicalIndex):
         collection_id: int,
         drivers: Sequence[Weighed],
         k: int,
+        budget: int,
         allowed: Mapping[Modality, Ids] | None,
     ) -> dict[Modality, list[int]]:
         values: dict[str, Any] = {
             "expression": " | ".join(_phrase(one.unit) for one in drivers),
             "collection": collection_id,
             "most": 2 * k,
+            "budget": budget,
         }
         restrict = ""
         if allowed is not None:
@@ -61,12 +63,14 @@ class PostgresqlLexicalIndex(SqlLexicalIndex):
                 f"THEN CAST(:gain{n} AS float) ELSE 0 END"
             )
         order = f"{' + '.join(gains)} + 0.1 * ts_rank(words, CAST(:expression AS tsquery), 1)"
-        ranked = f"""
-            SELECT segment_id AS id, modality, row_number() OVER (
-                PARTITION BY modality ORDER BY {order} DESC, segment_id
-            ) AS place {_FROM} {restrict}
-        """
-        query = text(f"SELECT id, modality FROM ({ranked}) AS ranked WHERE place <= :most")
+        looked_at = f"SELECT segment_id AS id, modality, words {_FROM} {restrict} LIMIT :budget"
+        query = text(f"""
+            SELECT id, modality FROM (
+                SELECT id, modality, row_number() OVER (
+                    PARTITION BY modality ORDER BY {order} DESC, id
+                ) AS place FROM ({looked_at}) AS looked_at
+            ) AS ranked WHERE place <= :most
+        """)
         return by_modality(connection.execute(query, values))
 
 
