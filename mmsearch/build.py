@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from mmsearch.errors import LibraryNotFoundError, StorageError
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.models import ocr
-from mmsearch.models.profiles import Profile
+from mmsearch.models.profiles import ModelSpec, Profile
 from mmsearch.models.profiles import profile as profile_named
 from mmsearch.models.rerankers.choice import rerankers_of
 from mmsearch.protocols import (
@@ -28,6 +29,7 @@ from mmsearch.protocols import (
     Transcriber,
     VectorIndex,
 )
+from mmsearch.search.collection_models import asked_models
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.indexes import ChannelIndexes, ChannelKey
 from mmsearch.search.modelset import ModelSet
@@ -40,6 +42,8 @@ from mmsearch.types import Ids, Modality, Vectors
 logger = logging.getLogger(__name__)
 
 CALIBRATION_QUERIES = 100
+
+T = TypeVar("T")
 
 
 def open_library(
@@ -97,48 +101,71 @@ def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
     return store
 
 
-def models_of(settings: Settings) -> Callable[[str], ModelSet]:
-    """Profile name to its models; every profile is wired once."""
+def models_of(settings: Settings) -> Callable[..., ModelSet]:
+    """Profile name to its models; every set is wired once, every model made once.
+
+    The function also takes `chosen`, models in place of the profile's own by setting, which the
+    settings override unless `asked` is false.
+    """
     sets: dict[str, ModelSet] = {}
+    shared = _Shared()
     lock = threading.Lock()
 
-    def models(name: str) -> ModelSet:
+    def models(
+        name: str, chosen: Mapping[str, str] | None = None, *, asked: bool = True
+    ) -> ModelSet:
+        named = dict(chosen or {}) | (asked_models(settings) if asked else {})
+        profile = profile_named(name).replace(
+            **{setting.removesuffix("_model"): model for setting, model in named.items()}
+        )
+        key = json.dumps([name, *sorted(named.items())])
         with lock:
-            if name not in sets:
-                chosen = profile_named(name).replace(
-                    clip=settings.clip_model,
-                    text=settings.text_model,
-                    whisper=settings.whisper_model,
-                    sound=settings.sound_model,
-                )
-                sets[name] = _model_set(chosen, settings)
-            return sets[name]
+            if key not in sets:
+                sets[key] = _model_set(profile, settings, shared)
+            return sets[key]
 
     return models
 
 
-def _model_set(profile: Profile, settings: Settings) -> ModelSet:
+class _Shared:
+    """Models by what they are: two sets that differ in one model share the others."""
+
+    def __init__(self) -> None:
+        self._made: dict[object, Any] = {}
+        self._lock = threading.RLock()
+
+    def get(self, spec: ModelSpec, make: Callable[[], T]) -> T:
+        key = (spec.kind, spec.label)
+        with self._lock:
+            if key not in self._made:
+                self._made[key] = make()
+            found: T = self._made[key]
+            return found
+
+
+def _model_set(profile: Profile, settings: Settings, shared: _Shared) -> ModelSet:
     # The adapters import torch and ctranslate2: only when a model is first used.
     def clip() -> ImageTextEmbedder:
         from mmsearch.models import openclip
 
-        return openclip.from_spec(profile.clip, settings)
+        return shared.get(profile.clip, lambda: openclip.from_spec(profile.clip, settings))
 
     def text() -> TextEmbedder:
         from mmsearch.models import sentence
 
-        return sentence.from_spec(profile.text, settings)
+        return shared.get(profile.text, lambda: sentence.from_spec(profile.text, settings))
 
     def transcriber() -> Transcriber:
         from mmsearch.models import whisper
 
-        return whisper.from_spec(profile.whisper, settings)
+        return shared.get(profile.whisper, lambda: whisper.from_spec(profile.whisper, settings))
 
     def sound() -> SoundTextEmbedder:
         from mmsearch.models import clap
 
-        assert profile.sound is not None
-        return clap.from_spec(profile.sound, settings)
+        spec = profile.sound
+        assert spec is not None
+        return shared.get(spec, lambda: clap.from_spec(spec, settings))
 
     specs = [profile.clip, profile.text, profile.whisper]
     hears = profile.sound is not None and settings.sounds
@@ -154,6 +181,7 @@ def _model_set(profile: Profile, settings: Settings) -> ModelSet:
         transcriber,
         sound if hears else None,
         lambda: ocr.from_name(reader, threads=settings.threads),
+        hearing=json.dumps([spec.label for spec in specs[2:]]),
     )
 
 
@@ -195,6 +223,10 @@ class FaissKeeper:
         except OSError as error:
             raise StorageError(f"{path.parent} cannot be made: {error.strerror}") from None
         write_snapshot(path, index, self._key(key), high_water_mark=mark, generation=generation)
+
+    def discard(self, key: ChannelKey) -> None:
+        with suppress(OSError):  # only a cache
+            self._path(key).unlink(missing_ok=True)
 
     def _path(self, key: ChannelKey) -> Path:
         return self._folder / f"{key.collection_id}-{key.space_id}-{key.modality.value}.index"

@@ -49,6 +49,9 @@ class IndexKeeper(Protocol):
     def publish(self, key: ChannelKey, index: VectorIndex, mark: int, generation: int) -> None:
         """Write a snapshot, atomically. StorageError."""
 
+    def discard(self, key: ChannelKey) -> None:
+        """Remove the snapshot, if there is one."""
+
 
 @dataclass(slots=True)
 class _Channel:
@@ -72,6 +75,8 @@ class ChannelIndexes:
         self._channels: dict[tuple[int, Modality], _Channel] = {}
         self._warnings: list[str] = []
         self._seen = -1
+        self.spaces: tuple[StoredSpace, ...] = ()
+        """The spaces in use, as of the last refresh: these are the ones that can be searched."""
 
     def get(self, space_id: int, modality: Modality) -> VectorIndex | None:
         channel = self._channels.get((space_id, modality))
@@ -94,14 +99,16 @@ class ChannelIndexes:
         with self._lock:
             if last == self._seen and not publish:
                 return False
-            spaces = [s for s in self._store.spaces() if s.state == "active"]
+            spaces = self._store.spaces()
             for stored in spaces:
                 for modality in _modalities(stored):
                     if (stored.id, modality) not in self._channels:
                         # A run that publishes is the one that makes the first snapshot.
                         self._load(stored, modality, last, expected=not publish)
+            self._drop_retired({s.id for s in spaces})
             for collection_id in {s.collection_id for s in spaces}:
                 self._replay(collection_id, last)
+            self.spaces = tuple(spaces)
             self._seen = last
             for channel in self._channels.values():
                 if channel.unpublished >= self._publish_every or (publish and channel.unpublished):
@@ -112,6 +119,22 @@ class ChannelIndexes:
         """Let every index end its background work."""
         for channel in self._channels.values():
             channel.index.close()
+
+    def prepare(self, stored: StoredSpace, last: int) -> None:
+        """Write snapshots of a space that is still being built, for all who will follow.
+
+        Every segment of change `last` and before must have its vector in it.
+        """
+        for modality in _modalities(stored):
+            channel = self._from_sql(_key(stored, modality), last, 0)
+            if len(channel.index):
+                self._publish(channel)
+            channel.index.close()
+
+    def forget(self, stored: StoredSpace) -> None:
+        """Remove the snapshots of a space that is not in use any more."""
+        for modality in Modality:
+            self._keeper.discard(_key(stored, modality))
 
     def rebuild(self) -> None:
         """Build every index anew from SQL, whatever the snapshots hold, and publish it."""
@@ -131,9 +154,11 @@ class ChannelIndexes:
 
     def stats(self) -> dict[str, Any]:
         """By space name: type, size, generation, and the same for each channel."""
-        names = {s.id: s.space.name for s in self._store.spaces()}
+        names = {s.id: s.space.name for s in self.spaces}
         found: dict[str, Any] = {}
         for (space_id, modality), channel in sorted(self._channels.items()):
+            if space_id not in names:
+                continue
             stats = channel.index.stats()
             space = found.setdefault(
                 names[space_id], {"type": stats.type, "size": 0, "generation": 0, "channels": {}}
@@ -175,7 +200,7 @@ class ChannelIndexes:
         key = _key(stored, modality)
         try:
             loaded = self._keeper.load(key)
-            if loaded is not None and loaded[1] > last:
+            if loaded is not None and loaded[1] > max(last, self._store.last_change()):
                 raise SnapshotError(
                     "it is ahead of the database: it belongs to another copy of this library"
                 )
@@ -191,6 +216,17 @@ class ChannelIndexes:
         if len(channel.index) and expected:
             self._warn(f"there is no index snapshot of {key}: built from SQL")
         self._channels[stored.id, modality] = channel
+
+    def _drop_retired(self, active: set[int]) -> None:
+        """Let go of the channels of spaces that others have taken the place of."""
+        gone = [key for key in self._channels if key[0] not in active]
+        if gone:
+            dropped = [self._channels[key] for key in gone]
+            # A new dictionary: others are reading the old one.
+            self._channels = {k: c for k, c in self._channels.items() if k not in gone}
+            for channel in dropped:
+                self._keeper.discard(channel.key)
+                channel.index.close()
 
     def _from_sql(self, key: ChannelKey, last: int, generation: int) -> _Channel:
         # `last` was read before the vectors: what is committed meanwhile is replayed, and

@@ -28,8 +28,11 @@ class ModelSet:
         transcriber: Callable[[], Transcriber],
         sound: Callable[[], SoundTextEmbedder] | None = None,
         ocr: Callable[[], Ocr | None] = lambda: None,
+        hearing: str = "",
     ) -> None:
         self.profile = profile
+        self.hearing = hearing
+        """Names the models that hear, as configured; recordings are taken in again by others."""
         self.recipe = recipe
         """Names the models as configured; unlike their fingerprints, known before loading any."""
         self._lock = threading.Lock()
@@ -72,6 +75,13 @@ class ModelSet:
             if "sound" in self.__dict__ or self._make_sound is None:
                 return self.__dict__.get("sound")
             return self._make_sound()
+
+    def release_all_but(self, other: ModelSet) -> None:
+        """Free the weights of those that `other` does not share; a later call loads them again."""
+        for name in ("clip", "text", "transcriber", "sound"):
+            model = self.__dict__.get(name)
+            if model is not None and model is not getattr(other, name):
+                model.release()
 
     def embedder(self, space: str) -> TextEmbedder:
         """What makes the vectors of the space of that name. Raises ProfileError."""

@@ -131,11 +131,12 @@ class Planner:
 
         What goes wrong becomes the `error` of the plans that it concerns.
         """
-        by_profile: dict[str, list[QueryPlan]] = {}
+        by_models: dict[tuple[object, ...], list[QueryPlan]] = {}
         for plan in plans:
             if plan.texts:
-                by_profile.setdefault(plan.collection.profile, []).append(plan)
-        for members in by_profile.values():
+                models_named = (plan.collection.profile, plan.collection.models)
+                by_models.setdefault(models_named, []).append(plan)
+        for members in by_models.values():
             texts = list(dict.fromkeys(text for plan in members for text, _ in plan.texts))
             row = {text: n for n, text in enumerate(texts)}
             try:

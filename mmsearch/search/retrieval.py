@@ -50,9 +50,8 @@ class Retriever:
         for plan in plans:
             for channel in plan.vectors:
                 jobs.setdefault((plan.collection.id, channel), []).append(plan)
-        spaces = {
-            (s.collection_id, s.space.name): s for s in self.store.spaces() if s.state == "active"
-        }
+        # As the indexes know them: a space without its indexes has no answers.
+        spaces = {(s.collection_id, s.space.name): s for s in self.indexes.spaces}
         for (collection_id, channel), members in jobs.items():
             stored = spaces.get((collection_id, channel[0]))
             if stored is None:
