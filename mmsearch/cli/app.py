@@ -162,6 +162,20 @@ def search(
     limit: Annotated[int | None, typer.Option(help="How many hits.", show_default=False)] = None,
     min_score: Annotated[float, typer.Option(help="No hits below this score, 0..1.")] = 0.0,
     exact: Annotated[bool, typer.Option("--exact", help="No approximation.")] = False,
+    rerank: Annotated[
+        str | None,
+        typer.Option(
+            help="A second look at the best: none, auto, vlm, blip2, cross-encoder, openai, "
+            "server, or two joined by +.",
+            show_default=False,
+        ),
+    ] = None,
+    reasons: Annotated[
+        bool, typer.Option("--reasons", help="With what the reranker says about each.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why each hit is where it is.")
+    ] = False,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -185,6 +199,9 @@ def search(
                     min_score=min_score,
                     collection=collection,
                     exact=exact,
+                    rerank=rerank,
+                    reasons=reasons,
+                    explain=explain,
                 )
             )
         )

@@ -20,7 +20,7 @@ from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary
 from indexer.sources import walk
 from mmsearch.stores.places import is_url
-from mmsearch.types import Hit, SearchResult
+from mmsearch.types import Explanation, Hit, SearchResult
 
 out = Console(highlight=False, soft_wrap=False)
 # Whole lines: what reads standard error in a pipe is not to find an address cut in two.
@@ -66,6 +66,9 @@ def print_result(result: SearchResult) -> None:
         )
     out.print(table)
     out.print(f"[dim]{len(result.hits)} hits in {result.took_ms:.0f} ms[/]")
+    if result.query.explain:
+        stages = ", ".join(f"{name} {value:.0f}" for name, value in result.stages.items())
+        out.print(f"[dim]milliseconds: {stages}[/]")
 
 
 def _told(hit: Hit) -> str:
@@ -74,7 +77,27 @@ def _told(hit: Hit) -> str:
     lines = [f"[bold]{escape(path.name)}[/]{escape(place(hit))}  [dim]{escape(folder(path))}[/]"]
     if hit.segment.text:
         lines.append(escape(shortened(hit.segment.text)))
+    if hit.reason:
+        lines.append(f"[italic]{escape(hit.reason)}[/]")
+    if hit.explanation is not None:
+        lines.append(f"[dim]{escape(because(hit.explanation, hit.segment.text or ''))}[/]")
     return "\n".join(lines)
+
+
+def because(why: Explanation, text: str) -> str:
+    """An explanation on one line: channels with rank and similarity, second look, words."""
+    parts = []
+    for channel in why.channels:
+        rank = f" #{channel.rank}" if channel.rank is not None else ""
+        raw = f" {channel.raw:.3f}" if channel.raw is not None else ""
+        likely = f" ({channel.calibrated:.2f})" if channel.calibrated is not None else ""
+        parts.append(f"{channel.name}{rank}{raw}{likely}")
+    if why.rerank is not None:
+        parts.append(f"{why.judge} {why.rerank:.2f}, before {why.first_stage:.2f}")
+    words = dict.fromkeys(text[m.start : m.end] for m in why.matches if m.kind == "word")
+    if words:
+        parts.append("words: " + ", ".join(words))
+    return " · ".join(parts)
 
 
 def folder(path: Path) -> str:

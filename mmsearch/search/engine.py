@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from mmsearch.errors import MMSearchError
 from mmsearch.media.sandbox import Sandbox
+from mmsearch.models.rerankers.choice import NONE
 from mmsearch.protocols import Reranker
 from mmsearch.search.collection_models import CollectionModels
 from mmsearch.search.explain import explained, heat_map
@@ -308,6 +309,8 @@ class SearchEngine:
             models = self._models_of(collection)
             models.clip.encode_texts(["warm up"], "query")
             models.text.encode_texts(["warm up"], "query")
+            if self.settings.rerank != NONE:
+                self.reranking.warm_up(collection.profile)
         self._warm = True
 
     def ready(self) -> bool:

@@ -160,11 +160,11 @@ class RerankStage:
 
     def warm_up(self, profile: str) -> None:
         """Load what the settings choose, now."""
-        for reranker in self._rerankers(profile, self._settings.rerank):
-            try:
+        try:
+            for reranker in self._rerankers(profile, self._settings.rerank):
                 _ = reranker.fingerprint
-            except MMSearchError as error:
-                logger.warning("reranking will be left out: %s", error.message)
+        except MMSearchError as error:
+            logger.warning("reranking will be left out: %s", error.message)
 
     # ------------------------------------------------------------------ candidates
 

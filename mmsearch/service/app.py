@@ -18,7 +18,7 @@ from mmsearch.service.auth import Guard, check_bind
 from mmsearch.service.batching import QueryBatcher
 from mmsearch.service.context import RequestContext
 from mmsearch.service.metrics import Metrics
-from mmsearch.service.routes import health, jobs, page, search, sources
+from mmsearch.service.routes import health, heatmaps, jobs, page, search, sources
 from mmsearch.service.schemas import DOCUMENTED
 
 if TYPE_CHECKING:
@@ -53,7 +53,10 @@ def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAP
     recordings = QueryBatcher(
         engine.search_many, max_batch=1, max_waiting=WAITING_RECORDINGS, name="recordings"
     )
-    metrics.waiting.set_function(lambda: words.waiting + recordings.waiting)
+    reranked = QueryBatcher(
+        engine.search_many, max_batch=1, max_waiting=WAITING_RECORDINGS, name="reranked"
+    )
+    metrics.waiting.set_function(lambda: words.waiting + recordings.waiting + reranked.waiting)
     warm_up_error: str | None = None
 
     async def warm_up() -> None:
@@ -79,6 +82,7 @@ def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAP
         finally:
             await words.close()
             await recordings.close()
+            await reranked.close()
             await warming
 
     app = FastAPI(
@@ -92,7 +96,8 @@ def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAP
     )
     error_handlers.install(app)
     for router in (
-        search.router(settings, words, recordings),
+        search.router(settings, words, recordings, reranked),
+        heatmaps.router(engine),
         sources.router(engine),
         jobs.router(engine, ingestor),
         health.router(engine, metrics, lambda: warm_up_error),

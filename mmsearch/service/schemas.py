@@ -79,6 +79,11 @@ class SearchRequest(Schema):
     diversity: float = Field(0.0, ge=0, le=1, description="Hits unlike each other (MMR).")
     facets: list[str | FacetRequest] | None = Field(None, description="Fields to count values of.")
     cursor: str | None = Field(None, description="The `cursor` of the page before.")
+    rerank: str | None = Field(
+        None, description="none, auto, vlm, blip2, cross-encoder, openai, server, or two with +."
+    )
+    reasons: bool = Field(False, description="With what the reranker says about each hit.")
+    explain: bool = Field(False, description="Why each hit is where it is; time per stage.")
 
 
 class SearchForm(Schema):
@@ -102,6 +107,9 @@ class SearchForm(Schema):
     diversity: str | None = None
     facets: str | None = Field(None, description='JSON list, or "mime,tags".')
     cursor: str | None = None
+    rerank: str | None = None
+    reasons: str | None = Field(None, description='"true" or "false".')
+    explain: str | None = Field(None, description='"true" or "false".')
 
 
 class SourceBrief(Schema):
@@ -145,6 +153,35 @@ class HitPart(Schema):
     links: Links
 
 
+class ChannelScore(Schema):
+    """What one first-stage channel said of a segment."""
+
+    name: str
+    rank: int | None
+    raw: float | None = Field(description="The similarity as the index gave it.")
+    calibrated: float | None = Field(description="0..1, comparable across channels.")
+
+
+class Match(Schema):
+    """Characters of the segment's text that speak for it."""
+
+    start: int
+    end: int
+    kind: Literal["word", "meaning"]
+    text: str
+
+
+class Explanation(Schema):
+    """Why a hit is where it is."""
+
+    channels: list[ChannelScore]
+    first_stage: float = Field(description="The score before reranking.")
+    rerank: float | None
+    judge: str | None = Field(description="The model that looked at it again.")
+    matches: list[Match]
+    heat_map: bool = Field(description="Whether /v1/segments/{id}/heatmap shows where.")
+
+
 class Hit(Schema):
     """One segment found."""
 
@@ -157,6 +194,8 @@ class Hit(Schema):
     evidence: list[HitPart] = Field([], description="What else speaks for the same moment.")
     segments: list[HitPart] = Field([], description="The best of its source, if grouped so.")
     duplicates: list[HitPart] = Field([], description="What was folded into it.")
+    reason: str | None = Field(None, description="What the reranker said, if asked to.")
+    explanation: Explanation | None = Field(None, description="If `explain` was asked for.")
 
 
 class FacetValue(Schema):
@@ -176,6 +215,7 @@ class SearchResponse(Schema):
     warnings: list[str]
     cursor: str | None = Field(None, description="For the next page; null at the end.")
     facets: dict[str, list[FacetValue]] = Field({}, description="Those that were asked for.")
+    stages: dict[str, float] = Field({}, description="Milliseconds, if `explain` was asked for.")
 
 
 class Failure(Schema):
@@ -304,6 +344,14 @@ class Ready(Schema):
     """The service can answer queries."""
 
     status: str
+
+
+class HeatMap(Schema):
+    """Where in a picture words match."""
+
+    width: int
+    height: int
+    values: list[list[float]] = Field(description="Rows from the top, each 0..1.")
 
 
 DOCUMENTED: tuple[type[Schema], ...] = (SearchRequest, SearchForm)

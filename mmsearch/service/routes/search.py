@@ -12,6 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from mmsearch.errors import QueryError
+from mmsearch.models.rerankers.choice import NONE
 from mmsearch.search.query import QUERY_FIELDS, query_from_json, result_to_json
 from mmsearch.service.answers import errors, example, json_response, source_links
 from mmsearch.service.batching import QueryBatcher
@@ -121,8 +122,11 @@ _BODY = {
 }
 
 
-def router(settings: Settings, words: QueryBatcher, recordings: QueryBatcher) -> APIRouter:
-    """Queries with a recording are transcribed first: they have a lane of their own, so that
+def router(
+    settings: Settings, words: QueryBatcher, recordings: QueryBatcher, reranked: QueryBatcher
+) -> APIRouter:
+    """Queries with a recording are transcribed first, and a second look at the best hits takes
+    up to `rerank_seconds`: they have lanes of their own, so that
     no typed query waits for them."""
     routes = APIRouter(tags=["search"])
     limit = min(MAX_QUERY_BYTES, settings.max_upload_mb * 2**20)
@@ -140,7 +144,11 @@ def router(settings: Settings, words: QueryBatcher, recordings: QueryBatcher) ->
     async def search(request: Request) -> Response:
         """Words, pictures, recordings, segments and vectors, weighted and mixed."""
         query = await _read_query(request, limit, settings.limit)
-        lane = recordings if any(t.audio is not None for t in query.terms) else words
+        lane = words
+        if any(t.audio is not None for t in query.terms):
+            lane = recordings
+        elif (query.rerank or settings.rerank) != NONE:
+            lane = reranked
         result = await _while_connected(request, lane, query)
         answer = result_to_json(result)
         for hit in answer["hits"]:
@@ -233,7 +241,7 @@ def _form_to_json(fields: dict[str, str], files: list[tuple[str, bytes]]) -> dic
 
 LISTED = {"modalities", "sort", "facets"}
 """Fields that a form may give as a list with commas in place of JSON."""
-WORDS = {"query", "compact", "collection", "cursor"}
+WORDS = {"query", "compact", "collection", "cursor", "rerank"}
 """Fields that are taken as they stand."""
 
 
