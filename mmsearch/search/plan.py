@@ -6,8 +6,8 @@ recording, compiles its filter); `Planner.embed` then embeds the words of all qu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from mmsearch.media.parts import ImagePart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.protocols import TextEmbedder
+from mmsearch.search.composition import Part
 from mmsearch.search.filters import compile_filter
 from mmsearch.search.fusion import ChannelRanking
 from mmsearch.search.modelset import ModelSet
@@ -30,6 +31,12 @@ from mmsearch.search.recordings import read_recording
 from mmsearch.settings import Settings
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection, Ids, Modality, Query, Term
+
+LEXICAL = "lexical"
+"""The channel of full text, where a term may be confined to it by name."""
+
+LONG_TEXT = 200
+"""Characters below which no text is longer than a model reads."""
 
 Vector = npt.NDArray[np.float32]
 Channel = tuple[str, Modality]
@@ -61,10 +68,12 @@ class QueryPlan:
 
     query: Query
     collection: Collection
-    texts: list[tuple[str, float]] = field(default_factory=list)
-    """Weighted words, to be embedded with those of the batch's other queries."""
+    said: list[Term] = field(default_factory=list)
+    """Terms in words, typed or recognised, to be embedded with the batch's other queries."""
+    parts: dict[Channel, list[Part]] = field(default_factory=dict)
+    """What each channel looks for, and what it keeps away from."""
     vectors: dict[Channel, Vector] = field(default_factory=dict)
-    """What each channel looks for: the sum of its weighted unit vectors."""
+    """The parts of each channel as one direction (see `composition`)."""
     excluded: set[int] = field(default_factory=set)
     """Segments that must not come back: those given as examples."""
     allowed: dict[Modality, Ids] = field(default_factory=dict)
@@ -74,14 +83,38 @@ class QueryPlan:
     error: MMSearchError | None = None
     """Why this query, alone of its batch, has no answer."""
 
-    def look_for(self, channels: Sequence[Channel], vector: Vector, weight: float) -> None:
-        """Add a weighted unit vector to what the channels look for."""
+    @property
+    def texts(self) -> list[tuple[str, float]]:
+        """Words and their weights."""
+        return [(term.text or "", term.weight) for term in self.said]
+
+    def look_for(self, channels: Iterable[Channel], vector: Vector, term: Term, kind: str) -> None:
+        """Let the channels look for a unit vector, as far as query and term allow.
+
+        `kind` tells what was embedded ("text", "image", "sound"): how similarities spread
+        depends on it.
+        """
         for channel in channels:
-            if self.query.modalities and channel[1] not in self.query.modalities:
-                continue
-            have = self.vectors.get(channel)
-            term = weight * vector
-            self.vectors[channel] = term if have is None else have + term
+            confining = [one for one in (self.query.modalities, term.modalities) if one]
+            if all(channel[1] in one for one in confining):
+                self.parts.setdefault(channel, []).append(Part(vector, term.weight, kind))
+
+
+def confined(channels: Iterable[Channel], term: Term, space: str) -> list[Channel]:
+    """The usual channels of a term's content in a space, or those of it that the term names.
+
+    "clip" names the usual ones of a space (or all, if none is usual), "clip:page" that one.
+    """
+    usual = [channel for channel in channels if channel[0] == space]
+    if not term.channels:
+        return usual
+    found: list[Channel] = []
+    for name in term.channels:
+        named, _, modality = name.partition(":")
+        if named == space:
+            every = usual or [(space, one) for one in Modality]
+            found += [(space, Modality(modality))] if modality else every
+    return list(dict.fromkeys(found))
 
 
 class Planner:
@@ -104,16 +137,18 @@ class Planner:
         collection = self.store.collection(query.collection)
         models = self.models_of(collection)
         plan = QueryPlan(query, collection)
+        self._check_channels(plan)
         self._tell_about_sounds(plan, models)
         for term in query.terms:
             if term.text is not None:
-                plan.texts.append((term.text, term.weight))
+                plan.said.append(term)
             elif term.image is not None:
-                plan.look_for(PICTURE_TARGET, self._picture(models, term.image), term.weight)
+                channels = confined(PICTURE_TARGET, term, "clip")
+                plan.look_for(channels, self._picture(models, term.image), term, "image")
             elif term.audio is not None:
-                self._look_for_recording(plan, models, term.audio, term.weight)
+                self._look_for_recording(plan, models, term)
             elif term.segment is not None:
-                self._look_for_segment(plan, term.segment, term.weight)
+                self._look_for_segment(plan, term)
             else:
                 self._look_for_vector(plan, term)
         if query.filter:
@@ -122,8 +157,7 @@ class Planner:
                 self.store.metadata_keys(collection.id),
                 self.store.engine.dialect.name,
             )
-            for modality in query.modalities or tuple(Modality):
-                plan.allowed[modality] = self.store.segment_ids(collection.id, modality, where)
+            plan.allowed = self.store.passing(collection.id, where, query.modalities)
         return plan
 
     def embed(self, plans: Sequence[QueryPlan]) -> None:
@@ -133,7 +167,7 @@ class Planner:
         """
         by_models: dict[tuple[object, ...], list[QueryPlan]] = {}
         for plan in plans:
-            if plan.texts:
+            if plan.said:
                 models_named = (plan.collection.profile, plan.collection.models)
                 by_models.setdefault(models_named, []).append(plan)
         for members in by_models.values():
@@ -143,13 +177,31 @@ class Planner:
                 models = self.models_of(members[0].collection)
                 for embedder in self._text_embedders(models, members):
                     vectors = embedder.encode_texts(texts, "query")
-                    channels = [c for c in WORDS_TARGET if c[0] == embedder.space.name]
+                    name = embedder.space.name
                     for plan in members:
-                        for text, weight in plan.texts:
-                            plan.look_for(channels, vectors[row[text]], weight)
+                        for term in plan.said:
+                            channels = confined(WORDS_TARGET, term, name)
+                            plan.look_for(channels, vectors[row[term.text or ""]], term, "text")
+                            if channels:
+                                _tell_about_length(plan, term.text or "", embedder)
             except MMSearchError as error:
                 for plan in members:
                     plan.error = error
+
+    def _check_channels(self, plan: QueryPlan) -> None:
+        """Raise QueryError, which lists the channels, for a term that names another."""
+        named = {name for term in plan.query.terms for name in term.channels}
+        if not named:
+            return
+        known = [*(s.space.name for s in self.store.spaces(plan.collection.id)), LEXICAL]
+        for name in named:
+            space, colon, modality = name.partition(":")
+            if space not in known or (colon and modality not in set(Modality)):
+                raise QueryError(
+                    f"there is no channel '{name}' here. Channels: {', '.join(known)}, each "
+                    f"also with one of {', '.join(Modality)} after a colon.",
+                    param="channels",
+                )
 
     # ------------------------------------------------------------------ the kinds of terms
 
@@ -162,19 +214,19 @@ class Planner:
                 return np.asarray(models.clip.encode_pixels(part.pixels[None])[0], np.float32)
         raise QueryError("the query's picture is not a picture", param="image")
 
-    def _look_for_recording(
-        self, plan: QueryPlan, models: ModelSet, content: bytes, weight: float
-    ) -> None:
+    def _look_for_recording(self, plan: QueryPlan, models: ModelSet, term: Term) -> None:
         """By its words, and where there are sounds to compare with, by its sound."""
+        assert term.audio is not None
         said = plan.query.modalities != (Modality.SOUND,)
         heard = models.knows_sounds and self._wants_sounds(plan)
         recording = read_recording(
-            content, models, self.settings, self.sandbox, said=said, heard=heard
+            term.audio, models, self.settings, self.sandbox, said=said, heard=heard
         )
         if recording.words:
-            plan.texts.append((recording.words, weight))
+            plan.said.append(replace(term, audio=None, text=recording.words))
         if recording.sound is not None:
-            plan.look_for(SOUND_TARGET, recording.sound, weight)
+            channels = confined(SOUND_TARGET, term, "sound")
+            plan.look_for(channels, recording.sound, term, "sound")
         if not recording.words and recording.sound is None:
             what = "no words were recognised" if said else "nothing is heard"
             raise EmptyQueryError(f"{what} in the recording", param="audio")
@@ -210,21 +262,25 @@ class Planner:
             embedders.append(models.embedder("sound"))
         return embedders
 
-    def _look_for_segment(self, plan: QueryPlan, segment_id: int, weight: float) -> None:
-        segment = self.store.segment(segment_id)
+    def _look_for_segment(self, plan: QueryPlan, term: Term) -> None:
+        assert term.segment is not None
+        segment = self.store.segment(term.segment)
         if self.store.source(segment.source_id).collection_id != plan.collection.id:
-            raise NotFoundError(f"there is no segment {segment_id} in this collection")
-        plan.excluded.add(segment_id)
+            raise NotFoundError(f"there is no segment {term.segment} in this collection")
+        plan.excluded.add(term.segment)
+        in_words = segment.modality in {Modality.TEXT, Modality.SPEECH}
         found = False
         for stored in self.store.spaces(plan.collection.id):
-            for _ids, vectors in self.store.vectors_of(stored.id, [segment_id]).values():
+            name = stored.space.name
+            for _ids, vectors in self.store.vectors_of(stored.id, [term.segment]).values():
                 found = True
-                targets = SOUND_TARGET if stored.space.name == "sound" else PICTURE_TARGET
-                if segment.modality in {Modality.TEXT, Modality.SPEECH}:
-                    targets = tuple(t for t in WORDS_TARGET if t[0] == stored.space.name)
-                plan.look_for(targets, vectors[0].astype(np.float32), weight)
+                # What is seen is compared by looks, what it says (a page) by meaning.
+                usual = PICTURE_TARGET if name == "clip" and not in_words else WORDS_TARGET
+                channels = confined(usual, term, name)
+                kind = "text" if in_words or name == "text" else segment.modality.value
+                plan.look_for(channels, vectors[0].astype(np.float32), term, kind)
         if not found:
-            raise QueryError(f"segment {segment_id} has no vector to compare", param="segment")
+            raise QueryError(f"segment {term.segment} has no vector to compare", param="segment")
 
     def _look_for_vector(self, plan: QueryPlan, term: Term) -> None:
         assert term.vector is not None
@@ -243,4 +299,17 @@ class Planner:
         norm = float(np.linalg.norm(vector))
         if not np.isfinite(norm) or norm == 0:
             raise DimensionError("the vector's length is zero or not finite", param="vector")
-        plan.look_for([(name, m) for m in Modality], vector / norm, term.weight)
+        channels = confined([(name, m) for m in Modality], term, name)
+        plan.look_for(channels, vector / norm, term, "vector")
+
+
+def _tell_about_length(plan: QueryPlan, text: str, embedder: TextEmbedder) -> None:
+    """Nothing is cut off a long text, but what is asked for becomes blurred."""
+    if len(text) < LONG_TEXT:
+        return
+    tokens = embedder.count_tokens([text])[0]
+    if tokens > embedder.max_tokens:
+        plan.warnings.append(
+            f"the words are longer than the {embedder.space.name} model reads at once ({tokens} "
+            f"tokens, {embedder.max_tokens} fit): it searches by the mean of their parts"
+        )

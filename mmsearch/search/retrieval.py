@@ -10,17 +10,15 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmsearch.errors import MMSearchError
+from mmsearch.search.composition import Composer
 from mmsearch.search.fusion import ChannelRanking
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
-from mmsearch.search.plan import Channel, QueryPlan, Vector
+from mmsearch.search.plan import Channel, QueryPlan
 from mmsearch.settings import Settings
 from mmsearch.stores.rows import StoredSpace, check_same_space
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection, Ids, SearchParams
-
-CANCELLED = 1e-4
-"""A sum of weighted unit vectors that is shorter than this points nowhere."""
 
 SPARE = 16
 """Candidates beyond the limit, for those deleted between the index and SQL."""
@@ -40,6 +38,7 @@ class Retriever:
         self.store = store
         self.indexes = indexes
         self.models_of = models_of
+        self.composer = Composer(store, indexes)
 
     def retrieve(self, plans: Sequence[QueryPlan]) -> None:
         """Fill in `rankings` of all plans; unfiltered queries of a channel share a scan.
@@ -48,7 +47,7 @@ class Retriever:
         """
         jobs: dict[tuple[int, Channel], list[QueryPlan]] = {}
         for plan in plans:
-            for channel in plan.vectors:
+            for channel in plan.parts:
                 jobs.setdefault((plan.collection.id, channel), []).append(plan)
         # As the indexes know them: a space without its indexes has no answers.
         spaces = {(s.collection_id, s.space.name): s for s in self.indexes.spaces}
@@ -83,13 +82,13 @@ class Retriever:
         if index is None or not len(index) or (allowed is not None and not len(allowed)):
             return
         self._check_space(plans[0].collection, stored)
-        plans = [plan for plan in plans if _has_direction(plan, channel)]
+        plans = [plan for plan in plans if self._has_direction(plan, stored, channel)]
         if not plans:
             return
         wanted = max(
             max(self.settings.candidates, p.query.limit) + len(p.excluded) + SPARE for p in plans
         )
-        matrix = np.stack([_unit(p.vectors[channel]) for p in plans])
+        matrix = np.stack([p.vectors[channel] for p in plans])
         scores, ids = index.search(matrix, min(wanted, len(index)), allowed=allowed, params=params)
         for plan, row_scores, row_ids in zip(plans, scores, ids, strict=True):
             keep = row_ids >= 0
@@ -109,16 +108,15 @@ class Retriever:
         models = self.models_of(collection)
         check_same_space(stored.space, models.embedder(stored.space.name).space)
 
-
-def _has_direction(plan: QueryPlan, channel: Channel) -> bool:
-    """False, with a warning, if the query's terms leave nothing to look for."""
-    if float(np.linalg.norm(plan.vectors[channel])) > CANCELLED:
-        return True
-    plan.warnings.append(
-        f"the query's terms cancel each other out in {channel[0]}:{channel[1].value}"
-    )
-    return False
-
-
-def _unit(vector: Vector) -> Vector:
-    return np.asarray(vector / np.linalg.norm(vector), np.float32)
+    def _has_direction(self, plan: QueryPlan, stored: StoredSpace, channel: Channel) -> bool:
+        """Join the plan's parts; False, with a warning, if they leave nothing to look for."""
+        if channel not in plan.vectors:
+            joined = self.composer.join(stored.id, channel[1], plan.parts[channel])
+            if joined is None:
+                return False
+            plan.vectors[channel] = joined
+            if not joined.any():
+                plan.warnings.append(
+                    f"the query's terms cancel each other out in {channel[0]}:{channel[1].value}"
+                )
+        return bool(plan.vectors[channel].any())
