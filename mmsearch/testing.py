@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -21,7 +21,11 @@ from PIL import Image
 
 from mmsearch.types import (
     SOUND_RATE,
+    Judgement,
+    Judgements,
+    Modality,
     Preprocess,
+    RerankCandidate,
     Role,
     Samples,
     Space,
@@ -340,3 +344,65 @@ def _utterance(text: str, start: float, end: float) -> Utterance:
         avg_logprob=-0.1,
         no_speech_prob=0.01,
     )
+
+
+class FakeReranker:
+    """A `Reranker` that thinks of a candidate what `opinion(query, candidate)` returns: a score
+    or None; what it raises is raised. It remembers what it was asked."""
+
+    gives_reasons = True
+
+    def __init__(
+        self,
+        opinion: Callable[[str, RerankCandidate], float | None],
+        *,
+        modalities: Sequence[Modality] = tuple(Modality),
+        revision: str = "1",
+        batch_size: int = 4,
+        concurrency: int = 1,
+    ) -> None:
+        self._opinion = opinion
+        self._modalities = frozenset(modalities)
+        self._revision = revision
+        self._batch_size = batch_size
+        self._concurrency = concurrency
+        self.asked: list[tuple[str, int]] = []
+        """(query, segment) of everything that was judged."""
+
+    @property
+    def name(self) -> str:
+        return "fake-reranker"
+
+    @property
+    def fingerprint(self) -> str:
+        return f"fake-reranker-{self._revision}"
+
+    @property
+    def batch_size(self) -> int:
+        return self._batch_size
+
+    @property
+    def concurrency(self) -> int:
+        return self._concurrency
+
+    def judges(self, modality: Modality) -> bool:
+        return modality in self._modalities
+
+    def judge(
+        self,
+        query: str,
+        candidates: Sequence[RerankCandidate],
+        *,
+        seconds: float,  # noqa: ARG002  # it takes none
+        reasons: bool = False,
+    ) -> Judgements:
+        self.asked += [(query, candidate.segment) for candidate in candidates]
+        scores = [self._opinion(query, candidate) for candidate in candidates]
+        why = "because I say so" if reasons else None
+        return Judgements(
+            tuple(None if score is None else Judgement(score, why) for score in scores),
+            ("it did not know",) if None in scores else (),
+        )
+
+    def release(self) -> None:
+        """There is nothing to free."""
