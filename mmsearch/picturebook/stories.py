@@ -14,6 +14,7 @@ import numpy as np
 from mmsearch.picturebook.captions import RELATION_PHRASES, article, describe_group
 from mmsearch.picturebook.lexicon import KINDS, NUMBERS, PLACE
 from mmsearch.picturebook.scene import Group, Scene, sample_scenes
+from mmsearch.picturebook.splits import Split
 
 _NAMES = ("Emma", "Anna", "Tom", "Ben", "Lucy", "Max", "Paul", "Laura", "Peter", "Mary", "John",
           "Sara", "David", "Julia", "Leo", "Nina")  # fmt: skip
@@ -235,12 +236,12 @@ class _Teller:
         return " ".join(self.fill(line, main, self.thing()) for line in lines)
 
 
-def stories(n: int, seed: int) -> list[Story]:
-    """n scenes of the `train` split with a note (2 to 5 sentences) and a memo (2 to 4) each.
+def stories(n: int, seed: int, split: Split = "train") -> list[Story]:
+    """n scenes of a split with a note (2 to 5 sentences) and a memo (2 to 4) each.
 
     Memos use only the words of `mmsearch.picturebook.words`, so do notes.
     """
-    scenes = sample_scenes("train", n, seed + 7919)
+    scenes = sample_scenes(split, n, seed + 7919)
     out = []
     for i, scene in enumerate(scenes):
         teller = _Teller(scene, np.random.default_rng([seed, i, 17]))
