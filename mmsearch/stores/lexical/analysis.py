@@ -124,6 +124,33 @@ def _cut(folded: str) -> Iterator[tuple[str, int, int]]:
         yield folded[end - 1], end - 1, end
 
 
+def pieces(text: str) -> list[tuple[tuple[str, ...], bool]]:
+    """What is looked for when a text is asked for: (tokens side by side, is a beginning).
+
+    Words in one piece ("invoice-4711") belong together; pairs of characters of a script without
+    spaces are looked for one by one, since nobody knows where its words end.
+    """
+    found: list[tuple[tuple[str, ...], bool]] = []
+    together: list[str] = []
+    after = -1
+    for match in _TOKEN.finditer(fold(text)):
+        run = match.lastgroup == "run"
+        apart = run or " " in match.string[max(after, 0) : match.start()]
+        if together and apart:
+            found.append((tuple(together), False))
+            together = []
+        after = match.end()
+        if not run:
+            together.append(match[0][:MAX_TOKEN])
+        elif len(match[0]) == 1:
+            found.append(((match[0],), True))
+        else:
+            found += [((match[0][i : i + 2],), False) for i in range(len(match[0]) - 1)]
+    if together:
+        found.append((tuple(together), False))
+    return found
+
+
 def name_tokens(path: str, metadata: Mapping[str, Any]) -> list[str]:
     """What a source is called: its file name, the folder it lies in, its title and so on.
 
