@@ -80,12 +80,12 @@ def _units(text: str, weight: float) -> list[WordUnit]:
         parts = _APOSTROPHE.split(word)
         for part in parts:
             cut = pieces(part.rstrip("*"))
-            for n, (tokens, is_beginning) in enumerate(cut):
-                if len(parts) > 1 and len(tokens) == 1 and len(tokens[0]) == 1:
+            for n, (some, is_beginning) in enumerate(cut):
+                if len(parts) > 1 and len(some) == 1 and len(some[0]) == 1:
                     continue
                 last = n == len(cut) - 1
                 prefix = is_beginning or (last and _is_prefix(part))
-                found.append(WordUnit(tokens, prefix, weight))
+                found.append(WordUnit(some, prefix, weight))
     return list(dict.fromkeys(found))
 
 
