@@ -203,6 +203,11 @@ def _local(given: AnyPath) -> AnyPath:
     return os.path.expanduser(os.fspath(given))  # noqa: PTH111  # may hold undecodable bytes
 
 
+def absolute(given: str) -> str:
+    """The same path for a process that runs elsewhere; a URL as it is."""
+    return given if is_url(given) else os.path.abspath(os.fspath(_local(given)))  # noqa: PTH100
+
+
 def _is_table_file(path: AnyPath) -> bool:
     name = os.fspath(path)
     try:

@@ -1,53 +1,249 @@
-"""Uploads: files that a running service takes in, one job after the other."""
+"""Workers: they take jobs from the queue in SQL and run them, one at a time each.
+
+Any number of workers, in the service's process and in others, on this machine or elsewhere, may
+serve one library. See `mmsearch.stores.jobs` for what becomes of a job whose worker dies.
+"""
 
 from __future__ import annotations
 
 import logging
-import queue
+import os
+import socket
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
-from indexer.runs import DEFAULT_PROFILE, index_into
-from mmsearch.errors import MMSearchError
+from sqlalchemy.exc import DBAPIError
+
+from indexer.inputs import Named
+from indexer.pipeline import RunCounts
+from indexer.runs import DEFAULT_PROFILE, pipeline_of
+from mmsearch.errors import LeaseLostError, LibraryBusyError, MMSearchError, StorageError
 from mmsearch.search.engine import SearchEngine
+from mmsearch.stores.jobs import Claim
+from mmsearch.stores.sql import SqlStore
 
 logger = logging.getLogger(__name__)
 
-BUSY_WAIT = 3600.0
-"""Seconds that a job waits for a run of `mmsearch index` in another process to end."""
+POLL_SECONDS = 0.5
+OUTAGE_SECONDS = 2.0
+"""Between two looks at a database that does not answer."""
+
+
+class StoppedError(Exception):
+    """Raised inside of a job that is to end early: cancel, pause, end (of the worker), lost."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class Worker:
+    """Takes jobs until told to end."""
+
+    def __init__(
+        self, engine: SearchEngine, *, name: str | None = None, poll: float = POLL_SECONDS
+    ) -> None:
+        self._engine = engine
+        self._poll = poll
+        self._ending = threading.Event()
+        self._wake = threading.Event()
+        self.name = name or f"{socket.gethostname()}/{os.getpid()}"
+
+    def run(self, *, once: bool = False) -> int:
+        """Work until `end` is called, or with `once` until nothing is due; returns how many
+        jobs were taken. A database that is away for a while is waited for."""
+        taken = 0
+        while not self._ending.is_set():
+            self._wake.clear()
+            try:
+                claim = self._engine.store.claim(self.name, self._lease)
+            except (DBAPIError, MMSearchError) as error:
+                logger.warning("the queue cannot be read: %s", error)
+                self._ending.wait(OUTAGE_SECONDS)
+                continue
+            if claim is not None:
+                taken += 1
+                self._work_on(claim)
+            elif once:
+                break
+            else:
+                self._wake.wait(self._poll)
+        return taken
+
+    def wake(self) -> None:
+        """There is a new job: do not wait for the next look."""
+        self._wake.set()
+
+    def end(self) -> None:
+        """Give back the job at hand, unspent, and end."""
+        self._ending.set()
+        self._wake.set()
+
+    @property
+    def _lease(self) -> float:
+        return self._engine.settings.job_lease_seconds
+
+    def _work_on(self, claim: Claim) -> None:
+        store = self._engine.store
+        try:
+            with Lease(store, claim, self._lease, self._ending) as lease:
+                run_job(self._engine, claim, lease)
+            store.finish(claim, "done")
+            self._engine.indexes.refresh(publish=True)
+        except BaseException as error:
+            self._report(claim, error)
+            if not isinstance(error, Exception):  # Ctrl-C
+                raise
+
+    def _report(self, claim: Claim, error: BaseException) -> None:
+        """How it ended, as far as the database still takes it; else the lease will tell."""
+        store, number = self._engine.store, claim.job.id
+        try:
+            match error:
+                case StoppedError(why="cancel"):
+                    store.finish(claim, "cancelled")
+                case StoppedError(why="pause"):
+                    store.finish(claim, "paused")
+                case StoppedError(why="lost") | LeaseLostError():
+                    logger.warning("job %d was taken over by another worker", number)
+                case StoppedError() | KeyboardInterrupt() | SystemExit():
+                    store.give_back(claim, spent=False)
+                case MMSearchError() if not isinstance(error, StorageError | LibraryBusyError):
+                    logger.warning("job %d failed: %s", number, error)
+                    store.finish(claim, "failed", str(error))
+                case _:
+                    # A full disk, a lost connection, a bug: the first two may pass.
+                    logger.warning("job %d broke off", number, exc_info=error)
+                    store.give_back(claim, f"{type(error).__name__}: {error}"[:2000])
+        except LeaseLostError:
+            logger.warning("job %d was taken over by another worker", number)
+        except (DBAPIError, MMSearchError):
+            logger.warning("the end of job %d could not be recorded; its lease will run out",
+                           number)  # fmt: skip
+
+
+class Lease:
+    """Renews a claim in the background, and hears what is wanted of the job."""
+
+    def __init__(
+        self, store: SqlStore, claim: Claim, seconds: float, ending: threading.Event
+    ) -> None:
+        self._store = store
+        self._claim = claim
+        self._seconds = seconds
+        self._ending = ending
+        self._over = threading.Event()
+        self._wanted: str | None = None
+        self._renewed = time.monotonic()
+        self._thread = threading.Thread(target=self._renew, name="mmsearch-lease", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def check(self) -> None:
+        """Raise StoppedError if the job is to go no further: before anything is written."""
+        if self._wanted is not None:
+            raise StoppedError(self._wanted)
+        if time.monotonic() - self._renewed > self._seconds:
+            raise StoppedError("lost")  # asleep, or cut off: somebody else may have it
+        if self._ending.is_set():
+            raise StoppedError("end")
+
+    def _renew(self) -> None:
+        while not self._over.wait(self._seconds / 4):
+            asked = time.monotonic()
+            try:
+                wanted = self._store.renew(self._claim, self._seconds)
+            except LeaseLostError:
+                self._wanted = "lost"
+                return
+            except (DBAPIError, MMSearchError) as error:
+                logger.warning("job %d: the lease could not be renewed: %s",
+                               self._claim.job.id, error)  # fmt: skip
+                continue
+            self._renewed = asked
+            self._wanted = wanted
+
+
+def run_job(engine: SearchEngine, claim: Claim, lease: Lease) -> RunCounts:
+    """Index what a job's task names. Raises StoppedError, LeaseLostError, and what a run does."""
+    task = claim.job.task
+    collections = {one.id: one for one in engine.store.collections()}
+    target = collections[claim.job.collection_id]
+    engine.check_profile(target)
+    pipeline = pipeline_of(
+        engine,
+        target,
+        claim.job.id,
+        on_progress=lambda _counts: lease.check(),
+        lease=claim.lease,
+    )
+    if claim.job.attempts > 1:
+        pipeline.told = {item.path for item in engine.store.run_items(claim.job.id, limit=10**9)}
+    pipeline.tell_unchanged = True
+    engine.refresh()
+    return pipeline.run(
+        Named(
+            paths=tuple(task.get("paths", ())),
+            include=tuple(task.get("include", ())),
+            exclude=tuple(task.get("exclude", ())),
+        ),
+        prune=bool(task.get("prune")),
+        retry_failed=bool(task.get("retry_failed")),
+    )
+
+
+def enqueue(
+    engine: SearchEngine,
+    kind: str,
+    task: Mapping[str, Any],
+    *,
+    collection: str | None = None,
+    priority: int = 0,
+) -> int:
+    """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
+    retry_failed, and `total` files where that is known."""
+    profile = engine.settings.profile or DEFAULT_PROFILE
+    target = engine.store.ensure_collection(collection or "default", profile)
+    attempts = engine.settings.job_attempts
+    return engine.store.enqueue(target.id, kind, task, priority=priority, max_attempts=attempts)
 
 
 class BackgroundIngestor:
-    """An `Ingestor` on one thread. `close` lets the job at hand end and fails the others."""
+    """An `Ingestor` with a worker on a thread of its own. `close` gives back the job at hand;
+    what is queued is there for the next worker."""
 
-    def __init__(self, engine: SearchEngine) -> None:
+    def __init__(self, engine: SearchEngine, *, work: bool = True) -> None:
         self._engine = engine
-        self._jobs: queue.Queue[tuple[int, Sequence[Path], str] | None] = queue.Queue()
-        self._thread = threading.Thread(target=self._work, name="mmsearch-ingest", daemon=True)
-        self._thread.start()
+        self._worker = Worker(engine)
+        self._thread: threading.Thread | None = None
+        if work:
+            self._thread = threading.Thread(
+                target=self._worker.run, name="mmsearch-ingest", daemon=True
+            )
+            self._thread.start()
 
     def submit(self, files: Sequence[Path], collection: str | None) -> int:
-        name = collection or "default"
-        profile = self._engine.settings.profile or DEFAULT_PROFILE
-        # The job needs a collection to belong to before it has begun.
-        target = self._engine.store.ensure_collection(name, profile)
-        run = self._engine.store.start_run(target.id, "upload", state="queued")
-        self._jobs.put((run, list(files), target.name))
-        return run
+        task = {"paths": [os.fspath(path) for path in files], "total": len(files)}
+        job = enqueue(self._engine, "upload", task, collection=collection, priority=1)
+        self._worker.wake()
+        return job
 
     def close(self) -> None:
-        self._jobs.put(None)
-        self._thread.join()
-
-    def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            run, files, collection = job
-            try:
-                index_into(self._engine, files, collection=collection, run_id=run, wait=BUSY_WAIT)
-            except MMSearchError as error:
-                logger.warning("upload job %d failed: %s", run, error)
-                self._engine.store.update_run(run, counts={}, state="failed", error=str(error))
-            except Exception as error:
-                logger.exception("upload job %d failed", run)
-                self._engine.store.update_run(run, counts={}, state="failed", error=repr(error))
+        self._worker.end()
+        if self._thread is not None:
+            self._thread.join()

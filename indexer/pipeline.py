@@ -115,6 +115,7 @@ class Pipeline:
         collection: Collection,
         run_id: int,
         on_progress: Callable[[RunCounts], None] = lambda _counts: None,
+        lease: str | None = None,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -123,6 +124,11 @@ class Pipeline:
         self.collection = collection
         self.run_id = run_id
         self.on_progress = on_progress
+        self.lease = lease
+        self.told: set[str] = set()
+        """Paths whose outcome an earlier attempt at the job has recorded."""
+        self.tell_unchanged = False
+        """Record an outcome for unchanged files too: each file of a job has one."""
         self.counts = RunCounts()
         self.failures: list[Failure] = []
         self.recipe = recipe(settings, models)
@@ -171,6 +177,8 @@ class Pipeline:
                     yield item
                 elif have.status != "failed":
                     self.counts.unchanged += 1
+                    if self.tell_unchanged:
+                        self._tell(RunItem(item.file.path, "unchanged"))
                 elif self.retry_failed:
                     yield item
                 else:
@@ -291,6 +299,7 @@ class Pipeline:
         pending, self._pending = self._pending, []
         if pending:
             writes = self._embed(pending)
+            self.on_progress(self.counts)  # may say that nothing is to be written any more
             self.store.write_sources(self.collection.id, writes)
             for write in writes:
                 if write.failure is not None:
@@ -403,12 +412,14 @@ class Pipeline:
             if one.uri == copy.file.uri:
                 self.store.move_source(one.id, copy.file)
                 self.counts.unchanged += 1
+                if self.tell_unchanged:
+                    self._tell(RunItem(copy.file.path, "unchanged"))
                 return
         for one in same:
             if is_gone(one.uri):
                 self.store.move_source(one.id, copy.file)
                 self.counts.moved += 1
-                self._items.append(RunItem(copy.file.path, "moved", reason=f"from {one.path}"))
+                self._tell(RunItem(copy.file.path, "moved", reason=f"from {one.path}"))
                 return
         source = self.store.source(same[0].id)
         metadata, segments, vectors = self.store.source_content(source.id)
@@ -455,22 +466,28 @@ class Pipeline:
         self.counts.indexed += 1
         self.counts.segments += len(write.segments)
         self.counts.vectors += sum(len(ordinals) for ordinals, _ in write.vectors.values())
-        self._items.append(RunItem(write.file.path, "indexed"))
+        self._tell(RunItem(write.file.path, "indexed"))
 
     def _fail(self, failure: Failure | None) -> None:
         assert failure is not None
         self.counts.failed += 1
         self.failures.append(failure)
-        self._items.append(RunItem(failure.path, "failed", failure.code, failure.reason))
+        self._tell(RunItem(failure.path, "failed", failure.code, failure.reason))
 
     def _walk_problem(self, problem: WalkProblem) -> None:
         self.counts.seen += 1
         self._fail(Failure(problem.path, problem.code, problem.reason))
 
+    def _tell(self, item: RunItem) -> None:
+        if item.path not in self.told:
+            self._items.append(item)
+
     def _report(self, *, force: bool = False) -> None:
         if force:
             items, self._items = self._items, []
-            self.store.update_run(self.run_id, counts=self.counts.to_json(), items=items)
+            self.store.update_run(
+                self.run_id, counts=self.counts.to_json(), items=items, lease=self.lease
+            )
         self.on_progress(self.counts)
 
 

@@ -108,7 +108,6 @@ def index_into(
     prune: bool = False,
     retry_failed: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
-    run_id: int | None = None,
     wait: float = 0.0,
 ) -> RunSummary:
     """The same for an opened library; `wait` seconds for another run to end first."""
@@ -116,18 +115,8 @@ def index_into(
     with write_lock(engine.library, wait):
         engine.store.interrupt_dead_runs()
         target = _collection(engine, collection)
-        models = engine.models(target.profile)
-        run = run_id if run_id is not None else engine.store.start_run(target.id, "index")
-        engine.store.update_run(run, counts={}, state="running")
-        pipeline = Pipeline(
-            settings=engine.settings,
-            store=engine.store,
-            sandbox=engine.sandbox,
-            models=models,
-            collection=target,
-            run_id=run,
-            on_progress=on_progress,
-        )
+        run = engine.store.start_run(target.id, "index")
+        pipeline = pipeline_of(engine, target, run, on_progress=on_progress)
         # Load what is there now: what this run adds is then replayed, not built anew.
         engine.refresh()
         try:
@@ -149,10 +138,32 @@ def index_into(
     )
 
 
+def pipeline_of(
+    engine: SearchEngine,
+    target: Collection,
+    run: int,
+    *,
+    on_progress: Callable[[RunCounts], None],
+    lease: str | None = None,
+) -> Pipeline:
+    """The pipeline of one run, or of one attempt at a job, which writes only under its lease."""
+    return Pipeline(
+        settings=engine.settings,
+        store=engine.store,
+        sandbox=engine.sandbox,
+        models=engine.models(target.profile),
+        collection=target,
+        run_id=run,
+        on_progress=on_progress,
+        lease=lease,
+    )
+
+
 @contextmanager
 def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
-    """One indexing run at a time. The system lets go of it when the process dies.
+    """One run of `mmsearch index` at a time; jobs have leases instead.
 
+    The system lets go of it when the process dies.
     Raises LibraryBusyError, which says who holds it.
     """
     path = library / "index.lock"

@@ -11,7 +11,16 @@ from pathlib import PurePath
 from mmsearch.stores.places import AnyPath, display_path, local_path, uri_of
 from mmsearch.types import SourceFile
 
-__all__ = ["AnyPath", "Globs", "WalkProblem", "display_path", "local_path", "uri_of", "walk"]
+__all__ = [
+    "AnyPath",
+    "Globs",
+    "WalkProblem",
+    "display_path",
+    "local_path",
+    "reaches",
+    "uri_of",
+    "walk",
+]
 
 _VERSION_CONTROL = frozenset(("CVS", "_darcs", "RCS", "SCCS"))  # those whose name is not hidden
 
@@ -191,16 +200,21 @@ class _Walker:
         )
 
     def _reaches(self, path: str, root: str) -> bool:
-        parts = PurePath(os.path.relpath(path, root)).parts
-        folders = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
-        return (
-            not any(map(_is_hidden, parts))
-            and all(map(self._globs.wants_folder, folders))
-            and self._globs.wants_file("/".join(parts))
-        )
+        return reaches(path, root, self._globs)
 
     def _problem(self, path: str, code: str, reason: str) -> None:
         self._report(WalkProblem(display_path(path), code, reason))
+
+
+def reaches(path: str, root: str, globs: Globs) -> bool:
+    """Whether a walk of `root` comes to `path`, which lies below it, by its own name."""
+    parts = PurePath(os.path.relpath(path, root)).parts
+    folders = ["/".join(parts[:depth]) for depth in range(1, len(parts))]
+    return (
+        not any(map(_is_hidden, parts))
+        and all(map(globs.wants_folder, folders))
+        and globs.wants_file("/".join(parts))
+    )
 
 
 def _is_hidden(name: str) -> bool:

@@ -21,6 +21,7 @@
     │   ├── EmptyQueryError
     │   ├── FilterError             lists the fields that exist
     │   ├── DimensionError          a vector of the wrong dimension
+    │   ├── CursorError             a cursor is damaged, or of another query or library
     │   └── LimitError              a number outside its allowed range
     ├── ConflictError               a job's state does not allow it
     ├── LeaseLostError              another worker has taken over the job
@@ -33,7 +34,7 @@ The service maps them to HTTP in one place (`mmsearch.service.error_handlers`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 class MMSearchError(Exception):
@@ -178,6 +179,15 @@ class DimensionError(QueryError):
     code = "wrong_dimension"
 
 
+class CursorError(QueryError):
+    """A cursor cannot be followed."""
+
+    code = "invalid_cursor"
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="cursor")
+
+
 class LimitError(QueryError):
     """A number outside its allowed range."""
 
@@ -212,11 +222,30 @@ class SnapshotError(MMSearchError):
     code = "snapshot"
 
 
+FAILURES: Mapping[str, str] = {
+    "unsupported": "This kind of file is not read. Convert it, or leave it out with --exclude.",
+    "corrupt": "The file is damaged. Bring it back from a copy, or save it anew.",
+    "empty": "There is nothing in the file that could be found.",
+    "too_large": "The file is over a limit. The settings max_… raise it.",
+    "timeout": "It took too long. The settings decode_seconds and fetch_seconds allow more.",
+    "memory": "It needed too much memory. The setting decode_memory_mb allows more.",
+    "crashed": "The file broke the program that reads such files; nothing else was harmed.",
+    "encrypted": "The file is protected by a password. Save it without one.",
+    "unreadable": "The file may not be read. Look at its permissions.",
+    "missing": "The file was gone when its turn came. `mmsearch index --prune` lets it go.",
+    "changed": "The file has changed since it was indexed. Index it again.",
+    "model": "A model could not make anything of it.",
+    "refused": "The address or path leads where nothing may be fetched from. The setting "
+    "fetch_private_addresses allows one's own servers.",
+    "network": "The address could not be reached. `mmsearch index --retry-failed` tries again.",
+}
+"""What each code of a failed file means, and what can be done, in a sentence or two."""
+
+
 class MediaError(MMSearchError):
     """One file could not be taken in. The run goes on; the file is marked failed.
 
-    Codes: ``unsupported`` ``corrupt`` ``empty`` ``too_large`` ``timeout`` ``memory``
-    ``crashed`` ``encrypted`` ``unreadable`` ``missing`` ``model``.
+    `code` is one of FAILURES.
     """
 
     def __init__(self, code: str, reason: str) -> None:

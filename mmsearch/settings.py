@@ -81,6 +81,44 @@ class Settings(BaseSettings):
         "sequential", description="Whisper decoding: sequential for quality, batched for speed."
     )
 
+    # ------------------------------------------------------------------ speech
+    language_detection: Literal["stretch", "recording"] = Field(
+        "stretch",
+        description="Whether the language may change within a recording, or its beginning decides.",
+    )
+    translate: bool = Field(
+        False,
+        description="Write recordings in other languages in English (Whisper's translation; not "
+        "with nano, English-only or turbo models).",
+    )
+    speakers: Literal["none", "clustering", "pyannote"] = Field(
+        "clustering",
+        description="Telling voices apart: by clustering (two voices or a few), by pyannote "
+        "(an extra), or not at all.",
+    )
+    speakers_model: str = Field(
+        "pyannote/speaker-diarization-3.1", description="pyannote's pipeline: hub id or folder."
+    )
+    speech_max_compression: float | None = Field(
+        None,
+        gt=0,
+        description="Recognised text that compresses better than this is dropped as repetition. "
+        "Default: the model's own, 2.4.",
+    )
+    speech_max_no_speech: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Text is dropped where silence is likelier than this and the words are "
+        "improbable too. Default: the model's own, 0.6.",
+    )
+    speech_min_logprob: float | None = Field(
+        None,
+        le=0,
+        description="Mean log probability below which words are improbable. "
+        "Default: the model's own, -1.",
+    )
+
     # ------------------------------------------------------------------ sound
     sounds: bool = Field(
         True,
@@ -159,6 +197,15 @@ class Settings(BaseSettings):
     thumbnail_pixels: int = Field(320, ge=32, description="Longest side of a thumbnail.")
     passage_tokens: int = Field(
         120, ge=16, description="Passages are filled with whole sentences up to this many tokens."
+    )
+
+    job_attempts: int = Field(
+        5, ge=1, description="How often a queued job is tried before it has failed."
+    )
+    job_lease_seconds: float = Field(
+        30.0,
+        gt=0.2,
+        description="A worker that is silent for longer loses its job to another one.",
     )
 
     # ------------------------------------------------------------------ vector index

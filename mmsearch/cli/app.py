@@ -18,6 +18,8 @@ import typer
 from rich.markup import escape
 
 from mmsearch.cli import evaluate
+from mmsearch.cli import jobs as jobs_commands
+from mmsearch.cli.models import models
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
 from mmsearch.cli.terms import terms_from
 from mmsearch.errors import MMSearchError, QueryError
@@ -36,6 +38,11 @@ app = typer.Typer(
 )
 database = typer.Typer(help="The library's database.", no_args_is_help=True)
 app.add_typer(database, name="db")
+app.add_typer(models, name="models")
+app.add_typer(jobs_commands.jobs, name="jobs")
+app.command()(jobs_commands.worker)
+app.command()(jobs_commands.watch)
+app.command()(jobs_commands.failures)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
 

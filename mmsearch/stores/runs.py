@@ -70,6 +70,27 @@ class RunItem:
     reason: str | None = None
 
 
+def run_to_json(run: Run) -> dict[str, Any]:
+    """As the service and `--json` tell it, without its files."""
+    return {
+        "id": run.id,
+        "kind": run.kind,
+        "state": run.state,
+        "started_at": run.started_at,
+        "heartbeat_at": run.heartbeat_at,
+        "finished_at": run.finished_at,
+        "counts": dict(run.counts),
+        "error": run.error,
+        "progress": {"done": run.done, "total": run.total, "rate": run.rate},
+        "priority": run.priority,
+        "attempts": run.attempts,
+        "max_attempts": run.max_attempts,
+        "retry_at": run.not_before,
+        "worker": run.worker,
+        "wanted": run.wanted,
+    }
+
+
 class RunStore(Database):
     """The part of the store that runs are recorded in."""
 

@@ -123,7 +123,7 @@ class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore):
     def write_sources(self, collection_id: int, writes: Sequence[SourceWrite]) -> list[int]:
         """Add or replace sources with their segments and vectors; returns their ids.
 
-        SpaceMismatchError if the collection was switched to other models meanwhile.
+        LibraryBusyError if the collection was switched to other models meanwhile.
         """
         with self._write() as connection:
             check_writable(connection, sorted({i for write in writes for i in write.vectors}))
@@ -352,6 +352,22 @@ class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore):
         with self._read() as connection:
             rows = connection.execute(query.limit(limit))
             return [f for row in rows if (f := to_source(row).failure) is not None]
+
+    def ids_below(self, collection_id: int, uris: Sequence[str]) -> list[int]:
+        """Sources at these URIs, below them (folders), and inside of them (shards)."""
+        found: set[int] = set()
+        with self._read() as connection:
+            for uri in uris:
+                # LIKE may not tell upper from lower case; Python does.
+                rows = connection.execute(
+                    select(SourceRow.id, SourceRow.uri).where(
+                        SourceRow.collection_id == collection_id,
+                        SourceRow.uri.startswith(uri, autoescape=True),
+                    )
+                )
+                ends = (f"{uri}/", f"{uri}::")
+                found |= {row.id for row in rows if row.uri == uri or row.uri.startswith(ends)}
+        return sorted(found)
 
     def failed_uris(self, collection_id: int) -> list[str]:
         """URIs of the sources that could not be taken in."""

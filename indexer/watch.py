@@ -1,0 +1,200 @@
+"""Following folders: what appears or changes is taken in, what goes is let go.
+
+A file that is still being written is left alone until its size and time have stood still for a
+while. Now and then everything is compared once more, for whatever the system forgot to tell.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from indexer.runs import RunSummary, index_into
+from indexer.sidecars import is_sidecar
+from indexer.sources import Globs, reaches, walk
+from mmsearch.errors import LibraryBusyError, NotFoundError
+from mmsearch.search.engine import SearchEngine
+from mmsearch.stores.places import local_path, uri_of
+
+logger = logging.getLogger(__name__)
+
+RESCAN_SECONDS = 900.0
+BUSY_SECONDS = 5.0
+STEP_SECONDS = 0.25
+
+Stamp = tuple[int, int]
+"""(size, mtime in nanoseconds)."""
+
+
+@dataclass(slots=True)
+class Settling:
+    """Files that have changed, until they stand still."""
+
+    seconds: float
+    clock: Callable[[], float] = time.monotonic
+    _seen: dict[str, tuple[Stamp | None, float]] = field(default_factory=dict)
+
+    def touch(self, path: str) -> None:
+        """Something has happened to it."""
+        self._seen[path] = (_stamp(path), self.clock())
+
+    def settled(self) -> list[str]:
+        """Paths that have stood still for long enough, gone ones among them; each once."""
+        ready = []
+        for path, (stamp, since) in list(self._seen.items()):
+            now = _stamp(path)
+            if now != stamp:
+                self._seen[path] = (now, self.clock())
+            elif self.clock() - since >= self.seconds:
+                del self._seen[path]
+                ready.append(path)
+        return sorted(ready)
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+
+class FolderWatch:
+    """Keeps a collection equal to some folders until told to end."""
+
+    def __init__(
+        self,
+        engine: SearchEngine,
+        folders: Sequence[str | Path],
+        *,
+        collection: str = "default",
+        include: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        settle_seconds: float = 2.0,
+        on_run: Callable[[RunSummary], None] = lambda _: None,
+    ) -> None:
+        self._engine = engine
+        self._folders = [os.path.realpath(os.path.expanduser(os.fspath(f))) for f in folders]  # noqa: PTH111
+        for folder in self._folders:
+            if not os.path.isdir(folder):  # noqa: PTH112
+                raise NotFoundError(f"there is no folder {folder} to watch", param="paths")
+        self._collection = collection
+        self._include, self._exclude = tuple(include), tuple(exclude)
+        self._globs = Globs(include, exclude)
+        self._settling = Settling(settle_seconds)
+        self._on_run = on_run
+        self._stop = threading.Event()
+
+    def end(self) -> None:
+        """Let the run at hand finish, and end."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Take in what is there, then follow, until `end` is called."""
+        changes = self._changes()
+        # It listens from here on: what changes during the first comparison is not missed.
+        pending = next(changes, ())
+        compared = self._compare()
+        while not self._stop.is_set():
+            for path in pending:
+                self._settling.touch(path)
+            self._take(self._settling.settled())
+            if time.monotonic() - compared > RESCAN_SECONDS:
+                compared = self._compare()
+            pending = next(changes, ())
+
+    def _changes(self) -> Iterator[Iterable[str]]:
+        """What the system tells, every STEP_SECONDS; nothing, if there is nothing."""
+        from watchfiles import watch
+
+        found = watch(
+            *self._folders,
+            watch_filter=None,
+            step=50,
+            rust_timeout=int(STEP_SECONDS * 1000),
+            yield_on_timeout=True,
+            stop_event=self._stop,
+            raise_interrupt=True,
+            ignore_permission_denied=True,
+        )
+        for batch in found:
+            yield {path for _, path in batch}
+
+    def _take(self, paths: Sequence[str]) -> None:
+        if not paths:
+            return
+        gone = [path for path in paths if not os.path.lexists(path)]
+        if gone:
+            self._let_go(gone)
+        there = set(paths) - set(gone)
+        for path in list(there):
+            if is_sidecar(path):  # its owner is what has changed
+                there.update(self._beside(path))
+        if files := self._chosen(there):
+            self._index((), listed=files)
+
+    def _beside(self, sidecar: str) -> list[str]:
+        folder, name = os.path.split(sidecar)
+        stem = name.split(".")[0]
+        return [
+            os.path.join(folder, one)  # noqa: PTH118
+            for one in os.listdir(folder)  # noqa: PTH208
+            if one.split(".")[0] == stem and one != name
+        ]
+
+    def _chosen(self, paths: Iterable[str]) -> list[str]:
+        """Those that a walk through the folders would come to; a new folder's files."""
+        library = os.path.realpath(self._engine.library)
+        chosen: dict[str, None] = {}
+        for path in sorted(paths):
+            if path == library or path.startswith(library + os.sep):
+                continue
+            below = [path]
+            if os.path.isdir(path):  # noqa: PTH112
+                below = [local_path(file.uri) for file in walk([path], skip=[library])]
+            for folder in self._folders:
+                inside = (one for one in below if one.startswith(folder + os.sep))
+                chosen |= dict.fromkeys(one for one in inside if reaches(one, folder, self._globs))
+        return list(chosen)
+
+    def _let_go(self, gone: Sequence[str]) -> None:
+        store = self._engine.store
+        collection = store.collection(self._collection)
+        ids = store.ids_below(collection.id, [uri_of(path) for path in gone])
+        if ids:
+            store.delete_sources(ids)
+            self._engine.indexes.refresh(publish=True)
+            logger.info("%d sources are gone", len(ids))
+
+    def _compare(self) -> float:
+        self._index(self._folders, prune=True)
+        return time.monotonic()
+
+    def _index(
+        self, paths: Sequence[str], *, listed: Iterable[str] = (), prune: bool = False
+    ) -> None:
+        while not self._stop.is_set():
+            try:
+                summary = index_into(
+                    self._engine,
+                    paths,
+                    listed=listed,
+                    collection=self._collection,
+                    prune=prune,
+                    # Listed files were chosen by them already.
+                    include=self._include if paths else (),
+                    exclude=self._exclude if paths else (),
+                )
+            except LibraryBusyError:
+                self._stop.wait(BUSY_SECONDS)
+                continue
+            self._on_run(summary)
+            return
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
