@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -22,8 +23,10 @@ from mmsearch.errors import MMSearchError
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.models.rerankers.choice import NONE
 from mmsearch.protocols import Reranker
+from mmsearch.search.arrangement import SORT_POOL, Arrangement, Arranger
 from mmsearch.search.collection_models import CollectionModels
 from mmsearch.search.explain import explained, heat_map
+from mmsearch.search.facets import facets_of
 from mmsearch.search.fusion import Fused, reciprocal_rank_fusion
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
@@ -31,7 +34,7 @@ from mmsearch.search.pictures import Pictures, thumbnail_path
 from mmsearch.search.plan import Planner, QueryPlan
 from mmsearch.search.query import check_query, modalities
 from mmsearch.search.rerank import Reranked, RerankStage, positive_words
-from mmsearch.search.retrieval import SPARE, Retriever
+from mmsearch.search.retrieval import Retriever
 from mmsearch.search.stages import Stages
 from mmsearch.settings import Settings
 from mmsearch.stores.rows import StoredSpace
@@ -79,6 +82,7 @@ class SearchEngine:
         self.sandbox = sandbox
         self.planner = Planner(settings, store, self._models_of, sandbox)
         self.retriever = Retriever(settings, store, indexes, self._models_of)
+        self.arranger = Arranger(store)
         self.pictures = Pictures(settings, sandbox)
         self.reranking = RerankStage(
             settings, store, self.pictures, rerankers or (lambda _profile, _choice: ())
@@ -115,6 +119,7 @@ class SearchEngine:
         if self._follower is not None:
             self._follower.join()
             self._follower = None
+        self.reranking.close()
         self.sandbox.close()
         self.indexes.close()
         self.store.close()
@@ -195,9 +200,17 @@ class SearchEngine:
         self, queries: Sequence[Query], began: float
     ) -> list[SearchResult | MMSearchError]:
         planned: list[QueryPlan | MMSearchError] = []
+        arranged: dict[int, Arrangement] = {}
+        last_change = self.store.last_change()
         for query in queries:
             try:
-                planned.append(self.planner.plan(check_query(query)))
+                plan = self.planner.plan(check_query(query))
+                begun = self.arranger.begin(query, plan.collection.id, last_change)
+                arranged[id(plan)] = begun
+                plan.depth = max(self.settings.candidates, query.limit) + len(begun.shown)
+                if query.sort:
+                    plan.depth = max(plan.depth, SORT_POOL)
+                planned.append(plan)
             except MMSearchError as error:
                 planned.append(error)
         plans = [plan for plan in planned if isinstance(plan, QueryPlan)]
@@ -208,23 +221,69 @@ class SearchEngine:
         self.retriever.retrieve([plan for plan in plans if plan.error is None])
         shared.done("retrieve")
         return [
-            one if isinstance(one, MMSearchError) else one.error or self._answer(one, shared)
+            one
+            if isinstance(one, MMSearchError)
+            else one.error or self._answer(one, arranged[id(one)], shared)
             for one in planned
         ]
 
-    def _answer(self, plan: QueryPlan, shared: Stages) -> SearchResult:
-        """From one query's channel rankings to its hits; each stage takes and gives `Fused`."""
+    def _answer(
+        self, plan: QueryPlan, arranged: Arrangement, shared: Stages
+    ) -> SearchResult | MMSearchError:
+        """From one query's channel rankings to its page of hits."""
         stages = shared.own()
-        fused = reciprocal_rank_fusion(plan.rankings, self.reranking.wanted(plan.query) + SPARE)
-        stages.done("fuse")
-        reranked = self.reranking.answer(plan, fused)
-        stages.done("rerank")
-        hits = self._hits(reranked.fused, plan.query)
-        stages.done("hits")
-        hits = self._told(hits, plan, reranked)
-        stages.done("explain")
+        query = plan.query
+        metadata_keys = partial(self.planner.metadata_keys.of, plan.collection.id)
+        try:
+            self._gather(plan, arranged)
+            stages.done("fuse")
+            reranked = self.reranking.answer(plan, arranged.leads)
+            stages.done("rerank")
+            page = self.arranger.page(arranged, reranked.fused, metadata_keys)
+            stages.done("hits")
+            hits = self._told(page.hits, plan, reranked)
+            stages.done("explain")
+            facets = {}
+            if query.facets:
+                facets = facets_of(self.store, plan.collection.id, query, metadata_keys())
+                stages.done("facets")
+        except MMSearchError as error:
+            return error
         warnings = (*plan.warnings, *reranked.warnings, *self.indexes.take_warnings())
-        return SearchResult(plan.query, hits, stages.took_ms, warnings, stages=stages.milliseconds)
+        return SearchResult(
+            query,
+            hits,
+            stages.took_ms,
+            warnings,
+            facets=facets,
+            cursor=page.cursor,
+            stages=stages.milliseconds,
+        )
+
+    def _gather(self, plan: QueryPlan, arranged: Arrangement) -> None:
+        """Fuse and bundle; ask the channels for more until there is a page, or nothing more."""
+        query = plan.query
+        above = -1
+        while True:
+            fused = self._fused(plan)
+            self.arranger.gather(arranged, fused)
+            # One more than a page tells whether there is a next one.
+            if arranged.size > query.limit or not plan.more:
+                return
+            if query.sort and query.cursor:
+                return  # a sorted search ends with the candidates that it began with
+            before, above = above, sum(one.score >= query.min_score for one in fused)
+            if above == before:
+                return  # what lies deeper scores too little
+            plan.depth *= 4
+            self.retriever.retrieve([plan])
+            if plan.error is not None:
+                raise plan.error
+
+    @staticmethod
+    def _fused(plan: QueryPlan) -> list[Fused]:
+        every = sum(len(ranking.ids) for ranking in plan.rankings)
+        return reciprocal_rank_fusion(plan.rankings, every)
 
     def _told(self, hits: tuple[Hit, ...], plan: QueryPlan, reranked: Reranked) -> tuple[Hit, ...]:
         """With reasons and explanations, where they were asked for."""
@@ -250,19 +309,6 @@ class SearchEngine:
         collection = next(one for one in self.store.collections() if one.id == source.collection_id)
         models = self._models_of(collection)
         return heat_map(segment, source, text, models, self.pictures)
-
-    def _hits(self, fused: Sequence[Fused], query: Query) -> tuple[Hit, ...]:
-        """The best that SQL still has; one deleted meanwhile makes room for the next."""
-        rows = self.store.segments_with_sources([one.id for one in fused])
-        hits: list[Hit] = []
-        for one in fused:
-            if one.id not in rows or one.score < query.min_score:
-                continue
-            segment, source = rows[one.id]
-            hits.append(Hit(len(hits) + 1, one.score, one.scores, source, segment))
-            if len(hits) == query.limit:
-                break
-        return tuple(hits)
 
     # ------------------------------------------------------------------ models and spaces
 

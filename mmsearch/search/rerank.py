@@ -51,6 +51,7 @@ PAUSE_SECONDS = 15.0
 _SEEN = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
 _WORDS = frozenset({"text", "audio"})
 _TOLD = 3
+SPARE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class RerankStage:
         self._pictures = pictures
         self._rerankers = rerankers
         self._paused: dict[str, tuple[float, str]] = {}
+        self._used: dict[int, Reranker] = {}
 
     def wanted(self, query: Query) -> int:
         """How many of the first stage's best an answer is made from."""
@@ -103,7 +105,9 @@ class RerankStage:
             # "Like this, but at night": the words alone would be another question.
             said = ("only queries in words can be reranked",) if query.rerank else ()
             return Reranked(tuple(fused), warnings=said)
-        rows = self._store.segments_with_sources([one.id for one in fused])
+        # Those that may be looked at, and a few in place of what has been deleted meanwhile.
+        best = fused[: self._settings.rerank_top_n + SPARE]
+        rows = self._store.segments_with_sources([one.id for one in best])
         return self.rerank(
             choice, plan.collection.profile, words, fused, rows, reasons=query.reasons
         )
@@ -138,6 +142,7 @@ class RerankStage:
             for reranker, own in _shared_out(rerankers, candidates)
         ]
         for one in work:
+            self._used[id(one.reranker)] = one.reranker
             one.start(self._store, deadline, self._pause_of(one.reranker))
         judgements: dict[int, Judgement] = {}
         judges: dict[int, str] = {}
@@ -165,6 +170,11 @@ class RerankStage:
                 _ = reranker.fingerprint
         except MMSearchError as error:
             logger.warning("reranking will be left out: %s", error.message)
+
+    def close(self) -> None:
+        """Give back what the rerankers hold: connections, weights."""
+        while self._used:
+            self._used.popitem()[1].release()
 
     # ------------------------------------------------------------------ candidates
 

@@ -1,0 +1,502 @@
+"""The second look: what it is shown, how it is joined, and that nothing it does breaks a search."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from indexer.runs import index_into
+from mmsearch.errors import QueryError, RerankError
+from mmsearch.search.engine import SearchEngine
+from mmsearch.search.fusion import Fused
+from mmsearch.search.rerank import RANK_K, checked, fuse
+from mmsearch.stores.sql import SqlStore
+from mmsearch.testing import FakeReranker
+from mmsearch.types import (
+    Judgement,
+    Judgements,
+    Modality,
+    Query,
+    RerankCandidate,
+    SearchResult,
+    SegmentDraft,
+    Term,
+)
+from tests.fakes import open_fake, some_files
+from tests.models.rerankers.stub import Reply, chat, first_token, serving
+from tests.stores.test_sql import CLIP, a_write
+
+PICTURES = ("red", "green", "blue")
+
+
+def colour_of(content: bytes | None) -> str:
+    """What a picture mostly is."""
+    assert content is not None
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        pixel = image.resize((1, 1)).getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    return PICTURES[pixel.index(max(pixel))]
+
+
+def likes(colour: str) -> Callable[[str, RerankCandidate], float]:
+    return lambda _query, candidate: float(colour_of(candidate.picture()) == colour)
+
+
+@contextmanager
+def library(tmp_path: Path, *rerankers: FakeReranker, **settings: Any) -> Iterator[SearchEngine]:
+    given: dict[str, Any] = {"rerank": "vlm"} | settings
+    with open_fake(
+        tmp_path / "library", rerankers=lambda _profile, _choice: rerankers, **given
+    ) as engine:
+        if not engine.store.collections():
+            index_into(engine, [some_files(tmp_path / "files")])
+        yield engine
+
+
+def colours(result: SearchResult) -> list[str]:
+    return [Path(hit.source.path).stem for hit in result.hits if hit.segment.modality == "image"]
+
+
+def first_stage(engine: SearchEngine, words: str = "red", **options: Any) -> SearchResult:
+    return engine.search(words, rerank="none", **options)
+
+
+# ------------------------------------------------------------------ what it does
+
+
+def test_the_second_look_reorders(tmp_path: Path) -> None:
+    """The pictures themselves are looked at, decoded in the sandbox."""
+    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    with library(tmp_path, judge, rerank_weight=0.9) as engine:
+        before = first_stage(engine, modality="image")
+        after = engine.search("red", modality="image")
+    assert colours(before)[0] == "red"
+    assert colours(after)[0] == "blue"
+    assert set(colours(after)) == set(colours(before))
+    assert after.warnings == ()
+    best = after.hits[0]
+    assert best.scores["rerank"] == 1.0
+    assert best.score == pytest.approx(0.1 * best.scores["first_stage"] + 0.9)
+    assert [hit.rank for hit in after.hits] == [1, 2, 3]
+
+
+def test_pictures_are_upright_and_within_the_cap(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    image = Image.new("RGB", (600, 300), "red")
+    image.paste("blue", (0, 0, 300, 300))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it to the right: what is on the left is on top
+    image.save(tmp_path / "files" / "turned.jpg", exif=exif)
+    seen: list[bytes | None] = []
+
+    def look(_query: str, candidate: RerankCandidate) -> float:
+        seen.append(candidate.picture())
+        return 1.0
+
+    with open_fake(
+        tmp_path / "library",
+        rerank="vlm",
+        rerank_pixels=64 * 128,
+        rerankers=lambda *_: (FakeReranker(look),),
+    ) as engine:
+        index_into(engine, [tmp_path / "files"])
+        engine.search("red", modality="image")
+        assert seen[0] is not None
+        with Image.open(io.BytesIO(seen[0])) as shown:
+            assert shown.size == (64, 128)
+            assert shown.convert("RGB").getpixel((32, 20))[2] > 200  # type: ignore[index]
+            assert shown.convert("RGB").getpixel((32, 100))[0] > 200  # type: ignore[index]
+
+
+def test_a_changed_file_is_not_looked_at(tmp_path: Path) -> None:
+    """Its thumbnail shows what was indexed, and what the score is kept for."""
+    judge = FakeReranker(likes("blue"))
+    with library(tmp_path, judge, rerank_weight=1.0) as engine:
+        Image.new("RGB", (32, 32), "green").save(tmp_path / "files" / "pictures" / "blue.png")
+        assert colours(engine.search("red", modality="image"))[0] == "blue"
+
+
+def test_texts_go_to_the_reranker_for_texts(tmp_path: Path) -> None:
+    """Each candidate goes to the first that judges its modality."""
+    seen: dict[str, str | None] = {}
+
+    def read(_query: str, candidate: RerankCandidate) -> float:
+        seen[candidate.modality] = candidate.text
+        return 0.5
+
+    visual = FakeReranker(likes("red"), modalities=[Modality.IMAGE])
+    textual = FakeReranker(read, modalities=[Modality.TEXT])
+    with library(tmp_path, visual, textual) as engine:
+        result = engine.search("an old boat", explain=True)
+    assert {segment for _, segment in visual.asked}.isdisjoint(s for _, s in textual.asked)
+    assert len(visual.asked) == 3
+    assert list(seen) == ["text"]
+    assert all(hit.explanation is not None and hit.explanation.judge for hit in result.hits)
+
+
+def test_what_is_around_a_segment(store: SqlStore) -> None:
+    """Before and after, in the same source and of the same modality, on both databases."""
+    collection = store.ensure_collection("default", "fake")
+    space = store.ensure_space(collection.id, CLIP)
+    (source,) = store.write_sources(collection.id, [a_write(space.id, segments=3)])
+    store.write_sources(collection.id, [a_write(space.id, "b.txt", segments=1)])
+    first, middle, last = (segment.id for segment in store.segments_of(source))
+    assert store.neighbours([first, middle, last, 10**6]) == {
+        first: (None, "text 1"),
+        middle: ("text 0", "text 2"),
+        last: ("text 1", None),
+    }
+    assert SegmentDraft(Modality.TEXT).text is None
+
+
+def test_only_the_best_are_looked_at(tmp_path: Path) -> None:
+    judge = FakeReranker(lambda *_: 1.0)
+    with library(tmp_path, judge, rerank_top_n=2) as engine:
+        result = engine.search("red", limit=5)
+    assert len(judge.asked) == 2
+    assert len(result.hits) == 5
+    assert sum("rerank" in hit.scores for hit in result.hits) == 2
+
+
+def test_a_look_beyond_the_limit(tmp_path: Path) -> None:
+    """Asked for one hit, the best of `rerank_top_n` is it."""
+    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    with library(tmp_path, judge, rerank_weight=0.9) as engine:
+        assert colours(engine.search("red", modality="image", limit=1)) == ["blue"]
+
+
+def test_only_words_are_judged(tmp_path: Path) -> None:
+    """A picture with words is another question; it is said if reranking was asked for."""
+    judge = FakeReranker(lambda *_: 1.0)
+    with library(tmp_path, judge) as engine:
+        segment = first_stage(engine, modality="image").hits[0].segment.id
+        terms = (Term(segment=segment), Term(text="at night"))
+        assert engine.search(Query(terms)).warnings == ()
+        asked = engine.search(Query(terms, rerank="vlm"))
+        assert asked.warnings == ("only queries in words can be reranked",)
+        assert asked.hits
+        engine.search(Query((Term(text="boat"), Term(text="lake", weight=-1.0))))
+    assert {query for query, _ in judge.asked} == {"boat"}
+
+
+def test_what_there_is_to_choose_is_told(tmp_path: Path) -> None:
+    with library(tmp_path) as engine:
+        with pytest.raises(QueryError, match="cross-encoder"):
+            engine.search("red", rerank="magic")
+        assert "nothing to rerank with" in engine.search("red", rerank="auto").warnings[0]
+
+
+def test_a_server_without_address_is_told(tmp_path: Path) -> None:
+    with open_fake(tmp_path / "library") as engine:
+        index_into(engine, [some_files(tmp_path / "files")])
+        result = engine.search("red", rerank="openai")
+        assert result.hits == first_stage(engine).hits
+        assert "set rerank_url" in result.warnings[0]
+
+
+# ------------------------------------------------------------------ kept judgements
+
+
+def test_no_question_is_asked_twice(tmp_path: Path) -> None:
+    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    with library(tmp_path, judge) as engine:
+        first = engine.search("red", modality="image")
+        again = engine.search("red", modality="image")
+        assert len(judge.asked) == 3
+        assert [h.scores["rerank"] for h in again.hits] == [h.scores["rerank"] for h in first.hits]
+        engine.search("something red", modality="image")
+        assert len(judge.asked) == 6
+    other = FakeReranker(likes("blue"), modalities=[Modality.IMAGE], revision="2")
+    with library(tmp_path, other) as engine:
+        engine.search("red", modality="image")
+        assert len(other.asked) == 3
+
+
+def test_reasons_are_asked_for_when_they_are_wanted(tmp_path: Path) -> None:
+    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    query = Query.words("red").among("image")
+    with library(tmp_path, judge) as engine:
+        assert {hit.reason for hit in engine.search(query).hits} == {None}
+        wanted = Query(query.terms, query.modalities, reasons=True)
+        for _ in range(2):
+            assert {hit.reason for hit in engine.search(wanted).hits} == {"because I say so"}
+        assert {hit.reason for hit in engine.search(query).hits} == {None}
+    assert len(judge.asked) == 6
+
+
+def test_judgements_are_kept_and_the_oldest_let_go(store: SqlStore) -> None:
+    """On both databases; one that is there is replaced."""
+    keys = [f"{n:064d}" for n in range(6)]
+    store.keep_judgements({keys[0]: Judgement(0.25), keys[1]: Judgement(0.5, "why")})
+    store.keep_judgements({keys[0]: Judgement(0.75, "now")})
+    assert store.judgements(keys) == {
+        keys[0]: Judgement(0.75, "now"),
+        keys[1]: Judgement(0.5, "why"),
+    }
+    store._until_look = 0
+    time.sleep(0.01)
+    store.keep_judgements({key: Judgement(1.0) for key in keys[2:]}, kept=4)
+    assert set(store.judgements(keys)) == set(keys[2:])
+
+
+# ------------------------------------------------------------------ it fails open
+
+
+def unloadable() -> FakeReranker:
+    class Unloadable(FakeReranker):
+        @property
+        def fingerprint(self) -> str:
+            raise RerankError("the weights are not here")
+
+    return Unloadable(lambda *_: 1.0)
+
+
+def breaking(error: Exception) -> FakeReranker:
+    def opinion(_query: str, _candidate: RerankCandidate) -> float:
+        raise error
+
+    return FakeReranker(opinion)
+
+
+def shortening() -> FakeReranker:
+    class Short(FakeReranker):
+        def judge(self, *arguments: Any, **options: Any) -> Judgements:
+            return Judgements(super().judge(*arguments, **options).each[:-1])
+
+    return Short(lambda *_: 1.0)
+
+
+@pytest.mark.parametrize(
+    ("reranker", "told"),
+    [
+        (unloadable(), "the weights are not here"),
+        (breaking(RerankError("the server is on fire")), "on fire"),
+        (breaking(ZeroDivisionError("oops")), "failed (ZeroDivisionError)"),
+        (shortening(), "judgements for"),
+        (FakeReranker(lambda *_: math.nan), "no number from 0 to 1"),
+        (FakeReranker(lambda *_: 1.5), "no number from 0 to 1"),
+        (FakeReranker(lambda *_: -0.1), "no number from 0 to 1"),
+        (FakeReranker(lambda *_: None), "it did not know"),
+    ],
+)
+def test_a_bad_reranker_changes_nothing(reranker: FakeReranker, told: str, tmp_path: Path) -> None:
+    """The first stage's hits, scores and order, and a warning that names what happened."""
+    with library(tmp_path, reranker) as engine:
+        result = engine.search("an old red boat")
+        assert result.hits == first_stage(engine, "an old red boat").hits
+    assert told in result.warnings[0]
+    assert "fake-reranker: 5 of 5 hits were not judged" in result.warnings[0]
+
+
+def test_one_that_cannot_be_had_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    reranker = breaking(RerankError("nobody there"))
+    with library(tmp_path, reranker) as engine:
+        engine.search("red")
+        asked = len(reranker.asked)
+        again = engine.search("blue")
+        assert len(reranker.asked) == asked
+        assert "left alone" in again.warnings[0]
+
+
+def test_what_was_judged_in_time_counts(tmp_path: Path) -> None:
+    """The answer comes when time is up; what comes later is kept for the next time."""
+    free = threading.Event()
+
+    def opinion(_query: str, candidate: RerankCandidate) -> float:
+        if colour_of(candidate.picture()) != "red":
+            free.wait(20)
+        return 1.0
+
+    judge = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1)
+    with library(tmp_path, judge, rerank_seconds=1.0) as engine:
+        began = time.monotonic()
+        result = engine.search("red", modality="image")
+        assert time.monotonic() - began < 4
+        assert "time ran out" in result.warnings[0]
+        assert result.hits[0].scores["rerank"] == 1.0
+        assert len(result.hits) == 3
+        asked = len(judge.asked)
+        free.set()
+        for _ in range(100):
+            if len(engine.store.judgements(_keys(engine))) > asked - 1:
+                break
+            time.sleep(0.05)
+        engine.search("red", modality="image")
+        assert len(judge.asked) == 3, "what was under way was not asked again"
+
+
+def _keys(engine: SearchEngine) -> list[str]:
+    from sqlalchemy import select
+
+    from mmsearch.stores.tables import RerankScoreRow
+
+    with engine.store.engine.connect() as connection:
+        return list(connection.scalars(select(RerankScoreRow.key)))
+
+
+def test_several_questions_at_once(tmp_path: Path) -> None:
+    """As many as the reranker says; each candidate once."""
+    together = threading.Barrier(3, timeout=20)
+
+    def opinion(_query: str, _candidate: RerankCandidate) -> float:
+        together.wait()
+        return 1.0
+
+    judge = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1, concurrency=3)
+    with library(tmp_path, judge) as engine:
+        assert engine.search("red", modality="image").warnings == ()
+    assert len(set(judge.asked)) == len(judge.asked) == 3
+
+
+def yes(_body: dict[str, Any], _path: str) -> Reply:
+    return 200, chat("yes", first_token(yes=-0.1, no=-2.4))
+
+
+def only_blue(body: dict[str, Any], _path: str) -> Reply:
+    import base64
+
+    url = body["messages"][-1]["content"][0]["image_url"]["url"]
+    blue = colour_of(base64.b64decode(url.partition(",")[2])) == "blue"
+    return 200, chat("?", first_token(yes=-0.01 if blue else -9.0, no=-9.0 if blue else -0.01))
+
+
+def test_a_chat_server_reorders_a_library(tmp_path: Path) -> None:
+    """All the way: sandbox, data URI, log-probabilities, fusion."""
+    with (
+        serving(only_blue) as stub,
+        open_fake(
+            tmp_path / "library",
+            rerank="openai",
+            rerank_url=stub.url,
+            rerank_model="llava",
+            rerank_api_key="key-of-the-user",
+            rerank_weight=0.9,
+        ) as engine,
+    ):
+        index_into(engine, [some_files(tmp_path / "files")])
+        result = engine.search("red", modality="image")
+        assert colours(result)[0] == "blue"
+        assert result.warnings == ()
+        assert stub.headers[0]["authorization"] == "Bearer key-of-the-user"
+        assert "key-of-the-user" not in repr(engine.settings)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (200, b"<html>"),
+        (200, chat("I'm sorry, I can't.")),
+        (200, chat("purple")),
+        (200, chat('{"score": NaN}')),
+        (401, {"error": {"message": "no such key"}}),
+        (500, b"oops"),
+    ],
+)
+@pytest.mark.parametrize("choice", ["openai", "server"])
+def test_a_misbehaving_server_changes_nothing(choice: str, reply: Reply, tmp_path: Path) -> None:
+    with (
+        serving(lambda *_: reply) as stub,
+        open_fake(
+            tmp_path / "library",
+            rerank=choice,
+            rerank_url=stub.url,
+            rerank_model="llava",
+            rerank_seconds=5,
+        ) as engine,
+    ):
+        index_into(engine, [some_files(tmp_path / "files")])
+        result = engine.search("an old red boat")
+        assert result.hits == first_stage(engine, "an old red boat").hits
+        assert "were not judged" in result.warnings[0]
+        assert stub.requests
+
+
+def test_the_words_of_a_query_are_never_fetched(tmp_path: Path) -> None:
+    """A query that is an address reaches the reranker as text, and nobody else."""
+    with (
+        serving(yes) as secret,
+        serving(yes) as stub,
+        open_fake(
+            tmp_path / "library", rerank="openai", rerank_url=stub.url, rerank_model="llava"
+        ) as engine,
+    ):
+        index_into(engine, [some_files(tmp_path / "files")])
+        engine.search(f"{secret.url}/cat.png")
+        assert secret.requests == []
+        assert all(secret.url in str(request) for request in stub.requests)
+
+
+# ------------------------------------------------------------------ joining
+
+
+def some_fused(*scores: float) -> list[Fused]:
+    return [Fused(i, score, {"clip:image": score}) for i, score in enumerate(scores, start=1)]
+
+
+def test_scores_are_blended() -> None:
+    order = fuse(some_fused(1.0, 0.8, 0.6), [[1, 2, 3]], {1: 0.0, 2: 0.5, 3: 1.0}, weight=0.5)
+    assert [one.id for one in order] == [3, 2, 1]
+    assert [one.score for one in order] == pytest.approx([0.8, 0.65, 0.5])
+
+
+def test_what_was_not_judged_counts_as_average() -> None:
+    """A no falls below it, a yes rises above."""
+    order = fuse(some_fused(0.9, 0.9, 0.9), [[1, 2, 3]], {1: 0.1, 3: 0.9}, weight=0.5)
+    assert [one.id for one in order] == [3, 2, 1]
+    assert "rerank" not in order[1].scores
+
+
+def test_by_rank_each_kind_keeps_its_places() -> None:
+    """Pictures at 1, 2, 4 and texts at 3, 5: their judges' scores do not compare."""
+    judged = {1: 0.01, 2: 0.02, 4: 0.03, 3: 0.8, 5: 0.9}
+    order = fuse(
+        some_fused(1.0, 0.9, 0.8, 0.7, 0.6), [[1, 2, 4], [3, 5]], judged, weight=1.0, by="rank"
+    )
+    assert [one.id for one in order] == [4, 2, 5, 1, 3]
+    assert [one.score for one in order] == [1.0, 0.9, 0.8, 0.7, 0.6]
+    assert order[0].scores["first_stage"] == 0.7
+    assert RANK_K > 0
+
+
+def test_without_weight_nothing_moves() -> None:
+    before = some_fused(0.9, 0.5)
+    after = fuse(before, [[1, 2]], {1: 0.0, 2: 1.0}, weight=0.0)
+    assert [(one.id, one.score) for one in after] == [(1, 0.9), (2, 0.5)]
+
+
+@given(
+    st.lists(st.floats(0, 1), max_size=30),
+    st.lists(st.none() | st.floats(0, 1), max_size=30),
+    st.floats(0, 1),
+    st.sampled_from(["score", "rank"]),
+)
+def test_joining_loses_nothing(
+    scores: list[float], opinions: list[float | None], weight: float, by: str
+) -> None:
+    """Whatever was judged how: the same segments, scores in 0..1, best first."""
+    before = some_fused(*sorted(scores, reverse=True))
+    judged = {i: o for i, o in enumerate(opinions, 1) if o is not None and i <= len(before)}
+    ids = [one.id for one in before]
+    after = fuse(before, [ids[::2], ids[1::2]], judged, weight=weight, by=by)
+    assert sorted(one.id for one in after) == ids
+    assert all(-1e-9 <= one.score <= 1 + 1e-9 for one in after)
+    assert all(a.score >= b.score - 1e-8 for a, b in itertools.pairwise(after))
+
+
+def test_judgements_of_unknown_candidates_are_refused() -> None:
+    batch = [RerankCandidate(1, Modality.TEXT, "a"), RerankCandidate(2, Modality.TEXT, "b")]
+    for count in (0, 1, 3):
+        with pytest.raises(RerankError, match=f"{count} judgements for 2 candidates"):
+            checked(Judgements((Judgement(0.5),) * count), batch)
