@@ -238,7 +238,18 @@ def print_status(status: dict[str, Any]) -> None:
             else "no index yet"
         )
         out.print(f"space {space:<6} {count} vectors; {state}")
+    for collection, switch in status.get("switching", {}).items():
+        built = ", ".join(
+            f"{space} {state['vectors']} of {state['of']} vectors"
+            for space, state in switch["spaces"].items()
+        )
+        out.print(
+            f"switching    {escape(collection)} to profile {escape(switch['profile'])}: "
+            f"{built or 'begun'} (`mmsearch models switch` goes on, --abort drops it)"
+        )
     if (verify := status.get("verify")) is not None:
         out.print("verify       nothing missing, nothing extra" if verify["ok"] else "verify")
         for problem in verify["problems"]:
             out.print(f"  [red]problem[/] {escape(problem)}")
+        for note in verify.get("notes", ()):
+            out.print(f"  [yellow]note[/] {escape(note)}")

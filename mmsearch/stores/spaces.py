@@ -34,7 +34,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import aliased
 
-from mmsearch.errors import SpaceMismatchError
+from mmsearch.errors import LibraryBusyError, SpaceMismatchError
 from mmsearch.stores.change_log import log_change
 from mmsearch.stores.database import Database
 from mmsearch.stores.rows import (
@@ -170,19 +170,13 @@ class SpaceStore(Database):
         building = self.spaces(collection_id, state="building")
         return [(active[new.space.name], new) for new in building if new.space.name in active]
 
-    def filled(self, pair: Replacement) -> tuple[int, int]:
+    def filled(self, pair: tuple[StoredSpace, StoredSpace | None]) -> tuple[int, int]:
         """(vectors that the new space has, vectors that it needs)."""
+        count = select(func.count()).select_from(VectorRow)
         with self._read() as connection:
             needed, have = (
-                int(
-                    connection.scalar(
-                        select(func.count())
-                        .select_from(VectorRow)
-                        .where(VectorRow.space_id == stored.id)
-                    )
-                    or 0
-                )
-                for stored in pair
+                int(connection.scalar(count.where(VectorRow.space_id == one.id)) or 0) if one else 0
+                for one in pair
             )
         return min(have, needed), needed
 
@@ -361,14 +355,14 @@ class SpaceStore(Database):
 
 
 def check_writable(connection: Connection, space_ids: Sequence[int]) -> None:
-    """Hold the spaces that a transaction writes to. SpaceMismatchError if one is retired."""
+    """Hold the spaces that a transaction writes to. LibraryBusyError if one is retired."""
     rows = connection.execute(
         select(SpaceRow.id, SpaceRow.state)
         .where(SpaceRow.id.in_(space_ids))
         .with_for_update(read=True)
     ).all()
     if any(row.state == "retired" for row in rows):
-        raise SpaceMismatchError(
+        raise LibraryBusyError(
             "the collection was switched to other models while this was being made: nothing of "
             "it was written. Run it again."
         )
