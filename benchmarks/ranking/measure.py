@@ -1,0 +1,155 @@
+"""Measures what each part of ranking is worth, and writes the page that tells it.
+
+    python benchmarks/ranking/data.py --out SETS --part test --data SHARED_DATA
+    python benchmarks/ranking/measure.py --sets SETS --part test --library LIBRARY --out docs/evaluation
+
+Every set is asked as the engine ships, then without one part at a time, then reranked; and by
+what it must beat: its own best channel, and sorting raw cosines together. `--part dev` is for
+choosing weights and defaults; only `test` is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import story  # noqa: E402
+from machine import describe_machine  # noqa: E402
+
+from indexer.evaluate import take_in  # noqa: E402
+from mmsearch.build import open_library  # noqa: E402
+from mmsearch.errors import MMSearchError  # noqa: E402
+from mmsearch.evaluation import Library, read_dataset, runs  # noqa: E402
+from mmsearch.evaluation.experiment import Evaluation, Way, evaluate, to_json  # noqa: E402
+from mmsearch.evaluation.page import to_html, to_markdown  # noqa: E402
+from mmsearch.search.engine import SearchEngine  # noqa: E402
+
+MEASURES = ("R@1", "R@5", "R@10", "RR", "AP", "nDCG@10")
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """A data set, and which parts can make a difference to it."""
+
+    name: str
+    without: tuple[str, ...]
+    rerank: bool = False
+    folder: str | None = None
+
+
+PLANS = (
+    SetPlan("pictures", ("lexical", "calibration"), rerank=True),
+    SetPlan("relational", ("lexical", "calibration"), rerank=True),
+    SetPlan("photos", ("lexical", "calibration"), rerank=True),
+    SetPlan("texts", ("lexical", "text", "calibration"), rerank=True),
+    SetPlan("speech", ("lexical", "text", "calibration"), rerank=True),
+    SetPlan("mixed", ("lexical", "text", "clip", "calibration"), rerank=True),
+    SetPlan("otherwise", ("lexical", "calibration"), folder="mixed"),
+)
+
+
+def ways_of(
+    plan: SetPlan, library: Library, plain: SearchEngine | None, rerankers: list[str]
+) -> list[Way]:
+    """As shipped (first stage), the ablations, and reranked."""
+    ways = [Way("fused", library, options={"rerank": "none"})]
+    for part in plan.without:
+        if part != "calibration":
+            ways.append(Way(f"without {part}", library, (part,), {"rerank": "none"}, ablation=True))
+        elif plain is not None:
+            other = Library(plain, library.collection, library.items)
+            ways.append(
+                Way("without calibration", other, options={"rerank": "none"}, ablation=True)
+            )
+    if plan.rerank:
+        ways += [Way(f"reranked: {name}", library, options={"rerank": name}) for name in rerankers]
+    return ways
+
+
+def measure(arguments: argparse.Namespace) -> list[Evaluation]:
+    found: list[Evaluation] = []
+    with ExitStack() as stack:
+        settings: dict[str, Any] = {"profile": arguments.profile}
+        settings |= dict(pair.split("=", 1) for pair in arguments.set)
+        engine = stack.enter_context(open_library(arguments.library, create=True, **settings))
+        plain = None
+        if arguments.plain:
+            name, value = arguments.plain.split("=", 1)
+            plain = stack.enter_context(
+                open_library(arguments.library, models=engine.models, **(settings | {name: value}))
+            )
+        for plan in PLANS:
+            folder = arguments.sets / arguments.part / (plan.folder or plan.name)
+            path = folder / f"{plan.name}.jsonl"
+            if plan.name not in arguments.only or not path.exists():
+                continue
+            began = time.monotonic()
+            dataset = read_dataset(path)
+            if arguments.queries:
+                dataset = dataset.first(arguments.queries)
+            collection = f"{arguments.part}-{plan.folder or plan.name}"
+            library, summary = take_in(engine, dataset, collection=collection)
+            taken = time.monotonic() - began
+            for failure in summary.failures:
+                print(f"failed: {failure.path}: {failure.reason}")
+            evaluation = evaluate(
+                dataset, ways_of(plan, library, plain, arguments.rerank), measures=MEASURES
+            )
+            found.append(evaluation)
+            print(
+                f"{plan.name}: taken in in {taken:.0f} s, asked in "
+                f"{time.monotonic() - began - taken:.0f} s"
+            )
+            for run in evaluation.runs:
+                figures = "  ".join(f"{m} {e.mean:.3f}" for m, e in run.figures().items())
+                warnings = f"  ({len(run.warnings)} warnings)" if run.warnings else ""
+                print(f"  {run.name:24} {figures}{warnings}")
+                for warning in run.warnings[:2]:
+                    print(f"      {warning}")
+            sys.stdout.flush()
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sets", type=Path, required=True, help="where data.py wrote to")
+    parser.add_argument("--part", choices=("dev", "test"), default="test")
+    parser.add_argument("--library", type=Path, required=True)
+    parser.add_argument("--profile", default="nano")
+    parser.add_argument("--out", type=Path, default=None, help="write the page here")
+    parser.add_argument("--runs", type=Path, default=None, help="save every run here")
+    parser.add_argument("--rerank", nargs="*", default=["vlm"])
+    parser.add_argument(
+        "--plain", default="fusion=rank", help="setting that leaves calibration out"
+    )
+    parser.add_argument("--queries", type=int, default=0, help="only the first so many of each set")
+    parser.add_argument("--only", nargs="*", default=[plan.name for plan in PLANS])
+    parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
+    arguments = parser.parse_args()
+    try:
+        found = measure(arguments)
+    except MMSearchError as error:
+        raise SystemExit(error.message) from None
+    if arguments.runs is not None:
+        for evaluation in found:
+            for run in evaluation.runs:
+                runs.save(run, arguments.runs)
+    if arguments.out is not None:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        page = story.page(found, arguments.part, describe_machine())
+        (arguments.out / "README.md").write_text(to_markdown(page), "utf-8")
+        (arguments.out / "index.html").write_text(to_html(page), "utf-8")
+        results = {evaluation.dataset.name: to_json(evaluation) for evaluation in found}
+        text = json.dumps(results, ensure_ascii=False, indent=1)
+        (arguments.out / "results.json").write_text(text + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
