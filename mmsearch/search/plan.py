@@ -24,6 +24,7 @@ from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.protocols import TextEmbedder
 from mmsearch.search.composition import Part
+from mmsearch.search.fields import MetadataKeys
 from mmsearch.search.filters import compile_filter
 from mmsearch.search.fusion import ChannelRanking
 from mmsearch.search.modelset import ModelSet
@@ -44,15 +45,22 @@ Channel = tuple[str, Modality]
 
 WORDS_TARGET: tuple[Channel, ...] = (
     ("clip", Modality.IMAGE),
+    ("clip", Modality.VIDEO),
+    ("clip", Modality.PAGE),
     ("text", Modality.TEXT),
     ("text", Modality.SPEECH),
+    ("text", Modality.IMAGE),
+    ("text", Modality.VIDEO),
     ("sound", Modality.SOUND),
 )
-"""Where words are looked for: pictures through CLIP; written and spoken words through the
-text space, which knows far more about language than CLIP's text tower."""
+"""Where words are looked for: what is seen through CLIP; written and spoken words, those that
+stand in a picture too, through the text space, which knows far more about language than CLIP's
+text tower."""
 
 PICTURE_TARGET: tuple[Channel, ...] = (
     ("clip", Modality.IMAGE),
+    ("clip", Modality.VIDEO),
+    ("clip", Modality.PAGE),
     ("clip", Modality.TEXT),
     ("clip", Modality.SPEECH),
 )
@@ -78,6 +86,10 @@ class QueryPlan:
     """Segments that must not come back: those given as examples."""
     allowed: dict[Modality, Ids] = field(default_factory=dict)
     """Only for a query with a filter: the segments that pass it."""
+    depth: int = 0
+    """How many candidates each channel is asked for."""
+    more: bool = False
+    """Whether some channel has more than it was asked for."""
     rankings: list[ChannelRanking] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     error: MMSearchError | None = None
@@ -131,6 +143,7 @@ class Planner:
         self.store = store
         self.models_of = models_of
         self.sandbox = sandbox
+        self.metadata_keys = MetadataKeys(store)
 
     def plan(self, query: Query) -> QueryPlan:
         """Everything that one query needs on its own. Raises MMSearchError."""
@@ -154,7 +167,7 @@ class Planner:
         if query.filter:
             where = compile_filter(
                 query.filter,
-                self.store.metadata_keys(collection.id),
+                self.metadata_keys.of(collection.id),
                 self.store.engine.dialect.name,
             )
             plan.allowed = self.store.passing(collection.id, where, query.modalities)

@@ -47,6 +47,7 @@ class Retriever:
         """
         jobs: dict[tuple[int, Channel], list[QueryPlan]] = {}
         for plan in plans:
+            plan.rankings, plan.more = [], False
             for channel in plan.parts:
                 jobs.setdefault((plan.collection.id, channel), []).append(plan)
         # As the indexes know them: a space without its indexes has no answers.
@@ -85,13 +86,17 @@ class Retriever:
         plans = [plan for plan in plans if self._has_direction(plan, stored, channel)]
         if not plans:
             return
-        wanted = max(
-            max(self.settings.candidates, p.query.limit) + len(p.excluded) + SPARE for p in plans
-        )
+        wanted = [max(p.depth, p.query.limit) + len(p.excluded) + SPARE for p in plans]
+        there = len(index) if allowed is None else min(len(allowed), len(index))
         matrix = np.stack([p.vectors[channel] for p in plans])
-        scores, ids = index.search(matrix, min(wanted, len(index)), allowed=allowed, params=params)
-        for plan, row_scores, row_ids in zip(plans, scores, ids, strict=True):
+        scores, ids = index.search(
+            matrix, min(max(wanted), len(index)), allowed=allowed, params=params
+        )
+        for plan, own, row_scores, row_ids in zip(plans, wanted, scores, ids, strict=True):
+            plan.more |= own < there
             keep = row_ids >= 0
+            # Each its own depth, so that an answer does not depend on who asks beside it.
+            keep[own:] = False
             if plan.excluded:
                 keep &= ~np.isin(row_ids, list(plan.excluded))
             plan.rankings.append(

@@ -1,0 +1,76 @@
+"""Facets: how often each value of a field occurs in the filtered collection.
+
+Counted over everything that the filter and the modalities let through, whatever is looked for:
+in a search by similarity everything matches a little, so counts over "the matches" would be
+counts over an arbitrary number of candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, func, literal
+
+from mmsearch.search.filters import FIELDS, check_field, compile_filter, known_fields
+from mmsearch.stores.json_values import as_python, each_value
+from mmsearch.stores.sql import SqlStore
+from mmsearch.types import Facet, FacetValue, Query
+
+_LENGTH = {"year": 4, "month": 7, "day": 10}
+_FORMAT = {"year": "YYYY", "month": "YYYY-MM", "day": "YYYY-MM-DD"}
+_STRFTIME = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d"}
+
+
+def facets_of(
+    store: SqlStore, collection_id: int, query: Query, metadata_keys: Sequence[str]
+) -> dict[str, tuple[FacetValue, ...]]:
+    """By field, the most frequent values first. Raises FilterError, which lists the fields."""
+    dialect = store.engine.dialect.name
+    where: ColumnElement[bool] = literal(True)
+    if query.filter:
+        where = compile_filter(query.filter, metadata_keys, dialect)
+    found: dict[str, tuple[FacetValue, ...]] = {}
+    for facet in query.facets:
+        check_field(facet.field, known_fields(metadata_keys), "facet")
+        columns, counted = _values(facet, dialect)
+        rows = store.count_values(
+            collection_id, where & counted, query.modalities, columns, facet.limit
+        )
+        found[facet.field] = tuple(
+            FacetValue(_told(as_python(row)), sources, segments) for row, sources, segments in rows
+        )
+    return found
+
+
+def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], ColumnElement[bool]]:
+    """Columns that are one value, and the condition that there is one."""
+    if facet.field not in FIELDS:
+        columns, is_value = each_value(dialect, facet.field)
+        if facet.by == "value":
+            return columns, is_value
+        text: Any = columns[0]
+        if dialect == "postgresql":
+            text = columns[0].op("#>>")(literal("{}"))
+        begins = func.substr(text, 1, _LENGTH[facet.by])
+        # Only what looks like a date is counted by date.
+        return [begins], is_value & text.like("____-__-__%")
+    column: Any = FIELDS[facet.field].column
+    there = column.is_not(None)
+    if not FIELDS[facet.field].is_moment:
+        return [column], there
+    length = facet.by if facet.by != "value" else "day"
+    seconds = column / 10**9
+    if dialect == "postgresql":
+        moment = func.to_timestamp(seconds) if facet.field == "modified_at" else column
+        return [func.to_char(func.timezone("UTC", moment), _FORMAT[length])], there
+    if facet.field == "modified_at":
+        return [func.strftime(_STRFTIME[length], seconds, "unixepoch")], there
+    return [func.strftime(_STRFTIME[length], column)], there
+
+
+def _told(value: Any) -> str | float | bool:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    return value if isinstance(value, str | int | float | bool) else str(value)
