@@ -26,6 +26,7 @@ from mmsearch.types import (
     SearchParams,
     Space,
     Transcript,
+    Turn,
     Vectors,
     WordLine,
     WordUnit,
@@ -94,6 +95,28 @@ class Transcriber(Protocol):
         self, samples: npt.NDArray[np.float32], *, language: str | None = None
     ) -> Transcript:
         """`samples`: mono, 16 kHz, -1..1, at most about 20 minutes."""
+
+    def release(self) -> None: ...
+
+
+class SpeakerTracker(Protocol):
+    """Who speaks when in one recording, stretch after stretch. Used by one thread."""
+
+    def turns(self, samples: Samples) -> tuple[Turn, ...]:
+        """`samples`: the next stretch, mono, 16 kHz. Turns in the order of time, which do not
+        overlap; a voice of an earlier stretch keeps its number. Silence has no turns."""
+
+
+@runtime_checkable
+class Diariser(Protocol):
+    """Tells voices apart."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything that changes a turn."""
+
+    def begin(self) -> SpeakerTracker:
+        """A tracker for one recording."""
 
     def release(self) -> None: ...
 
@@ -243,3 +266,6 @@ class Ingestor(Protocol):
 
     def submit(self, files: Sequence[Path], collection: str | None) -> int:
         """Queue an indexing run of these files; returns the run's id at once."""
+
+    def submit_urls(self, urls: Sequence[str], collection: str | None) -> int:
+        """The same for http(s) addresses, which are fetched within the settings' limits."""

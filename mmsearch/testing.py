@@ -33,6 +33,7 @@ from mmsearch.types import (
     Utterance,
     Vectors,
     Word,
+    WordLine,
 )
 
 COLOURS: Mapping[str, tuple[int, int, int]] = MappingProxyType(
@@ -344,6 +345,33 @@ def _utterance(text: str, start: float, end: float) -> Utterance:
         avg_logprob=-0.1,
         no_speech_prob=0.01,
     )
+
+
+class FakeOcr:
+    """An `Ocr` that reads `script`, one line below the other, in whatever is not of one colour."""
+
+    def __init__(self, script: Sequence[str] = ("words in a picture",)) -> None:
+        self._script = tuple(script)
+        self.calls = 0
+        """How many pictures were read."""
+
+    @property
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256("\n".join(self._script).encode()).hexdigest()
+        return f"fake-{digest[:12]}"
+
+    def read(self, picture: npt.NDArray[np.uint8]) -> list[WordLine]:
+        self.calls += 1
+        if int(picture.max()) - int(picture.min()) < 32:
+            return []
+        height = 1 / max(1, len(self._script))
+        return [
+            WordLine(line, (0.1, n * height, 0.9, (n + 0.8) * height), 0.99)
+            for n, line in enumerate(self._script)
+        ]
+
+    def release(self) -> None:
+        """There is nothing to free."""
 
 
 class FakeReranker:

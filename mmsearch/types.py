@@ -183,6 +183,15 @@ class Utterance:
     words: tuple[Word, ...] = ()
     avg_logprob: float = 0.0
     no_speech_prob: float = 0.0
+    compression_ratio: float = 1.0
+    """Bytes of the text per compressed byte: high where it repeats itself."""
+    language: str | None = None
+    """What is spoken (ISO 639-1), where it was heard for this stretch by itself."""
+    language_probability: float = 0.0
+    translated: bool = False
+    """Whether `text` is an English translation of what was said."""
+    speaker: int | None = None
+    """1 for who speaks first in the recording, 2 for the next one..."""
 
 
 Box: TypeAlias = tuple[float, float, float, float]
@@ -206,6 +215,16 @@ class Transcript:
     """ISO 639-1, None when nothing was said."""
     language_probability: float
     utterances: tuple[Utterance, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One speaker, talking from `start` to `end` (seconds of the audio handed in)."""
+
+    start: float
+    end: float
+    speaker: int
+    """1 for who speaks first in the recording, 2 for the next one..."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from mmsearch.search.engine import SearchEngine
 from mmsearch.search.modelset import ModelSet
 from mmsearch.testing import (
     FakeImageTextEmbedder,
+    FakeOcr,
     FakeSoundEmbedder,
     FakeTextEmbedder,
     FakeTranscriber,
 )
 
 
-def fake_models(revision: str = "1", *, sounds: bool = False) -> Callable[[str], ModelSet]:
+def fake_models(
+    revision: str = "1", *, sounds: bool = False, read: Sequence[str] = ()
+) -> Callable[[str], ModelSet]:
     """What `open_library(models=...)` takes; another `revision` makes another space."""
     sets: dict[str, ModelSet] = {}
 
@@ -32,6 +35,7 @@ def fake_models(revision: str = "1", *, sounds: bool = False) -> Callable[[str],
                 lambda: FakeTextEmbedder(revision=revision),
                 FakeTranscriber,
                 FakeSoundEmbedder if sounds else None,
+                lambda: FakeOcr(read) if read else None,
             )
         return sets[profile]
 
@@ -39,10 +43,15 @@ def fake_models(revision: str = "1", *, sounds: bool = False) -> Callable[[str],
 
 
 def open_fake(
-    library: Path, *, revision: str = "1", sounds: bool = False, **settings: Any
+    library: Path,
+    *,
+    revision: str = "1",
+    sounds: bool = False,
+    read: Sequence[str] = (),
+    **settings: Any,
 ) -> SearchEngine:
-    """Open (or make) a library whose collections use fake models."""
-    models = fake_models(revision, sounds=sounds)
+    """Open (or make) a library whose collections use fake models; `read`: what OCR reads."""
+    models = fake_models(revision, sounds=sounds, read=read)
     return open_library(library, create=True, models=models, **({"profile": "nano"} | settings))
 
 

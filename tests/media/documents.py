@@ -101,7 +101,9 @@ def an_epub(chapters: Sequence[tuple[str, str]]) -> bytes:
             "OPS/book.opf": package,
         }
         | {
-            f"OPS/text/c{n}.xhtml": f"<html><head><title>{title}</title></head><body>{body}</body></html>"
+            f"OPS/text/c{n}.xhtml": (
+                f"<html><head><title>{title}</title></head><body>{body}</body></html>"
+            )
             for n, (title, body) in enumerate(chapters)
         }
     )
