@@ -22,6 +22,7 @@ from indexer.inputs import Named
 from indexer.pipeline import RunCounts
 from indexer.runs import DEFAULT_PROFILE, pipeline_of
 from mmsearch.errors import LeaseLostError, LibraryBusyError, MMSearchError, StorageError
+from mmsearch.search.collection_models import asked_models
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.jobs import Claim
 from mmsearch.stores.sql import SqlStore
@@ -218,7 +219,8 @@ def enqueue(
     """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
     retry_failed, and `total` files where that is known."""
     profile = engine.settings.profile or DEFAULT_PROFILE
-    target = engine.store.ensure_collection(collection or "default", profile)
+    named = asked_models(engine.settings)
+    target = engine.store.ensure_collection(collection or "default", profile, named)
     attempts = engine.settings.job_attempts
     return engine.store.enqueue(target.id, kind, task, priority=priority, max_attempts=attempts)
 

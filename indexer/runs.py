@@ -21,6 +21,7 @@ from mmsearch.errors import (
     MMSearchError,
     StorageError,
 )
+from mmsearch.search.collection_models import asked_models
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import container_of
 from mmsearch.types import Collection, Failure
@@ -114,6 +115,7 @@ def index_into(
     began = time.monotonic()
     with write_lock(engine.library, wait):
         engine.store.interrupt_dead_runs()
+        remove_retired(engine)
         target = _collection(engine, collection)
         run = engine.store.start_run(target.id, "index")
         pipeline = pipeline_of(engine, target, run, on_progress=on_progress)
@@ -151,12 +153,23 @@ def pipeline_of(
         settings=engine.settings,
         store=engine.store,
         sandbox=engine.sandbox,
-        models=engine.models(target.profile),
+        models=engine.collection_models.of(target),
         collection=target,
         run_id=run,
         on_progress=on_progress,
         lease=lease,
     )
+
+
+def remove_retired(engine: SearchEngine) -> int:
+    """Remove what models that were switched from have left, in batches; how many vectors."""
+    removed = 0
+    for stored in engine.store.spaces(state="retired"):
+        # The space's own row goes last: whoever is interrupted here leaves it to the next.
+        engine.indexes.forget(stored)
+        while count := engine.store.remove_retired(stored.id):
+            removed += count
+    return removed
 
 
 @contextmanager
@@ -198,7 +211,7 @@ def _collection(engine: SearchEngine, name: str) -> Collection:
     for embedder in (models.clip, models.text):
         logger.debug("space %s of profile %s", embedder.space, profile)
     logger.debug("transcriber %s", models.transcriber.fingerprint)
-    return engine.store.ensure_collection(name, profile)
+    return engine.store.ensure_collection(name, profile, asked_models(engine.settings))
 
 
 def _failed(engine: SearchEngine, collection: Collection) -> list[str]:

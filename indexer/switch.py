@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from indexer.pipeline import recipe
 from indexer.reembedding import Reembedder
-from indexer.runs import write_lock
+from indexer.runs import remove_retired, write_lock
 from mmsearch.build import open_library
 from mmsearch.errors import LibraryBusyError, ModelError, StorageError
 from mmsearch.search.collection_models import asked_models
@@ -369,17 +369,6 @@ class Switch:
             without=frozenset(self.plan.without),
             forgone=frozenset(reembedder.forgone),
         )
-
-
-def remove_retired(engine: SearchEngine) -> int:
-    """Remove what is not in use any more, in batches; returns how many vectors that were."""
-    removed = 0
-    for stored in engine.store.spaces(state="retired"):
-        # The row goes last: whoever is interrupted here leaves it to the next.
-        engine.indexes.forget(stored)
-        while count := engine.store.remove_retired(stored.id):
-            removed += count
-    return removed
 
 
 def _catch_up(reembedder: Reembedder, pairs: list[Replacement]) -> None:

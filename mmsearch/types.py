@@ -160,7 +160,8 @@ class Collection:
     name: str
     profile: str
     models: tuple[tuple[str, str], ...] = ()
-    """Models in place of the profile's own, as its last switch named them: (setting, name)."""
+    """Models in place of the profile's own, as named when it was made or switched:
+    (setting, name), in order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ def fake_models(
     """What `open_library(models=...)` takes; another `revision` makes another space."""
     sets: dict[str, ModelSet] = {}
 
-    def models(profile: str) -> ModelSet:
+    def models(profile: str, chosen: Any = None, *, asked: bool = True) -> ModelSet:
         if profile not in sets:
             sets[profile] = ModelSet(
                 profile,

@@ -121,7 +121,8 @@ def ask_raw_cosine(library: Library, dataset: Dataset, *, depth: int = DEPTH) ->
     for queries, plans in _planned(library, dataset, depth):
         for one, plan in zip(queries, plans, strict=True):
             merged[one.id] = _by_score(library, plan, depth)
-    models = library.engine.models(library.engine.store.collection(library.collection).profile)
+    collection = library.engine.store.collection(library.collection)
+    models = library.engine.collection_models.of(collection)
     clip: dict[str, Ranking] = {}
     for queries in _batches([query for query in dataset.queries if query.text is not None]):
         vectors = models.clip.encode_texts([query.text or "" for query in queries], "query")

@@ -8,7 +8,7 @@ vector indexes follow that log and are never written to directly.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,8 +102,10 @@ class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore):
             param="collection",
         )
 
-    def ensure_collection(self, name: str, profile: str) -> Collection:
-        """The named collection, made with `profile` if it is new."""
+    def ensure_collection(
+        self, name: str, profile: str, models: Mapping[str, str] | None = None
+    ) -> Collection:
+        """The named collection, made with `profile` if it is new, and `models` in place of its."""
         with self._write() as connection:
             row = connection.execute(
                 select(CollectionRow).where(CollectionRow.name == name)
@@ -112,11 +114,16 @@ class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore):
                 return to_collection(row)
             new = connection.scalar(
                 insert(CollectionRow)
-                .values(name=name, profile=profile, created_at=now())
+                .values(
+                    name=name,
+                    profile=profile,
+                    created_at=now(),
+                    settings={"models": dict(models)} if models else {},
+                )
                 .returning(CollectionRow.id)
             )
             assert new is not None
-            return Collection(new, name, profile)
+            return Collection(new, name, profile, tuple(sorted((models or {}).items())))
 
     # ------------------------------------------------------------------ writing sources
 
