@@ -32,6 +32,8 @@ class PictureFeatures:
         self._kept: OrderedDict[str, Any] = OrderedDict()
         self._bytes = 0
         self._proven: bool | None = None
+        self._listed = False
+        """Whether the model hands its pictures on one by one rather than as one tensor."""
         if "mm_encoder_outputs" not in inspect.signature(model.forward).parameters:
             self._proven = False
         self.encoded = 0
@@ -88,12 +90,13 @@ class PictureFeatures:
             )
             if getattr(made, "deepstack_features", None) is not None:
                 raise ValueError("pictures enter the model in several places")
+            self._listed = not isinstance(made.pooler_output, torch.Tensor)
             for i, features in zip(new, made.pooler_output, strict=True):
                 have[keys[i]] = features
             self._keep({keys[i]: have[keys[i]] for i in new})
             self.encoded += len(new)
         rows = [have[key] for key in keys]
-        pooled = torch.stack(rows) if grid is None else rows
+        pooled = rows if self._listed else torch.stack(rows)
         outputs = {"image": BaseModelOutputWithPooling(pooler_output=pooled)}
         return self._model(**inputs, mm_encoder_outputs=outputs, **extra).logits
 

@@ -239,6 +239,7 @@ class VisionLanguageScorer:
     def _load(self) -> _Loaded:
         import torch
         from transformers import AutoModelForImageTextToText, AutoProcessor
+        from transformers.utils.logging import disable_progress_bar
 
         from mmsearch.models.devices import native_bf16, resolve_device
 
@@ -247,6 +248,8 @@ class VisionLanguageScorer:
         half = self._precision == "bf16" or (
             self._precision == "auto" and device.type == "cuda" and native_bf16(device)
         )
+        # Its bar for reading a file from the disk tells nobody anything.
+        disable_progress_bar()
         try:
             processor = AutoProcessor.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False

@@ -123,6 +123,7 @@ class Blip2Reranker:
     def _load(self) -> _Loaded:
         import torch
         from transformers import AutoProcessor, Blip2ForImageTextRetrieval
+        from transformers.utils.logging import disable_progress_bar
 
         from mmsearch.models.devices import native_bf16, resolve_device
 
@@ -137,6 +138,8 @@ class Blip2Reranker:
         loading.verify_manifest(folder)
         device = resolve_device(self._device)
         half = device.type == "cuda" and native_bf16(device)
+        # Its bar for reading a file from the disk tells nobody anything.
+        disable_progress_bar()
         try:
             processor = AutoProcessor.from_pretrained(
                 folder, local_files_only=True, trust_remote_code=False

@@ -92,6 +92,7 @@ class CrossEncoderReranker:
 
     def _load(self) -> _Loaded:
         from sentence_transformers import CrossEncoder
+        from transformers.utils.logging import disable_progress_bar
 
         from mmsearch.models.devices import resolve_device
 
@@ -105,6 +106,8 @@ class CrossEncoderReranker:
             ignored=_SKIPPED,
         )
         loading.verify_manifest(folder)
+        # Its bar for reading a file from the disk tells nobody anything.
+        disable_progress_bar()
         try:
             model = CrossEncoder(
                 str(folder),

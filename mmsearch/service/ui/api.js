@@ -55,6 +55,7 @@ async function request(path, options = {}) {
     response = await send(path, options);
     if (response.status !== 401) await openSession();
   }
+  if (response.ok && response.headers.get("Content-Type")?.startsWith("image/")) return response.blob();
   if (response.ok) return response.status === 204 ? null : response.json();
   const body = await response.json().catch(() => null);
   throw new ApiError(response.status, body?.error, response.headers.get("Retry-After"));
@@ -67,6 +68,11 @@ export async function openSession() {
 
 export function status() {
   return request("/v1/status");
+}
+
+/** A picture to lay over a segment's own: where in it the words match. */
+export function heatMap(id, words) {
+  return request(`/v1/segments/${id}/heatmap?${new URLSearchParams({ text: words })}`);
 }
 
 export function segment(id) {

@@ -1,6 +1,6 @@
 // The search page: form, address and results kept in step.
 
-import { ApiError, onKeyNeeded, openSession, search, segment, status } from "/ui/api.js";
+import { ApiError, heatMap, onKeyNeeded, openSession, search, segment, status } from "/ui/api.js";
 import { Attachments } from "/ui/attachments.js";
 import { card, element, fileName, full, revealCut } from "/ui/results.js";
 
@@ -185,9 +185,12 @@ const actions = {
     submit();
     scrollTo({ top: 0 });
   },
+  heat(hit, words) {
+    return heatMap(hit.segment.id, words);
+  },
   show(hit) {
     byId("viewer-title").textContent = fileName(hit.source);
-    byId("viewer-body").replaceChildren(full(hit, shownWords));
+    byId("viewer-body").replaceChildren(full(hit, shownWords, actions));
     viewer.showModal();
     viewer.scrollTop = 0;
   },

@@ -223,14 +223,46 @@ function facts(source) {
   return list;
 }
 
-/** A hit at full size, for the viewer. */
-export function full(hit, words) {
+/** A picture, and over it, on request, where in it the words match. */
+function shownWithHeat(image, hit, words, actions) {
+  const frame = element("div", { class: "framed" }, image);
+  if (!words || !actions?.heat) return frame;
+  const label = element("span", {}, "Where it matches");
+  const toggle = element("button", { type: "button", class: "quiet heat", "aria-pressed": "false" }, label);
+  let overlay = null;
+  toggle.addEventListener("click", async () => {
+    const on = toggle.getAttribute("aria-pressed") !== "true";
+    toggle.setAttribute("aria-pressed", String(on));
+    if (!overlay && on) {
+      toggle.setAttribute("aria-busy", "true");
+      try {
+        const url = URL.createObjectURL(await actions.heat(hit, words));
+        overlay = element("img", { class: "overlay", alt: `Where the picture matches: ${words}` });
+        overlay.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+        overlay.src = url;
+        frame.append(overlay);
+      } catch (error) {
+        label.textContent = error.message;
+        toggle.disabled = true;
+      } finally {
+        toggle.removeAttribute("aria-busy");
+      }
+    }
+    if (overlay) overlay.hidden = toggle.getAttribute("aria-pressed") !== "true";
+  });
+  const parts = document.createDocumentFragment();
+  parts.append(frame, toggle);
+  return parts;
+}
+
+/** A hit at full size, for the viewer. `actions`: {heat(hit, words)}. */
+export function full(hit, words, actions) {
   const parts = document.createDocumentFragment();
   if (hit.segment.modality === "image") {
     const image = element("img", { class: "full", src: hit.links.media, alt: fileName(hit.source) });
     // TIFF and HEIC are not for browsers; the thumbnail is JPEG.
     image.addEventListener("error", () => (image.src = hit.links.thumbnail), { once: true });
-    parts.append(image);
+    parts.append(shownWithHeat(image, hit, words, actions));
   } else {
     parts.append(element("blockquote", { class: "passage whole" }, marked(hit.segment.text ?? "", words)));
   }
