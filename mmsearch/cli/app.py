@@ -6,13 +6,12 @@ Results go to standard output; progress, warnings and errors to standard error.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 from rich.markup import escape
@@ -21,8 +20,8 @@ from mmsearch.cli import evaluate
 from mmsearch.cli import jobs as jobs_commands
 from mmsearch.cli.models import models
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
-from mmsearch.cli.terms import terms_from
-from mmsearch.errors import MMSearchError, QueryError
+from mmsearch.cli.terms import facet_from, json_object, query_from_options, terms_from
+from mmsearch.errors import MMSearchError
 from mmsearch.settings import load_settings
 
 # Typer brings its own copy of Click since 0.2x, and uses the installed one before: the base of
@@ -133,7 +132,10 @@ def index(
 
 @app.command()
 def search(
-    query: Annotated[str | None, typer.Argument(help="What is in it, in words.")] = None,
+    query: Annotated[
+        str | None,
+        typer.Argument(help="What is in it, in words; -this keeps away, like:ID is more of it."),
+    ] = None,
     *,
     library: Library = None,
     collection: Collection = None,
@@ -158,9 +160,13 @@ def search(
         list[str] | None,
         typer.Option("--not", help="Away from these words.", show_default=False),
     ] = None,
+    term: Annotated[
+        list[str] | None,
+        typer.Option(help='Any term in JSON: {"text": "4711", "channels": ["lexical"]}.'),
+    ] = None,
     modality: Annotated[
         list[str] | None,
-        typer.Option(help="Only image, text, speech.", show_default=False),
+        typer.Option(help="Only these: image, text, speech, sound, video, page."),
     ] = None,
     filter_: Annotated[
         str | None,
@@ -169,6 +175,34 @@ def search(
     limit: Annotated[int | None, typer.Option(help="How many hits.", show_default=False)] = None,
     min_score: Annotated[float, typer.Option(help="No hits below this score, 0..1.")] = 0.0,
     exact: Annotated[bool, typer.Option("--exact", help="No approximation.")] = False,
+    sort: Annotated[
+        list[str] | None,
+        typer.Option(help="In the order of a field; -taken_at for the newest first."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="What one hit is: segment, moment, source.", show_default="moment"),
+    ] = None,
+    best: Annotated[
+        int | None,
+        typer.Option(help="With --group source: places told of each.", show_default="3"),
+    ] = None,
+    fold: Annotated[
+        bool, typer.Option("--fold", help="Copies and near-duplicates in one hit.")
+    ] = False,
+    fold_at: Annotated[
+        float | None, typer.Option(help="The same, from this cosine on.", show_default="0.95")
+    ] = None,
+    diversity: Annotated[
+        float, typer.Option(help="Hits unlike those before them come earlier, 0..1.")
+    ] = 0.0,
+    facet: Annotated[
+        list[str] | None,
+        typer.Option(help="Count a field's values; taken_at:year counts by year."),
+    ] = None,
+    cursor: Annotated[
+        str | None, typer.Option(help="The next page: what --json gave with the last one.")
+    ] = None,
     rerank: Annotated[
         str | None,
         typer.Option(
@@ -189,27 +223,30 @@ def search(
     """Search a library by words, pictures, recordings, segments, or a mix of them."""
     from mmsearch.build import open_library
     from mmsearch.cli import output
-    from mmsearch.search.query import check_query, modalities, result_to_json
-    from mmsearch.types import Query
+    from mmsearch.search.query import result_to_json
 
-    terms = terms_from(query, image, audio, like, text, without)
+    terms = terms_from(query, image, audio, like, text, without, term)
     with open_library(
         library or load_settings().library, **settings_from(set_, profile=profile)
     ) as engine:
         result = engine.search(
-            check_query(
-                Query(
-                    terms=terms,
-                    modalities=modalities(modality or ()),
-                    filter=_filter(filter_),
-                    limit=engine.settings.limit if limit is None else limit,
-                    min_score=min_score,
-                    collection=collection,
-                    exact=exact,
-                    rerank=rerank,
-                    reasons=reasons,
-                    explain=explain,
-                )
+            query_from_options(
+                terms,
+                modalities=modality,
+                filter=None if filter_ is None else json_object(filter_, "--filter"),
+                limit=engine.settings.limit if limit is None else limit,
+                min_score=min_score,
+                collection=collection,
+                exact=exact,
+                sort=sort,
+                group=group if best is None else {"by": group or "source", "best": best},
+                fold=fold if fold_at is None else fold_at,
+                diversity=diversity,
+                facets=[facet_from(one) for one in facet or ()],
+                cursor=cursor,
+                rerank=rerank,
+                reasons=reasons,
+                explain=explain,
             )
         )
     if as_json:
@@ -227,6 +264,10 @@ def serve(
     profile: ProfileName = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.")] = None,
+    no_worker: Annotated[
+        bool,
+        typer.Option("--no-worker", help="Only queue uploads, for `mmsearch worker` elsewhere."),
+    ] = False,
     set_: Set = None,
 ) -> None:
     """Serve the search page and the HTTP API."""
@@ -235,7 +276,7 @@ def serve(
 
     given = settings_from(set_, profile=profile, host=host, port=port)
     with open_library(library or load_settings().library, **given) as engine:
-        run_server(engine)
+        run_server(engine, work=not no_worker)
 
 
 @app.command()
@@ -320,18 +361,6 @@ def db_upgrade(*, library: Library = None, set_: Set = None) -> None:
     revision = migrate.current_revision(store.engine)
     store.close()
     output.err.print(f"The library is at schema {revision}, the newest.")
-
-
-def _filter(given: str | None) -> dict[str, Any] | None:
-    if given is None:
-        return None
-    try:
-        found = json.loads(given)
-    except ValueError as error:
-        raise QueryError(f"--filter is not JSON: {error}", param="filter") from None
-    if not isinstance(found, dict):
-        raise QueryError("--filter takes a JSON object", param="filter")
-    return found
 
 
 INTERRUPTED = 130

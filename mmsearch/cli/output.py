@@ -20,7 +20,7 @@ from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary
 from indexer.sources import walk
 from mmsearch.stores.places import is_url
-from mmsearch.types import Explanation, Hit, SearchResult
+from mmsearch.types import Explanation, Hit, HitPart, SearchResult
 
 out = Console(highlight=False, soft_wrap=False)
 # Whole lines: what reads standard error in a pipe is not to find an address cut in two.
@@ -65,10 +65,18 @@ def print_result(result: SearchResult) -> None:
             _told(hit),
         )
     out.print(table)
-    out.print(f"[dim]{len(result.hits)} hits in {result.took_ms:.0f} ms[/]")
+    more = "; there is more: --limit, or --cursor with what --json gives" if result.cursor else ""
+    out.print(f"[dim]{len(result.hits)} hits in {result.took_ms:.0f} ms{more}[/]")
+    _print_facets(result)
     if result.query.explain:
         stages = ", ".join(f"{name} {value:.0f}" for name, value in result.stages.items())
         out.print(f"[dim]milliseconds: {stages}[/]")
+
+
+def _print_facets(result: SearchResult) -> None:
+    for name, values in result.facets.items():
+        counted = "  ".join(f"{escape(str(one.value))} [dim]{one.sources}[/]" for one in values)
+        out.print(f"[bold]{escape(name)}[/]  {counted or '[dim]no values[/]'}")
 
 
 def _told(hit: Hit) -> str:
@@ -77,6 +85,15 @@ def _told(hit: Hit) -> str:
     lines = [f"[bold]{escape(path.name)}[/]{escape(place(hit))}  [dim]{escape(folder(path))}[/]"]
     if hit.segment.text:
         lines.append(escape(shortened(hit.segment.text)))
+    # The first of a file's best places is the hit's own, and stands above.
+    for part in (*hit.evidence, *hit.segments[1:]):
+        said = escape(shortened(part.segment.text, 100)) if part.segment.text else ""
+        kind = NAMES[part.segment.modality.value]
+        lines.append(f"[dim]{part.score:.2f} {kind}{escape(place(part))}[/]  {said}".rstrip())
+    if hit.duplicates:
+        names = ", ".join(Path(part.source.path).name for part in hit.duplicates[:3])
+        more = f" and {len(hit.duplicates) - 3} more" if len(hit.duplicates) > 3 else ""
+        lines.append(f"[dim]the same: {escape(names)}{more}[/]")
     if hit.reason:
         lines.append(f"[italic]{escape(hit.reason)}[/]")
     if hit.explanation is not None:
@@ -107,7 +124,7 @@ def folder(path: Path) -> str:
     return str(parent.relative_to(here)) if parent.is_relative_to(here) else str(parent)
 
 
-def place(hit: Hit) -> str:
+def place(hit: Hit | HitPart) -> str:
     """The place in its source, as one would say it; empty for a picture."""
     where = hit.segment.place
     if where.start is not None:

@@ -1,15 +1,20 @@
-"""The command line's compact form of a query's terms: content, and ^weight behind it."""
+"""A query as the command line gives it: a line in compact form, and options beside it.
+
+Files are only what `--image` and `--audio` name; whatever the line looks like, it is words
+(`mmsearch.search.compact`).
+"""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from mmsearch.errors import QueryError
-from mmsearch.types import Term, file_content
-
-NOT_WEIGHT = -0.5
-"""How hard --not pushes: strong enough to reorder, too weak to outweigh what is asked for."""
+from mmsearch.search.compact import terms_of
+from mmsearch.search.query import query_from_json, term_from_json, term_to_json
+from mmsearch.types import Query, Term, file_content
 
 _WEIGHTED = re.compile(r"(?s)(.*)\^(-?\d+(?:\.\d+)?)")
 
@@ -21,9 +26,10 @@ def terms_from(
     segments: Sequence[str] | None = None,
     texts: Sequence[str] | None = None,
     without: Sequence[str] | None = None,
+    any_terms: Sequence[str] | None = None,
 ) -> tuple[Term, ...]:
-    """Terms in a fixed order. The words of `query` are taken as they are, a ^ in them too."""
-    terms = [] if query is None else [Term(text=query)]
+    """Terms in a fixed order: those of the line, then those of the options."""
+    terms = [] if query is None else terms_of(query)
     for given in texts or ():
         words, weight = weighted(given)
         terms.append(Term(text=words, weight=weight))
@@ -38,8 +44,40 @@ def terms_from(
         if not number.isdigit():
             raise QueryError(f"--like takes the id of a segment, not '{number}'", param="like")
         terms.append(Term(segment=int(number), weight=weight))
-    terms += [Term(text=words, weight=NOT_WEIGHT) for words in without or ()]
+    for given in without or ():
+        words, weight = weighted(given)
+        terms.append(Term(text=words, weight=-abs(weight)))
+    for given in any_terms or ():
+        terms.append(term_from_json(json_object(given, "--term"), "--term"))
     return tuple(terms)
+
+
+def query_from_options(terms: Sequence[Term], **options: Any) -> Query:
+    """A checked query from terms and the options that were given, named as in JSON."""
+    given = {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value != []
+    }
+    return query_from_json(given | {"terms": [term_to_json(term) for term in terms]})
+
+
+def facet_from(given: str) -> str | dict[str, str]:
+    """`taken_at:year` counts by year, `mime` by value."""
+    name, _, by = given.rpartition(":")
+    return {"field": name, "by": by} if name and by in {"year", "month", "day"} else given
+
+
+def json_object(given: str, option: str) -> dict[str, Any]:
+    """Raises QueryError."""
+    name = option.removeprefix("--")
+    try:
+        found = json.loads(given)
+    except ValueError as error:
+        raise QueryError(f"{option} is not JSON: {error}", param=name) from None
+    if not isinstance(found, dict):
+        raise QueryError(f"{option} takes a JSON object", param=name)
+    return found
 
 
 def weighted(given: str) -> tuple[str, float]:

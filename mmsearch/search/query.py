@@ -87,7 +87,10 @@ def query_from_json(body: Mapping[str, Any], *, default_limit: int = 10) -> Quer
     Raises QueryError, whose `param` names the field.
     """
     _refuse_unknown(body, QUERY_FIELDS, "the query")
-    terms = [_term(item, f"terms[{i}]") for i, item in enumerate(_typed(body, "terms", list, []))]
+    terms = [
+        term_from_json(item, f"terms[{i}]")
+        for i, item in enumerate(_typed(body, "terms", list, []))
+    ]
     terms[:0] = terms_of(_typed(body, "compact", str, ""))
     words = _typed(body, "query", str, "")
     if words.strip():
@@ -123,7 +126,7 @@ def query_to_json(query: Query, *, contents: bool = True) -> dict[str, Any]:
     Without `contents`, pictures, recordings and vectors are only named by their size.
     """
     body: dict[str, Any] = {
-        "terms": [_term_to_json(term, contents=contents) for term in query.terms],
+        "terms": [term_to_json(term, contents=contents) for term in query.terms],
         "modalities": [m.value for m in query.modalities],
         "filter": query.filter,
         "limit": query.limit,
@@ -286,7 +289,8 @@ def _segment_to_json(segment: Segment) -> dict[str, Any]:
     }
 
 
-def _term_to_json(term: Term, *, contents: bool) -> dict[str, Any]:
+def term_to_json(term: Term, *, contents: bool = True) -> dict[str, Any]:
+    """The JSON form of a term; without `contents`, bytes and numbers are only counted."""
     value: Any = getattr(term, term.kind)
     if isinstance(value, bytes):
         value = base64.b64encode(value).decode("ascii") if contents else f"{len(value)} bytes"
@@ -302,7 +306,8 @@ def _term_to_json(term: Term, *, contents: bool) -> dict[str, Any]:
     return told
 
 
-def _term(item: Any, where: str) -> Term:
+def term_from_json(item: Any, where: str) -> Term:
+    """A term from its JSON form; `where` names it in errors. Raises QueryError."""
     if not isinstance(item, Mapping):
         raise QueryError(f"{where} must be an object", param=where)
     _refuse_unknown(item, TERM_FIELDS, where)

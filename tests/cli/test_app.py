@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
+import typer
 
 from mmsearch.cli import main
-from mmsearch.cli.terms import NOT_WEIGHT, terms_from, weighted
+from mmsearch.cli.app import app
+from mmsearch.cli.terms import facet_from, query_from_options, terms_from, weighted
 from mmsearch.errors import MediaError, QueryError
+from mmsearch.search.query import query_from_json, query_to_json
 from tests.fakes import a_picture
 
 
@@ -97,24 +101,79 @@ def test_absent_weights_name_model_folder_and_nano(
 
 
 def test_terms_of_the_compact_form(tmp_path: Path) -> None:
-    """^weight is read behind options, never inside the plain query."""
+    """A line of words, and options; ^weight is read behind options, not inside plain words."""
     picture = tmp_path / "a.png"
     picture.write_bytes(b"content")
-    terms = terms_from("2^8 is 256", [f"{picture}^0.5"], (), ["12^-1"], ["at night^2"], ["people"])
+    terms = terms_from(
+        f"2^8 is 256 {picture} -people",
+        [f"{picture}^0.5"],
+        (),
+        ["12^-1"],
+        ["at night^2"],
+        ["cars^0.5"],
+        ['{"text": "4711", "channels": ["lexical"]}'],
+    )
     assert [(t.kind, t.weight) for t in terms] == [
         ("text", 1.0),
+        ("text", -1.0),
         ("text", 2.0),
         ("image", 0.5),
         ("segment", -1.0),
-        ("text", NOT_WEIGHT),
+        ("text", -0.5),
+        ("text", 1.0),
     ]
-    assert terms[0].text == "2^8 is 256"
-    assert terms[2].image == b"content"
+    assert terms[0].text == f"2^8 is 256 {picture}"
+    assert terms[3].image == b"content"
+    assert terms[6].channels == ("lexical",)
     assert weighted("a^b") == ("a^b", 1.0)
     with pytest.raises(MediaError, match="no file"):
         terms_from(None, [str(tmp_path / "nope.png")])
     with pytest.raises(QueryError, match="id of a segment"):
         terms_from(None, None, None, ["twelve"])
+    with pytest.raises(QueryError, match="--term is not JSON"):
+        terms_from(None, any_terms=["text"])
+
+
+def test_the_command_line_says_what_json_says(tmp_path: Path) -> None:
+    """Every option through the real parser gives the query that its JSON form gives."""
+    picture = tmp_path / "-odd name^2.png"
+    picture.write_bytes(b"content")
+    plain = (
+        "--modality image --modality video --limit 5 --min-score 0.25 --exact --sort -taken_at "
+        "--sort path --best 2 --fold-at 0.9 --facet mime --facet taken_at:year --cursor abc "
+        "--collection family"
+    )
+    words = ['boats -"rowing boats"^0.5 like:7', "--image", f"{picture}^0.5"]
+    words += ["--filter", '{"size": {"gt": 3}}', *plain.split()]
+    command = typer.main.get_command(app).commands["search"]  # type: ignore[attr-defined]
+    given = command.make_context("search", words).params
+    terms = terms_from(*(given[n] for n in ("query", "image", "audio", "like", "text", "without")))
+    query = query_from_options(
+        terms,
+        facets=[facet_from(one) for one in given["facet"]],
+        fold=given["fold_at"],
+        group={"by": "source", "best": given["best"]},
+        modalities=given["modality"],
+        filter=json.loads(given["filter_"]),
+        **{n: given[n] for n in ("limit", "min_score", "exact", "sort", "cursor", "collection")},
+    )
+    sent = {
+        "compact": 'boats -"rowing boats"^0.5 like:7',
+        "terms": [{"image": base64.b64encode(b"content").decode(), "weight": 0.5}],
+        "modalities": ["image", "video"],
+        "filter": {"size": {"gt": 3}},
+        "limit": 5,
+        "min_score": 0.25,
+        "exact": True,
+        "sort": [{"taken_at": "desc"}, "path"],
+        "group": {"by": "source", "best": 2},
+        "fold": 0.9,
+        "facets": ["mime", {"field": "taken_at", "by": "year"}],
+        "cursor": "abc",
+        "collection": "family",
+    }
+    assert query == query_from_json(sent)
+    assert query_from_json(query_to_json(query)) == query
 
 
 def test_a_wrong_environment_variable_is_told(
