@@ -18,6 +18,7 @@ import numpy.typing as npt
 from indexer.content import write_thumbnail
 from indexer.segments import image_segment, passages, speech_segments
 from indexer.sounds import SoundCutter
+from indexer.speakers import with_speakers
 from mmsearch.errors import ModelError
 from mmsearch.media.parts import (
     AudioPart,
@@ -29,6 +30,7 @@ from mmsearch.media.parts import (
     TextPart,
 )
 from mmsearch.models.ocr import words_of
+from mmsearch.protocols import SpeakerTracker
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.pictures import thumbnail_path
 from mmsearch.settings import Settings
@@ -68,6 +70,7 @@ class Cutter:
         self._waiting: dict[int, npt.NDArray[np.uint8]] = {}
         self._embedded: list[Rows] = []
         self._heard: SoundCutter | None = None
+        self._voices: SpeakerTracker | None = None
         self._characters = 0
         """Of the pages so far; form feeds between them count."""
 
@@ -182,6 +185,12 @@ class Cutter:
         )
         if transcript.language is not None:
             self._metadata.setdefault("language", transcript.language)
+        if transcript.utterances and self._models.diariser is not None:
+            if self._voices is None:
+                self._voices = self._models.diariser.begin()
+            turns = self._voices.turns(part.samples)
+            told = with_speakers(transcript.utterances, turns)
+            transcript = replace(transcript, utterances=tuple(told))
         self._segments += speech_segments(transcript, part.start)
 
     def _sound(self, part: SoundPart) -> None:

@@ -502,6 +502,9 @@ def recipe(settings: Settings, models: ModelSet) -> str:
         settings.transcription,
         [settings.ocr_pictures, settings.page_images, settings.max_pages],
         [settings.sound_similarity, settings.sound_span_seconds],
+        [settings.language_detection, settings.translate, settings.speakers],
+        [settings.speech_max_compression, settings.speech_max_no_speech],
+        settings.speech_min_logprob,
     ]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:32]
 

@@ -283,8 +283,9 @@ def _whole_character(text: str, cut: int, start: int) -> int:
 def speech_segments(transcript: Transcript, offset_seconds: float) -> list[SegmentDraft]:
     """One segment per recognised stretch, in seconds of the whole recording.
 
-    Stretches that end inside a sentence or last only a moment are joined with what follows at
-    once. Metadata: "language", and where known "words" as [text, start, end].
+    Stretches that end inside a sentence or last only a moment are joined with what the same
+    speaker says at once. Metadata: "language", and where known "words" as [text, start, end],
+    "speaker" (1 for who speaks first), "translated" (true: `text` is English, "language" is not).
     """
     groups: list[list[Utterance]] = []
     for utterance in transcript.utterances:
@@ -304,6 +305,7 @@ def _belongs(group: Sequence[Utterance], following: Utterance) -> bool:
     characters = sum(len(u.text) for u in group) + len(following.text)
     return (
         (short or not complete)
+        and (last.speaker, last.language) == (following.speaker, following.language)
         and following.start - last.end <= _JOIN_GAP
         and following.end - group[0].start <= _JOIN_SECONDS
         and characters <= _JOIN_CHARACTERS
@@ -316,8 +318,13 @@ def _speech(
     start = round(offset_seconds + group[0].start, 3)
     end = round(max(start, offset_seconds + group[-1].end), 3)
     metadata: dict[str, Any] = {}
-    if transcript.language:
-        metadata["language"] = transcript.language
+    language = group[0].language or transcript.language
+    if language:
+        metadata["language"] = language
+    if group[0].translated:
+        metadata["translated"] = True
+    if group[0].speaker is not None:
+        metadata["speaker"] = group[0].speaker
     words = [
         [word.text.strip(), round(offset_seconds + word.start, 2),
          round(offset_seconds + word.end, 2)]

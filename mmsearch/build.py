@@ -22,6 +22,7 @@ from mmsearch.models.profiles import ModelSpec, Profile
 from mmsearch.models.profiles import profile as profile_named
 from mmsearch.models.rerankers.choice import rerankers_of
 from mmsearch.protocols import (
+    Diariser,
     ImageTextEmbedder,
     Reranker,
     SoundTextEmbedder,
@@ -182,7 +183,24 @@ def _model_set(profile: Profile, settings: Settings, shared: _Shared) -> ModelSe
         sound if hears else None,
         lambda: ocr.from_name(reader, threads=settings.threads),
         hearing=json.dumps([spec.label for spec in specs[2:]]),
+        diariser=_diariser(settings),
     )
+
+
+def _diariser(settings: Settings) -> Callable[[], Diariser] | None:
+    if settings.speakers == "clustering":
+        from mmsearch.models.speakers.clustering import ClusteringDiariser
+
+        return ClusteringDiariser
+    if settings.speakers == "pyannote":
+        from mmsearch.models.speakers.pyannote import PyannoteDiariser
+
+        return lambda: PyannoteDiariser(
+            settings.speakers_model,
+            allow_download=settings.allow_download,
+            device=settings.device,
+        )
+    return None
 
 
 class FaissKeeper:

@@ -1,14 +1,19 @@
 """Speech to text with faster-whisper (CTranslate2).
 
-Sequential decoding falls back to higher temperatures where a stretch comes out badly;
-batched decoding is faster and does not. In both, voice activity detection skips what is
-not speech, and stretches that Whisper made up are dropped afterwards.
+::
+
+    samples -> what the model may understand -> runs of one language -> Whisper -> what is believed
+
+Sequential decoding is for quality, batched decoding for speed. In both, voice activity detection
+skips what is not speech, and stretches that Whisper made up are dropped (`believable.py`).
 """
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,17 +22,19 @@ import numpy.typing as npt
 
 from mmsearch.errors import ConfigurationError, WeightsNotFoundError
 from mmsearch.models import loading
-from mmsearch.types import Transcript, Utterance, Word
+from mmsearch.models.believable import Rules, believable
+from mmsearch.models.familiar import Familiarity
+from mmsearch.models.languages import LanguageRun, language_runs
+from mmsearch.types import Samples, Transcript, Utterance, Word
 
 if TYPE_CHECKING:
     from mmsearch.models.profiles import ModelSpec
     from mmsearch.settings import Settings
 
-MAX_COMPRESSION = 2.4
-"""A stretch whose text compresses better than this repeats itself."""
-MAX_NO_SPEECH, MIN_LOGPROB = 0.6, -1.0
-"""Probably no speech, and the words are improbable too: made up."""
+DESCRIPTION = "mmsearch.json"
+"""In a model's folder: {"rules": {...}, "familiar": {...}}, both optional."""
 
+_RATE = 16_000
 _NEEDS = ("model.bin",)
 _PATTERNS = (
     "config.json",
@@ -35,6 +42,7 @@ _PATTERNS = (
     "model.bin",
     "tokenizer.json",
     "vocabulary.*",
+    DESCRIPTION,
 )
 _BATCH = 8
 _NOTHING = Transcript(language=None, language_probability=0.0, utterances=())
@@ -45,16 +53,29 @@ _OPTIONS: dict[str, Any] = {
     "condition_on_previous_text": False,
     "without_timestamps": False,
     # No fallback to sampling: the same recording is to give the same segments every time.
-    # What the fallback would mend (repetition, inventions) the rules below drop.
+    # What the fallback would mend (repetition, inventions) the rules drop.
     "temperature": 0.0,
 }
+_SEQUENTIAL: dict[str, Any] = {
+    # Where words hang in a silence of this length, the silence is skipped and tried again.
+    "hallucination_silence_threshold": 2.0,
+}
+_VAD: dict[str, Any] = {"min_silence_duration_ms": 500, "speech_pad_ms": 200}
 
 
 def from_spec(spec: ModelSpec, settings: Settings) -> WhisperTranscriber:
     """The transcriber that a profile names, as the settings want it."""
+    given = {
+        "max_compression": settings.speech_max_compression,
+        "max_no_speech": settings.speech_max_no_speech,
+        "min_logprob": settings.speech_min_logprob,
+    }
     return WhisperTranscriber(
         spec.name,
         mode=settings.transcription,
+        translate=settings.translate,
+        each_language=settings.language_detection == "stretch",
+        rules={name: value for name, value in given.items() if value is not None},
         model_folder=settings.model_folder,
         allow_download=settings.allow_download,
         device=settings.device,
@@ -63,11 +84,21 @@ def from_spec(spec: ModelSpec, settings: Settings) -> WhisperTranscriber:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    model: Any
+    rules: Rules = field(default_factory=Rules)
+    familiarity: Familiarity | None = None
+    """None: the model knows people's speech."""
+
+
 class WhisperTranscriber:
     """A `Transcriber`: a size ("small"), a hub id, a folder, or "nano-whisper".
 
     A size or id is what faster-whisper knows under that name. On a CPU weights are 8-bit
-    unless `precision` says otherwise, on a GPU 16-bit.
+    unless `precision` says otherwise, on a GPU 16-bit. `translate`: other languages are written
+    in English. `each_language`: the language may change within a recording. `rules`: fields of
+    `Rules` in place of the model's own.
     """
 
     def __init__(
@@ -75,6 +106,9 @@ class WhisperTranscriber:
         model: str,
         *,
         mode: Literal["sequential", "batched"] = "sequential",
+        translate: bool = False,
+        each_language: bool = True,
+        rules: dict[str, float] | None = None,
         model_folder: Path = Path("~/.cache/mmsearch/models"),
         allow_download: bool = False,
         device: str = "auto",
@@ -83,6 +117,9 @@ class WhisperTranscriber:
     ) -> None:
         self._name = model
         self._mode = mode
+        self._translate = translate
+        self._each_language = each_language
+        self._rules = dict(rules or {})
         self._model_folder = model_folder
         self._allow_download = allow_download
         self._device = device
@@ -105,41 +142,83 @@ class WhisperTranscriber:
             raise ValueError(f"samples: shape {samples.shape}, not (n,): mono is needed")
         if samples.size == 0:
             return _NOTHING
-        model = self._lazy.get()
+        loaded = self._lazy.get()
         samples = np.ascontiguousarray(samples, dtype=np.float32)
-        try:
-            segments, info = self._run(model, samples, language)
-            utterances = tuple(_kept(segments, len(samples) / 16_000))
-        except ValueError as error:
-            if language is not None and "language" in str(error):
-                raise ConfigurationError(str(error).splitlines()[0], param="language") from error
-            raise
-        if not utterances:
-            # A language heard in noise or silence is a guess about nothing.
+        speech = _speech(samples)
+        if loaded.familiarity is not None:
+            speech = loaded.familiarity.familiar(samples, speech)
+            samples = _only(samples, speech)
+        if not speech:
             return _NOTHING
-        return Transcript(
-            language=info.language,
-            language_probability=float(info.language_probability),
-            utterances=utterances,
-        )
+        heard: list[Utterance] = []
+        for run in self._runs(loaded, samples, speech, language):
+            heard += self._hear(loaded, samples[run.start : run.end], run)
+        return _transcript(believable(heard, loaded.rules))
 
     def release(self) -> None:
         self._lazy.release()
 
-    def _run(
-        self, model: Any, samples: npt.NDArray[np.float32], language: str | None
-    ) -> tuple[Iterable[Any], Any]:
+    # -------------------------------------------------------------- languages
+
+    def _runs(
+        self,
+        loaded: _Loaded,
+        samples: Samples,
+        speech: Sequence[tuple[int, int]],
+        language: str | None,
+    ) -> list[LanguageRun]:
+        multilingual = bool(loaded.model.model.is_multilingual)
+        if not multilingual or language is not None:
+            whole = LanguageRun(0, len(samples), language or "en", 1.0)
+            return [whole]
+
+        def detect(part: Samples) -> tuple[str, float]:
+            found, probability, _ = loaded.model.detect_language(audio=part)
+            return str(found), float(probability)
+
+        return language_runs(samples, speech, detect, each=self._each_language)
+
+    def _hear(self, loaded: _Loaded, samples: Samples, run: LanguageRun) -> list[Utterance]:
+        """What Whisper writes for one run, with times of the whole recording."""
+        translated = self._translate and run.language != "en"
+        task = "translate" if translated else "transcribe"
+        try:
+            segments = self._segments(loaded.model, samples, run.language, task)
+            heard = list(_utterances(segments, len(samples) / _RATE))
+        except ValueError as error:
+            if "language" in str(error):
+                raise ConfigurationError(str(error).splitlines()[0], param="language") from error
+            raise
+        offset = run.start / _RATE
+        return [
+            replace(
+                utterance,
+                start=utterance.start + offset,
+                end=utterance.end + offset,
+                words=tuple(
+                    replace(word, start=word.start + offset, end=word.end + offset)
+                    for word in utterance.words
+                ),
+                language=run.language,
+                language_probability=run.probability,
+                translated=translated,
+            )
+            for utterance in heard
+        ]
+
+    def _segments(self, model: Any, samples: Samples, language: str, task: str) -> Iterable[Any]:
+        options = {**_OPTIONS, "language": language, "task": task}
         if self._mode == "sequential":
-            return model.transcribe(samples, language=language, **_OPTIONS)
+            return model.transcribe(samples, **options, **_SEQUENTIAL)[0]
         from faster_whisper import BatchedInferencePipeline
 
         # The pipeline keeps state between calls, so every call has its own.
         pipeline = BatchedInferencePipeline(model=model)
-        return pipeline.transcribe(samples, language=language, batch_size=_BATCH, **_OPTIONS)
+        return pipeline.transcribe(samples, **options, batch_size=_BATCH)[0]
 
     # -------------------------------------------------------------- loading
 
-    def _load(self) -> Any:
+    def _load(self) -> _Loaded:
         from faster_whisper import WhisperModel
 
         folder = self._folder()
@@ -157,15 +236,45 @@ class WhisperTranscriber:
             raise
         except Exception as error:
             raise loading.unreadable(self._name, folder, error) from error
+        rules, familiarity = self._described(folder)
+        self._check_translation(model)
         files = [folder / "model.bin", *folder.glob("*.json"), *folder.glob("vocabulary.txt")]
         self._fingerprint = loading.fingerprint(
-            adapter="whisper/1",
+            adapter="whisper/2",
             weights=loading.weights_digest(f for f in files if f.name != loading.MANIFEST),
             mode=self._mode,
-            options=_OPTIONS,
-            drop=[MAX_COMPRESSION, MAX_NO_SPEECH, MIN_LOGPROB],
+            translate=self._translate,
+            each_language=self._each_language,
+            options=[_OPTIONS, _SEQUENTIAL, _VAD],
+            rules=asdict(rules),
         )
-        return model
+        return _Loaded(model, rules, familiarity)
+
+    def _described(self, folder: Path) -> tuple[Rules, Familiarity | None]:
+        """What the model's folder says about it, and the settings on top."""
+        path = folder / DESCRIPTION
+        try:
+            told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+            rules = Rules(**(told.get("rules", {}) | self._rules))
+            familiar = told.get("familiar")
+            return rules, Familiarity.from_json(familiar) if familiar else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise loading.unreadable(self._name, path, error) from error
+
+    def _check_translation(self, model: Any) -> None:
+        if not self._translate:
+            return
+        if not model.model.is_multilingual:
+            why = "knows English only, so there is nothing that it could translate"
+        elif "turbo" in self._name.lower():
+            why = "was not trained to translate"
+        else:
+            return
+        raise ConfigurationError(
+            f"'{self._name}' {why}. Leave `translate` out, or use another whisper_model "
+            "(small, medium, large-v3).",
+            param="translate",
+        )
 
     def _folder(self) -> Path:
         if self._name == "nano-whisper":
@@ -210,21 +319,31 @@ class WhisperTranscriber:
         return "int8" if device == "cpu" else "float16"
 
 
-def _kept(segments: Iterable[Any], duration: float) -> Iterable[Utterance]:
-    """Utterances of the segments that are speech and not made up.
+def _speech(samples: Samples) -> list[tuple[int, int]]:
+    """Stretches that hold speech, as (first sample, last + 1)."""
+    from faster_whisper.vad import get_speech_timestamps
+
+    return [(found["start"], found["end"]) for found in get_speech_timestamps(samples, **_VAD)]
+
+
+def _only(samples: Samples, speech: Sequence[tuple[int, int]]) -> Samples:
+    """These stretches, and silence between them."""
+    kept = np.zeros_like(samples)
+    for start, end in speech:
+        kept[start:end] = samples[start:end]
+    return kept
+
+
+def _utterances(segments: Iterable[Any], duration: float) -> Iterable[Utterance]:
+    """Whisper's segments as they are, believed or not.
 
     Whisper may place times behind the end of the recording: they are moved back to it.
     """
     for segment in segments:
-        text = segment.text.strip()
-        repeats = segment.compression_ratio > MAX_COMPRESSION
-        guessed = segment.no_speech_prob > MAX_NO_SPEECH and segment.avg_logprob < MIN_LOGPROB
-        if not text or repeats or guessed:
-            continue
         yield Utterance(
             start=min(float(segment.start), duration),
             end=min(float(max(segment.start, segment.end)), duration),
-            text=text,
+            text=segment.text.strip(),
             words=tuple(
                 Word(
                     text=word.word.strip(),
@@ -236,4 +355,20 @@ def _kept(segments: Iterable[Any], duration: float) -> Iterable[Utterance]:
             ),
             avg_logprob=float(segment.avg_logprob) if math.isfinite(segment.avg_logprob) else -99.0,
             no_speech_prob=float(segment.no_speech_prob),
+            compression_ratio=float(segment.compression_ratio),
         )
+
+
+def _transcript(utterances: Sequence[Utterance]) -> Transcript:
+    """With the language that is spoken longest; none where nothing is believed: a language heard
+    in noise or silence is a guess about nothing."""
+    seconds: dict[str, float] = {}
+    probabilities: dict[str, list[float]] = {}
+    for utterance in utterances:
+        name = utterance.language or "en"
+        seconds[name] = seconds.get(name, 0.0) + utterance.end - utterance.start
+        probabilities.setdefault(name, []).append(utterance.language_probability)
+    if not seconds:
+        return _NOTHING
+    main = max(seconds, key=lambda name: seconds[name])
+    return Transcript(main, float(np.mean(probabilities[main])), tuple(utterances))

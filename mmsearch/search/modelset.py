@@ -8,6 +8,7 @@ from functools import cached_property
 
 from mmsearch.errors import ProfileError
 from mmsearch.protocols import (
+    Diariser,
     ImageTextEmbedder,
     Ocr,
     SoundTextEmbedder,
@@ -29,6 +30,7 @@ class ModelSet:
         sound: Callable[[], SoundTextEmbedder] | None = None,
         ocr: Callable[[], Ocr | None] = lambda: None,
         hearing: str = "",
+        diariser: Callable[[], Diariser] | None = None,
     ) -> None:
         self.profile = profile
         self.hearing = hearing
@@ -41,6 +43,7 @@ class ModelSet:
         self._make_transcriber = transcriber
         self._make_sound = sound
         self._make_ocr = ocr
+        self._make_diariser = diariser
 
     @cached_property
     def clip(self) -> ImageTextEmbedder:
@@ -62,6 +65,14 @@ class ModelSet:
         """What reads the words in pictures, if anything does."""
         with self._lock:
             return self.__dict__["ocr"] if "ocr" in self.__dict__ else self._make_ocr()
+
+    @cached_property
+    def diariser(self) -> Diariser | None:
+        """What tells voices apart, if anything does."""
+        with self._lock:
+            if "diariser" in self.__dict__ or self._make_diariser is None:
+                return self.__dict__.get("diariser")
+            return self._make_diariser()
 
     @property
     def knows_sounds(self) -> bool:

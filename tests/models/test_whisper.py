@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 import pytest
 
 from mmsearch.errors import ConfigurationError, DamagedModelError, WeightsNotFoundError
-from mmsearch.models import whisper
+from mmsearch.models import loading, whisper
 from mmsearch.models.whisper import WhisperTranscriber
 from mmsearch.protocols import Transcriber
 
@@ -29,62 +30,137 @@ class Segment:
     words: tuple[Any, ...] | None = None
 
 
-@pytest.mark.parametrize(
-    ("segment", "kept"),
-    [
-        (Segment(" Hello there. "), True),
-        (Segment("   "), False),
-        (Segment("ha ha ha ha ha ha", compression_ratio=2.5), False),
-        (Segment("Thanks for watching!", no_speech_prob=0.7, avg_logprob=-1.1), False),
-        (Segment("A whisper in the noise.", no_speech_prob=0.7, avg_logprob=-0.5), True),
-        (Segment("Hard to hear.", no_speech_prob=0.3, avg_logprob=-1.4), True),
-    ],
-)
-def test_what_whisper_made_up_is_dropped(segment: Segment, kept: bool) -> None:
-    utterances = list(whisper._kept([segment], duration=60))
-    assert bool(utterances) == kept
-    if kept:
-        assert utterances[0].text == segment.text.strip()
-
-
 class Engine:
     """Stands in for faster-whisper's model where the adapter's own part is tested."""
 
-    def __init__(self, segments: list[Segment], language: str = "de") -> None:
-        self.segments, self.language = segments, language
-        self.options: dict[str, Any] = {}
+    def __init__(self, segments: list[Segment], languages: tuple[str, ...] = ()) -> None:
+        self.segments = segments
+        self.languages = list(languages)
+        self.options: list[dict[str, Any]] = []
+        self.lengths: list[int] = []
+        self.model = type("Model", (), {"is_multilingual": bool(languages)})
 
     def transcribe(
-        self, samples: npt.NDArray[np.float32], language: str | None, **options: Any
+        self, samples: npt.NDArray[np.float32], **options: Any
     ) -> tuple[Iterator[Segment], Any]:
-        self.options = options
-        info = type(
-            "Info", (), {"language": language or self.language, "language_probability": 0.9}
-        )
-        return iter(self.segments), info
+        self.options.append(options)
+        self.lengths.append(len(samples))
+        return iter(self.segments), None
+
+    def detect_language(self, audio: npt.NDArray[np.float32]) -> tuple[str, float, list[Any]]:
+        # The louder, the later in the list.
+        return self.languages[int(np.abs(audio).max() > 0.5)], 0.95, []
 
 
-def with_engine(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> WhisperTranscriber:
-    monkeypatch.setattr(WhisperTranscriber, "_load", lambda self: engine)
-    return WhisperTranscriber("nobody")
+def with_engine(
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    speech: tuple[tuple[float, float], ...] = ((0, 1),),
+    **options: Any,
+) -> WhisperTranscriber:
+    """A transcriber with that engine, in recordings with speech at these seconds."""
+    transcriber = WhisperTranscriber("nobody", **options)
+    loaded = whisper._Loaded(engine)
+    monkeypatch.setattr(transcriber, "_lazy", loading.Lazy(lambda: loaded))
+    spans = [(int(a * 16_000), int(b * 16_000)) for a, b in speech]
+    monkeypatch.setattr(whisper, "_speech", lambda samples: spans)
+    return transcriber
 
 
 def test_language_is_discarded_when_nothing_remains(monkeypatch: pytest.MonkeyPatch) -> None:
     """A language heard in noise is a guess about nothing."""
     noise = np.zeros(16_000, np.float32)
-    silent = with_engine(Engine([]), monkeypatch).transcribe(noise)
-    assert (silent.language, silent.language_probability, silent.utterances) == (None, 0.0, ())
-    made_up = Engine([Segment("ja ja ja ja", compression_ratio=3)])
-    assert with_engine(made_up, monkeypatch).transcribe(noise).language is None
+    made_up = Engine([Segment("ja ja ja ja", compression_ratio=3)], ("de", "de"))
+    heard = with_engine(made_up, monkeypatch).transcribe(noise)
+    assert (heard.language, heard.language_probability, heard.utterances) == (None, 0.0, ())
 
 
-def test_sensible_options_reach_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    engine = Engine([Segment("Guten Tag", end=0.8)])
-    heard = with_engine(engine, monkeypatch).transcribe(np.zeros(16_000, np.float32))
+def test_where_nobody_speaks_whisper_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine([Segment("Thanks for watching!")], ("en", "en"))
+    heard = with_engine(engine, monkeypatch, speech=()).transcribe(np.zeros(16_000, np.float32))
+    assert heard.utterances == ()
+    assert engine.options == []
+
+
+@pytest.mark.parametrize("mode", ["sequential"])
+def test_sensible_options_reach_the_library(monkeypatch: pytest.MonkeyPatch, mode: Any) -> None:
+    engine = Engine([Segment("Guten Tag", end=0.8)], ("de", "de"))
+    heard = with_engine(engine, monkeypatch, mode=mode).transcribe(np.zeros(16_000, np.float32))
     assert (heard.language, heard.utterances[0].text) == ("de", "Guten Tag")
-    assert engine.options["vad_filter"] is True
-    assert engine.options["word_timestamps"] is True
-    assert engine.options["condition_on_previous_text"] is False
+    (options,) = engine.options
+    assert options["vad_filter"] is True
+    assert options["word_timestamps"] is True
+    assert options["condition_on_previous_text"] is False
+    assert options["task"] == "transcribe"
+    assert options["language"] == "de"
+
+
+def test_each_language_is_written_in_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording of two languages is heard in two runs, with times of the whole."""
+    word = type("Word", (), {"word": " so", "start": 0.5, "end": 0.7, "probability": 0.9})
+    engine = Engine([Segment("So.", 0.5, 0.7, words=(word,))], ("en", "de"))
+    samples = np.full(50 * 16_000, 0.1, np.float32)
+    samples[24 * 16_000 :] = 0.9
+    speech = ((0.0, 20.0), (28.0, 50.0))
+    heard = with_engine(engine, monkeypatch, speech).transcribe(samples)
+    assert [one.language for one in heard.utterances] == ["en", "de"]
+    assert [options["language"] for options in engine.options] == ["en", "de"]
+    assert [one.start for one in heard.utterances] == [0.5, 24.5]
+    assert [one.words[0].end for one in heard.utterances] == [0.7, 24.7]
+    once = with_engine(engine, monkeypatch, speech, each_language=False).transcribe(samples)
+    assert {one.language for one in once.utterances} == {"en"}
+
+
+def test_translation_is_asked_of_other_languages_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine([Segment("Good day.", end=0.8)], ("de", "en"))
+    transcriber = with_engine(engine, monkeypatch, translate=True)
+    (german,) = transcriber.transcribe(np.full(16_000, 0.1, np.float32)).utterances
+    (english,) = transcriber.transcribe(np.full(16_000, 0.9, np.float32)).utterances
+    assert [options["task"] for options in engine.options] == ["translate", "transcribe"]
+    assert (german.language, german.translated) == ("de", True)
+    assert (english.language, english.translated) == ("en", False)
+
+
+def test_a_model_that_cannot_translate_says_so(tiny: Path) -> None:
+    with pytest.raises(ConfigurationError, match="English only"):
+        _ = WhisperTranscriber(str(tiny), translate=True).fingerprint
+
+
+def test_a_models_own_rules_and_the_settings_on_top(tiny: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "described"
+    shutil.copytree(tiny, folder)
+    told = {"rules": {"max_compression": 2.0, "floor_logprob": -0.9}}
+    (folder / "mmsearch.json").write_text(json.dumps(told))
+    rules = WhisperTranscriber(str(folder), rules={"min_logprob": -0.5})._lazy.get().rules
+    assert (rules.max_compression, rules.floor_logprob, rules.min_logprob) == (2.0, -0.9, -0.5)
+    (folder / "mmsearch.json").write_text('{"rules": {"unheard_of": 1}}')
+    with pytest.raises(DamagedModelError, match="cannot be loaded"):
+        _ = WhisperTranscriber(str(folder)).fingerprint
+
+
+def test_a_model_hears_only_what_is_familiar_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has never learnt from it is not shown."""
+
+    class Loud:
+        def familiar(self, samples: Any, speech: list[tuple[int, int]]) -> list[tuple[int, int]]:
+            return [(a, b) for a, b in speech if np.abs(samples[a:b]).max() > 0.5]
+
+    engine = Engine([Segment("hello")])
+    transcriber = with_engine(engine, monkeypatch, ((0, 1), (2, 3)))
+    transcriber._lazy.get()
+    loaded = whisper._Loaded(engine, familiarity=Loud())  # type: ignore[arg-type]
+    monkeypatch.setattr(transcriber, "_lazy", loading.Lazy(lambda: loaded))
+    shown: list[npt.NDArray[np.float32]] = []
+    monkeypatch.setattr(
+        engine, "transcribe", lambda samples, **_: shown.append(samples) or (iter([]), None)
+    )
+    samples = np.full(3 * 16_000, 0.1, np.float32)
+    transcriber.transcribe(samples)
+    assert shown == []
+    samples[2 * 16_000 :] = 0.9
+    transcriber.transcribe(samples)
+    assert shown[0][: 2 * 16_000].any() == False  # noqa: E712  # NumPy's own
+    assert shown[0][2 * 16_000 :].all()
 
 
 def test_no_samples_and_wrong_shapes() -> None:

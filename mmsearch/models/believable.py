@@ -1,0 +1,201 @@
+"""Which recognised stretches are believed, and which were made up.
+
+Whisper writes something even where nothing was said: it repeats itself, it writes the credits of
+the subtitles that it was trained on, it fills noise with sentences. What is dropped here leaves
+no trace in an index.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mmsearch.types import Utterance
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The thresholds; a model folder's `mmsearch.json` and the settings may set others."""
+
+    max_compression: float = 2.4
+    """A stretch whose text compresses better than this repeats itself."""
+    max_no_speech: float = 0.6
+    """Together with `min_logprob`: probably no speech, and the words are improbable too."""
+    min_logprob: float = -1.0
+    """Mean log probability of the tokens."""
+    floor_logprob: float | None = None
+    """Below this nothing is believed, whatever else speaks for it."""
+
+
+ALWAYS_INVENTED = frozenset(
+    """
+    amara.org
+    subtitles by the amara.org community
+    subtitles by stephanie geiges
+    transcribed by otter.ai
+    transcription by castingwords
+    transcript emily beynon
+    untertitel der amara.org-community
+    untertitel im auftrag des zdf für funk
+    untertitelung des zdf
+    untertitelung aufgrund der amara.org-community
+    copyright wdr
+    sous-titres réalisés par la communauté d'amara.org
+    sous-titrage société radio-canada
+    sous-titrage st' 501
+    subtítulos realizados por la comunidad de amara.org
+    subtítulos por la comunidad de amara.org
+    legendas pela comunidade amara.org
+    sottotitoli creati dalla comunità amara.org
+    sottotitoli e revisione a cura di qtss
+    ondertitels ingediend door de amara.org gemeenschap
+    napisy stworzone przez społeczność amara.org
+    altyazı m.k.
+    субтитры сделал dimatorzok
+    субтитры создавал dimatorzok
+    субтитры подогнал «симон»
+    редактор субтитров а.семкин корректор а.егорова
+    字幕由amara.org社区提供
+    字幕志愿者 李宗盛
+    字幕志愿者 杨茜茜
+    中文字幕志愿者 李宗盛
+    請不吝點贊訂閱轉發打賞支持明鏡與點點欄目
+    请不吝点赞 订阅 转发 打赏支持明镜与点点栏目
+    ご視聴ありがとうございました
+    チャンネル登録をお願いいたします
+    시청해주셔서 감사합니다
+    한글자막 by 한효정
+    mbc 뉴스 이덕영입니다
+    """.strip().splitlines()
+)
+"""Credits of subtitles: nobody says them. Compared without case, space and punctuation."""
+
+OFTEN_INVENTED = frozenset(
+    """
+    thank you
+    thanks
+    thank you very much
+    thank you for watching
+    thanks for watching
+    thank you so much for watching
+    please subscribe to my channel
+    please like and subscribe
+    don't forget to like and subscribe
+    see you in the next video
+    i'll see you next time
+    bye
+    bye bye
+    you
+    the end
+    so
+    music
+    applause
+    laughter
+    silence
+    foreign
+    vielen dank
+    vielen dank fürs zuschauen
+    bis zum nächsten mal
+    tschüss
+    merci
+    merci d'avoir regardé cette vidéo
+    abonnez-vous
+    gracias
+    gracias por ver el video
+    ¡suscríbete al canal
+    obrigado
+    e aí
+    grazie
+    grazie a tutti
+    продолжение следует
+    спасибо за просмотр
+    谢谢观看
+    謝謝觀看
+    謝謝
+    おやすみなさい
+    감사합니다
+    """.strip().splitlines()
+)
+"""What Whisper likes to hear in noise, and what people also say: believed unless in doubt."""
+
+_DOUBT_NO_SPEECH, _DOUBT_LOGPROB = 0.25, -0.7
+_MAX_CHARACTERS_PER_SECOND = 45.0
+"""Nobody speaks faster; text squeezed into a moment was made up, or its times were."""
+_LOOP_SHARE, _LOOP_TIMES = 0.6, 4
+_SAME_IN_A_ROW = 3
+_WORD = re.compile(r"\w+(?:['’]\w+)*", re.UNICODE)
+
+
+def believable(utterances: Iterable[Utterance], rules: Rules) -> list[Utterance]:
+    """Those that are believed, in their order."""
+    kept = [utterance for utterance in utterances if doubt(utterance, rules) is None]
+    return _without_echoes(kept)
+
+
+def doubt(utterance: Utterance, rules: Rules) -> str | None:
+    """Why a stretch is not believed, in a word; None if it is."""
+    text = utterance.text.strip()
+    plain = _plain(text)
+    no_speech, logprob = utterance.no_speech_prob, utterance.avg_logprob
+    if not plain:
+        return "empty"
+    if utterance.compression_ratio > rules.max_compression or loops(text):
+        return "repeats"
+    if no_speech > rules.max_no_speech and logprob < rules.min_logprob:
+        return "no speech"
+    if rules.floor_logprob is not None and logprob < rules.floor_logprob:
+        return "improbable"
+    if plain in _ALWAYS:
+        return "boilerplate"
+    doubtful = no_speech > _DOUBT_NO_SPEECH or logprob < _DOUBT_LOGPROB
+    if plain in _OFTEN and doubtful:
+        return "boilerplate"
+    seconds = utterance.end - utterance.start
+    if doubtful and len(plain) > _MAX_CHARACTERS_PER_SECOND * max(seconds, 0.2):
+        return "too fast"
+    return None
+
+
+def loops(text: str) -> bool:
+    """Whether most of a text is one phrase over and over ("no no no no no no")."""
+    words = [word.casefold() for word in _WORD.findall(text)]
+    if len(words) < 2 and len(text) >= 16:
+        # Written without spaces: characters stand for words.
+        words = [character for character in text if not character.isspace()]
+    for length in range(1, len(words) // _LOOP_TIMES + 1):
+        run = longest = 0
+        for at in range(length, len(words)):
+            run = run + 1 if words[at] == words[at - length] else 0
+            longest = max(longest, run)
+        repeated = longest + length if longest else 0
+        if repeated >= _LOOP_TIMES * length + (2 if length == 1 else 0) and (
+            repeated >= _LOOP_SHARE * len(words)
+        ):
+            return True
+    return False
+
+
+def _without_echoes(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Of the same text three times in a row or more, the first alone is kept."""
+    kept: list[Utterance] = []
+    at = 0
+    while at < len(utterances):
+        plain = _plain(utterances[at].text)
+        end = at + 1
+        while end < len(utterances) and _plain(utterances[end].text) == plain:
+            end += 1
+        kept += utterances[at : at + 1 if end - at >= _SAME_IN_A_ROW else end]
+        at = end
+    return kept
+
+
+def _plain(text: str) -> str:
+    """Letters and digits alone, in lower case: punctuation and spacing vary."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return "".join(character for character in folded if character.isalnum())
+
+
+_ALWAYS = frozenset(map(_plain, ALWAYS_INVENTED))
+_OFTEN = frozenset(map(_plain, OFTEN_INVENTED))
