@@ -193,8 +193,8 @@ def run_job(engine: SearchEngine, claim: Claim, lease: Lease) -> RunCounts:
         on_progress=lambda _counts: lease.check(),
         lease=claim.lease,
     )
-    if claim.job.attempts > 1:
-        pipeline.told = {item.path for item in engine.store.run_items(claim.job.id, limit=10**9)}
+    # Of an earlier attempt, or from before a pause.
+    pipeline.told = {item.path for item in engine.store.run_items(claim.job.id, limit=10**9)}
     pipeline.tell_unchanged = True
     engine.refresh()
     return pipeline.run(
@@ -242,6 +242,12 @@ class BackgroundIngestor:
     def submit(self, files: Sequence[Path], collection: str | None) -> int:
         task = {"paths": [os.fspath(path) for path in files], "total": len(files)}
         job = enqueue(self._engine, "upload", task, collection=collection, priority=1)
+        self._worker.wake()
+        return job
+
+    def submit_urls(self, urls: Sequence[str], collection: str | None) -> int:
+        task = {"paths": list(urls), "total": len(urls)}
+        job = enqueue(self._engine, "fetch", task, collection=collection, priority=1)
         self._worker.wake()
         return job
 

@@ -13,18 +13,26 @@ from mmsearch.search.engine import SearchEngine
 from mmsearch.service.app import create_app
 from mmsearch.service.auth import check_bind
 
+GOODBYE_SECONDS = 5
+"""For which the end waits for answers that are being sent; some follow a job for hours."""
 
-def run_server(engine: SearchEngine) -> None:
-    """Serve until interrupted."""
+
+def run_server(engine: SearchEngine, *, work: bool = True) -> None:
+    """Serve until interrupted; with `work`, a worker in this process takes uploads in."""
     settings = engine.settings
     check_bind(settings)
     listener = _listen(settings.host, settings.port)
     port = listener.getsockname()[1]
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     engine.start_following()
-    ingestor = BackgroundIngestor(engine)
+    ingestor = BackgroundIngestor(engine, work=work)
     server = uvicorn.Server(
-        uvicorn.Config(create_app(engine, ingestor), log_level="warning", access_log=False)
+        uvicorn.Config(
+            create_app(engine, ingestor),
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=GOODBYE_SECONDS,
+        )
     )
     output.err.print(f"mmsearch serves {engine.library} at http://{shown}:{port}/  (Ctrl-C ends)")
     try:

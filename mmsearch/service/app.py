@@ -18,7 +18,7 @@ from mmsearch.service.auth import Guard, check_bind
 from mmsearch.service.batching import QueryBatcher
 from mmsearch.service.context import RequestContext
 from mmsearch.service.metrics import Metrics
-from mmsearch.service.routes import health, heatmaps, jobs, page, search, sources
+from mmsearch.service.routes import health, heatmaps, jobs, page, resumable, search, sources
 from mmsearch.service.schemas import DOCUMENTED
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAP
         heatmaps.router(engine),
         sources.router(engine),
         jobs.router(engine, ingestor),
+        resumable.router(engine, ingestor),
         health.router(engine, metrics, lambda: warm_up_error),
         page.router(settings),
     ):

@@ -303,19 +303,55 @@ class JobItem(Schema):
     reason: str | None
 
 
-class Job(Schema):
+class JobProgress(Schema):
+    """How far a job is."""
+
+    done: int = Field(description="Files that have their outcome.")
+    total: int | None = Field(description="Files in all, where that is known.")
+    rate: float | None = Field(description="Files per second.")
+
+
+class JobBrief(Schema):
     """Work in the background. It is over when `finished_at` is set."""
 
     id: int
     kind: str
-    state: str = Field(description="queued, running, done, failed or interrupted.")
+    state: str = Field(
+        description="queued, running, paused, done, failed, cancelled or interrupted."
+    )
     started_at: datetime
     heartbeat_at: datetime
     finished_at: datetime | None
     counts: JsonObject
-    error: str | None
-    items: list[JobItem]
+    error: str | None = Field(description="Why it failed, or why it is tried again.")
+    progress: JobProgress
+    priority: int = Field(description="Higher goes first.")
+    attempts: int
+    max_attempts: int = Field(description="0 for a run of `mmsearch index`, which is no job.")
+    retry_at: datetime | None = Field(description="Not before then.")
+    worker: str | None
+    wanted: str | None = Field(description="cancel or pause, until its worker has heard.")
     links: dict[str, str]
+
+
+class Job(JobBrief):
+    """A job and what it did with its files."""
+
+    items: list[JobItem]
+
+
+class JobList(Schema):
+    """Jobs, the newest first."""
+
+    jobs: list[JobBrief]
+    next: int | None = Field(description="Give it as `before` for the next page; null at the end.")
+
+
+class JobRequest(Schema):
+    """Files to fetch and take in."""
+
+    urls: list[str] = Field(min_length=1, max_length=1000, description="http(s) addresses.")
+    collection: str | None = None
 
 
 class JobAnswer(Schema):
@@ -354,5 +390,5 @@ class HeatMap(Schema):
     values: list[list[float]] = Field(description="Rows from the top, each 0..1.")
 
 
-DOCUMENTED: tuple[type[Schema], ...] = (SearchRequest, SearchForm)
+DOCUMENTED: tuple[type[Schema], ...] = (SearchRequest, SearchForm, JobRequest)
 """Bodies that routes read by themselves, so that FastAPI does not know them."""

@@ -72,22 +72,26 @@ class _Incoming:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        digest = self._digest.hexdigest()
-        folder = self._media / digest[:2] / digest
-        folder.mkdir(parents=True, exist_ok=True)
-        known = sorted(path for path in folder.iterdir() if path.is_file())
-        if known:
-            self._path.unlink()
-            return known[0]
-        target = folder / self.name
-        self._path.replace(target)
-        for changed in (folder, folder.parent, self._media):
-            _sync_folder(changed)
-        return target
+        return keep_by_content(self._media, self._path, self.name, self._digest.hexdigest())
 
     def drop(self) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
+
+
+def keep_by_content(media: Path, path: Path, name: str, digest: str) -> Path:
+    """Move a complete, synced file to the place of its content; one that is there is kept."""
+    folder = media / digest[:2] / digest
+    folder.mkdir(parents=True, exist_ok=True)
+    known = sorted(one for one in folder.iterdir() if one.is_file())
+    if known:
+        path.unlink()
+        return known[0]
+    target = folder / name
+    path.replace(target)
+    for changed in (folder, folder.parent, media):
+        _sync_folder(changed)
+    return target
 
 
 def _sync_folder(folder: Path) -> None:
@@ -127,15 +131,15 @@ async def receive_uploads(
                     )  # fmt: skip
                 continue
             if incoming is None:
-                incoming = await _on_disk(_Incoming, media, part)
+                incoming = await on_disk(_Incoming, media, part)
             if chunk is not None:
-                await _on_disk(incoming.write, chunk)
+                await on_disk(incoming.write, chunk)
                 continue
             if incoming.size == 0:
                 raise RequestError(
                     422, "empty_file", f"The file {incoming.name!r} is empty.", param=part.name
                 )
-            stored.append(await _on_disk(incoming.keep))
+            stored.append(await on_disk(incoming.keep))
             incoming = None
     finally:
         if incoming is not None:
@@ -146,7 +150,8 @@ async def receive_uploads(
     return list(dict.fromkeys(stored)), name or None
 
 
-async def _on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Blocking work on a file, in a thread. Raises StorageError in place of OSError."""
     try:
         return await asyncio.to_thread(work, *args, **kwargs)
     except OSError as error:

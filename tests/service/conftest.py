@@ -138,14 +138,22 @@ class FakeIngestor:
     def __init__(self, store: SqlStore) -> None:
         self.store = store
         self.files: list[Path] = []
+        self.urls: list[str] = []
         self.collections: list[str | None] = []
 
     def submit(self, files: Sequence[Path], collection: str | None) -> int:
         self.files += files
+        return self._done([str(path) for path in files], collection)
+
+    def submit_urls(self, urls: Sequence[str], collection: str | None) -> int:
+        self.urls += urls
+        return self._done(urls, collection)
+
+    def _done(self, names: Sequence[str], collection: str | None) -> int:
         self.collections.append(collection)
         run = self.store.start_run(self.store.collection(collection).id, "upload")
-        items = [RunItem(str(path), "indexed") for path in files]
-        self.store.update_run(run, counts={"indexed": len(files)}, items=items, state="done")
+        items = [RunItem(name, "indexed") for name in names]
+        self.store.update_run(run, counts={"indexed": len(names)}, items=items, state="done")
         return run
 
 

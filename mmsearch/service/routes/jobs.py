@@ -1,19 +1,24 @@
-"""Uploads, and the jobs that take them in."""
+"""Uploads, and the jobs that take them in: listed, followed, cancelled, paused."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Path, Query, Request
-from starlette.responses import Response
+from pydantic import ValidationError
+from starlette.responses import Response, StreamingResponse
 
 from mmsearch.protocols import Ingestor
 from mmsearch.service.answers import MAX_ID, errors, example, json_response
-from mmsearch.service.bodies import content_type_of
+from mmsearch.service.bodies import content_type_of, read_body
 from mmsearch.service.error_handlers import RequestError
-from mmsearch.service.schemas import JobAnswer
+from mmsearch.service.schemas import JobAnswer, JobList, JobRequest
 from mmsearch.service.uploads import receive_uploads
+from mmsearch.stores.runs import Run, run_to_json
 
 if TYPE_CHECKING:
     from mmsearch.search.engine import SearchEngine
@@ -28,10 +33,29 @@ EXAMPLE_JOB: dict[str, Any] = {
         "finished_at": "2026-01-31T12:00:02Z",
         "counts": {"seen": 1, "indexed": 1, "failed": 0},
         "error": None,
+        "progress": {"done": 1, "total": 1, "rate": 4.1},
+        "priority": 1,
+        "attempts": 1,
+        "max_attempts": 5,
+        "retry_at": None,
+        "worker": "host/4711",
+        "wanted": None,
+        "links": {"self": "/v1/jobs/3", "events": "/v1/jobs/3/events"},
         "items": [{"path": "/…/dog.jpg", "outcome": "indexed", "code": None, "reason": None}],
-        "links": {"self": "/v1/jobs/3"},
     }
 }
+EXAMPLE_LIST: dict[str, Any] = {
+    "jobs": [{k: v for k, v in EXAMPLE_JOB["job"].items() if k != "items"}],
+    "next": None,
+}
+
+EVENT_SECONDS = 0.25
+"""Between two looks at a job that somebody follows."""
+SILENCE_SECONDS = 15.0
+"""After which a comment is sent, so that proxies do not take the stream for dead."""
+MAX_BODY = 2**20
+
+JobId = Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])]
 
 _BODY = {
     "requestBody": {
@@ -62,30 +86,13 @@ def router(engine: SearchEngine, ingestor: Ingestor | None) -> APIRouter:
     routes = APIRouter(tags=["jobs"])
     limit = engine.settings.max_upload_mb * 2**20
 
+    def brief(run: Run) -> dict[str, Any]:
+        own = f"/v1/jobs/{run.id}"
+        return run_to_json(run) | {"links": {"self": own, "events": f"{own}/events"}}
+
     def read_job(run_id: int, items: int = 100) -> dict[str, Any]:
-        run = engine.store.run(run_id)
-        return {
-            "job": {
-                "id": run.id,
-                "kind": run.kind,
-                "state": run.state,
-                "started_at": run.started_at,
-                "heartbeat_at": run.heartbeat_at,
-                "finished_at": run.finished_at,
-                "counts": dict(run.counts),
-                "error": run.error,
-                "items": [
-                    {
-                        "path": item.path,
-                        "outcome": item.outcome,
-                        "code": item.code,
-                        "reason": item.reason,
-                    }
-                    for item in engine.store.run_items(run_id, items)
-                ],
-                "links": {"self": f"/v1/jobs/{run.id}"},
-            }
-        }
+        listed = [asdict(item) for item in engine.store.run_items(run_id, items)]
+        return {"job": brief(engine.store.run(run_id)) | {"items": listed}}
 
     @routes.post(
         "/v1/uploads",
@@ -112,6 +119,59 @@ def router(engine: SearchEngine, ingestor: Ingestor | None) -> APIRouter:
         answer = await asyncio.to_thread(read_job, run_id)
         return json_response(answer, 202, {"Location": f"/v1/jobs/{run_id}"})
 
+    @routes.post(
+        "/v1/jobs",
+        summary="Fetch files by their addresses",
+        status_code=202,
+        response_model=JobAnswer,
+        responses={
+            202: example(EXAMPLE_JOB, "Queued; `Location` is the job."),
+            **errors(400, 413, 415, 422, 503),
+        },
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {
+                        "schema": {"$ref": "#/components/schemas/JobRequest"},
+                        "example": {"urls": ["https://example.org/dog.jpg"]},
+                    }
+                },
+            }
+        },
+    )
+    async def fetch(request: Request) -> Response:
+        """Only public http(s) addresses, unless the setting `fetch_private_addresses` is on."""
+        if ingestor is None:
+            raise RequestError(503, "no_ingestor", "This service takes no uploads.")
+        wanted = _wanted(await _json_body(request))
+        run_id = await asyncio.to_thread(ingestor.submit_urls, wanted.urls, wanted.collection)
+        answer = await asyncio.to_thread(read_job, run_id)
+        return json_response(answer, 202, {"Location": f"/v1/jobs/{run_id}"})
+
+    @routes.get(
+        "/v1/jobs",
+        summary="List the jobs",
+        response_model=JobList,
+        responses={200: example(EXAMPLE_LIST), **errors(422, 503)},
+    )
+    async def list_jobs(
+        state: Annotated[
+            list[str] | None, Query(max_length=10, description="Only these states.")
+        ] = None,
+        before: Annotated[
+            int | None, Query(ge=1, le=MAX_ID, description="`next` of the page before.")
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 50,
+    ) -> Response:
+        """The newest first; runs of `mmsearch index` are among them."""
+        found = await asyncio.to_thread(
+            engine.store.jobs, states=state or (), before=before, limit=limit + 1
+        )
+        page = found[:limit]
+        following = page[-1].id if len(found) > limit else None
+        return json_response({"jobs": [brief(run) for run in page], "next": following})
+
     @routes.get(
         "/v1/jobs/{id}",
         summary="How a job is doing",
@@ -119,10 +179,97 @@ def router(engine: SearchEngine, ingestor: Ingestor | None) -> APIRouter:
         responses={200: example(EXAMPLE_JOB), **errors(404, 422, 503)},
     )
     async def get_job(
-        id: Annotated[int, Path(ge=1, le=MAX_ID, examples=[3])],  # noqa: A002
+        id: JobId,  # noqa: A002
         items: Annotated[int, Query(ge=0, le=10_000, description="How many files to list.")] = 100,
     ) -> Response:
         """Its state, its counts, and what became of its files."""
         return json_response(await asyncio.to_thread(read_job, id, items))
 
+    @routes.get(
+        "/v1/jobs/{id}/events",
+        summary="Follow a job",
+        response_class=Response,
+        responses={
+            200: {
+                "description": "Server-sent events: `job` with each change, `end` with the last.",
+                "content": {"text/event-stream": {"example": "event: job\ndata: {…}\n\n"}},
+            },
+            **errors(404, 422, 503),
+        },
+    )
+    async def follow_job(id: JobId) -> Response:  # noqa: A002
+        """As `GET /v1/jobs/{id}` without its files, again and again, until it is over."""
+        await asyncio.to_thread(engine.store.run, id)
+
+        async def events() -> AsyncIterator[bytes]:
+            told, silent = b"", 0.0
+            while True:
+                run = await asyncio.to_thread(engine.store.run, id)
+                data = orjson.dumps({"job": brief(run)}, option=orjson.OPT_UTC_Z)
+                over = run.finished_at is not None
+                if data != told or over:
+                    told, silent = data, 0.0
+                    yield b"event: %b\ndata: %b\n\n" % (b"end" if over else b"job", data)
+                elif silent >= SILENCE_SECONDS:
+                    silent = 0.0
+                    yield b": still here\n\n"
+                if over:
+                    return
+                await asyncio.sleep(EVENT_SECONDS)
+                silent += EVENT_SECONDS
+
+        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
+
+    def asked(verb: str, summary: str, what: str) -> None:
+        @routes.post(
+            f"/v1/jobs/{{id}}/{verb}",
+            summary=summary,
+            description=what,
+            response_model=JobAnswer,
+            responses={200: example(EXAMPLE_JOB), **errors(404, 409, 422, 503)},
+            operation_id=f"{verb}_job",
+        )
+        async def ask(id: JobId) -> Response:  # noqa: A002
+            def change() -> dict[str, Any]:
+                if verb == "resume":
+                    engine.store.resume(id)
+                else:
+                    engine.store.request(id, verb)
+                return read_job(id)
+
+            return json_response(await asyncio.to_thread(change))
+
+    asked("cancel", "Cancel a job", "What it has taken in stays. A running job ends soon.")
+    asked("pause", "Pause a job", "Until it is resumed. A running job stops soon.")
+    asked("resume", "Resume a job", "Queues a paused, failed or cancelled job again.")
     return routes
+
+
+async def _json_body(request: Request) -> bytes:
+    kind = content_type_of(request)
+    if kind != "application/json":
+        raise RequestError(
+            415, "unsupported_media_type", f"Send application/json, not {kind or 'nothing'}."
+        )
+    return await read_body(request, MAX_BODY)
+
+
+def _wanted(body: bytes) -> JobRequest:
+    """Raises RequestError 400, 422."""
+    try:
+        wanted = JobRequest.model_validate(orjson.loads(body))
+    except orjson.JSONDecodeError:
+        raise RequestError(400, "malformed_json", "The body is not JSON.") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        param = ".".join(str(part) for part in first["loc"]) or None
+        raise RequestError(
+            422, "invalid_parameter", f"{param or 'body'}: {first['msg']}", param=param
+        ) from None
+    for url in wanted.urls:
+        if not url.lower().startswith(("http://", "https://")):
+            raise RequestError(
+                422, "invalid_parameter", f"{url[:100]!r} is not an http(s) address.", param="urls"
+            )
+    return wanted
