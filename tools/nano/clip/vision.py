@@ -1,7 +1,8 @@
 """Train the image tower into the teacher's sentence space (through a learned linear map).
 
 One loss over class prompts (photos64) and one contrastive loss over captions (flickr8k and,
-where given, the picture book) in every step. The run is bounded by wall-clock time: resolution
+where given, the picture book) in every step; with ``--teacher`` (see ``image_teacher.py``) also
+the distance to a larger network's vector of the same picture, and to its opinion of the classes. The run is bounded by wall-clock time: resolution
 and learning rate follow the fraction of the budget that is spent, so it may be interrupted and
 resumed, and shares a busy machine gracefully. Several single-threaded workers (``--workers``)
 average their gradients; that beats as many threads where the cores are shared with others.
@@ -14,7 +15,7 @@ import copy
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import augment
@@ -31,8 +32,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from towers import CONFIG, EMBED_DIM
 
-BATCH_PHOTOS = 48
-BATCH_CAPTIONED = 16
+BATCH_PHOTOS = 64
+BATCH_CAPTIONED = 24
 NEGATIVES = 2048
 LONGEST_STEP = 15.0
 """Seconds of one step that count as spent: a paused process keeps its schedule."""
@@ -50,6 +51,14 @@ class Captioned:
     vectors: NDArray[np.float32]
     scale: tuple[float, float]
     flip: bool
+    mapped: Tensor | None = None
+    """``vectors`` in the embedding's space, where that no longer moves."""
+
+    def texts(self, model: VisionTrainer, rows: NDArray[np.int64], pick: NDArray[np.int64]) -> Tensor:
+        """Unit vectors [n, EMBED_DIM] of caption ``pick`` of each of ``rows``."""
+        if self.mapped is not None:
+            return self.mapped[torch.from_numpy(rows), torch.from_numpy(pick)]
+        return model.space(torch.from_numpy(self.vectors[rows, pick]))
 
 
 class SpaceMap(nn.Module):
@@ -114,6 +123,12 @@ def load_book(cache: Path, scenes: int = book.DISTILLED) -> Captioned | None:
     return Captioned(rendered.pixels[:scenes], np.stack([middle, last], axis=1), (0.8, 1.0), False)
 
 
+@torch.no_grad()
+def mapped(source: Captioned, model: VisionTrainer) -> Captioned:
+    """``source`` with its captions carried into the embedding's space once for all."""
+    return replace(source, mapped=model.space(torch.from_numpy(source.vectors)))
+
+
 def class_vectors(data: Path, cache: Path) -> Tensor:
     """Teacher vectors float32 [200, 384]: mean over synonyms and templates of each class."""
     prompts = teacher.class_prompts(corpora.class_names(data))
@@ -132,12 +147,10 @@ def contrastive(
     """InfoNCE both ways; the images also have to tell their caption from ``NEGATIVES`` others."""
     n, k = len(rows), source.vectors.shape[1]
     pick = rng.integers(0, k, n)
-    own = model.space(torch.from_numpy(source.vectors[rows, pick]))
+    own = source.texts(model, rows, pick)
     others = rng.choice(len(source.vectors), min(NEGATIVES, len(source.vectors)), replace=False)
     others = others[~np.isin(others, rows)]
-    negatives = model.space(
-        torch.from_numpy(source.vectors[others, rng.integers(0, k, len(others))])
-    )
+    negatives = source.texts(model, others, rng.integers(0, k, len(others)))
     scale = model.caption_scale.exp().clamp(max=60)
     target = torch.arange(n)
     to_text = functional.cross_entropy(
@@ -183,7 +196,33 @@ def validate(
 
 def resolution(progress: float) -> int:
     """Small pictures first: most epochs are cheap, the last ones are at the final size."""
-    return 48 if progress < 0.35 else 64 if progress < 0.7 else 80 if progress < 0.85 else 96
+    return 64 if progress < 0.5 else 80 if progress < 0.75 else 96
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What the teacher answers: unit vectors [n, EMBED_DIM] of the photos and of Flickr8k, in a
+    space that no longer moves, and the scale of its class logits."""
+
+    photos: Tensor
+    flickr: Tensor
+    scale: Tensor
+
+    @classmethod
+    def load(cls, path: Path, model: VisionTrainer) -> Goals:
+        """Read ``image_teacher.py``'s file; ``model`` takes over its space and scales."""
+        saved = torch.load(path, weights_only=True)
+        model.space.load_state_dict(saved["space"])
+        model.space.requires_grad_(False)
+        with torch.no_grad():
+            model.class_scale.copy_(saved["class_scale"])
+            model.caption_scale.copy_(saved["caption_scale"])
+        return cls(saved["photos"].float(), saved["flickr"].float(), saved["class_scale"].exp())
+
+    def opinion(self, logits: Tensor, rows: NDArray[np.int64], classes: Tensor) -> Tensor:
+        """Cross-entropy of the tower's class logits against the teacher's probabilities."""
+        wanted = (self.scale * self.photos[torch.from_numpy(rows)] @ classes.T).softmax(-1)
+        return -(wanted * logits.log_softmax(-1)).sum(-1).mean()
 
 
 def average_gradients(parameters: list[nn.Parameter], spent: float) -> float:
@@ -211,6 +250,8 @@ def main() -> None:
     parser.add_argument("--trunk", default=CONFIG["model_cfg"]["vision_cfg"]["timm_model_name"])
     parser.add_argument("--captions", type=int, default=5, help="captions used of each photo")
     parser.add_argument("--cutmix", type=float, default=0.0, help="share of batches mixed")
+    parser.add_argument("--teacher", type=Path, help="targets written by image_teacher.py")
+    parser.add_argument("--start", type=Path, help="checkpoint whose image tower to begin with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="single-threaded processes")
     args = parser.parse_args()
@@ -242,6 +283,13 @@ def train(rank: int, args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     sample = np.concatenate([classes.numpy(), flickr.vectors[:, 0]])
     model = VisionTrainer(args.trunk, sample).to(memory_format=torch.channels_last)
+    if args.start is not None:
+        begun = torch.load(args.start, weights_only=True)["ema"]
+        model.visual.load_state_dict({k[7:]: v for k, v in begun.items() if k[:7] == "visual."})
+    goals = None
+    if args.teacher is not None:
+        goals = Goals.load(args.teacher, model)
+        flickr = mapped(flickr, model)
     ema = copy.deepcopy(model).eval()
     decay = [p for p in model.visual.parameters() if p.ndim > 1]
     plain = [p for p in model.visual.parameters() if p.ndim <= 1]
@@ -294,7 +342,9 @@ def train(rank: int, args: argparse.Namespace) -> None:
         rows, queue = queue[:BATCH_PHOTOS], queue[BATCH_PHOTOS:]
         if scenes is None and step % 100 == 0:
             scenes = load_book(args.cache)
-        if scenes is not None and step % 2 == 1:
+            if scenes is not None and goals is not None:
+                scenes = mapped(scenes, model)
+        if scenes is not None and step % 3 == 2:
             source = scenes
             picked = rng.choice(len(scenes.vectors), BATCH_CAPTIONED, replace=False)
         else:
@@ -320,6 +370,14 @@ def train(rank: int, args: argparse.Namespace) -> None:
                 logits, labels[partner], label_smoothing=0.05
             )
         pair = contrastive(model, vectors[BATCH_PHOTOS:], source, picked, rng)
+        if goals is not None:
+            # The label is one word, the teacher's vector says what else the picture is like.
+            near = 1 - (vectors[:BATCH_PHOTOS] * goals.photos[torch.from_numpy(rows)]).sum(-1)
+            if source is flickr:
+                own = goals.flickr[torch.from_numpy(picked)]
+                near = torch.cat([near, 1 - (vectors[BATCH_PHOTOS:] * own).sum(-1)])
+            opinion = goals.opinion(logits, rows, model.space(classes))
+            loss = 0.4 * loss + 0.6 * opinion + 2.0 * near.mean()
         (loss + 0.5 * pair).backward()
         if args.workers > 1:
             spent = average_gradients(everything, spent)

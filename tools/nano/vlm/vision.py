@@ -90,6 +90,26 @@ def mirror(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
+def recoloured(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+    """The pictures in false colours (channels changed about, each with its own contrast, some
+    without colour), with no colour to tell. The book holds back combinations of object and
+    colour: whoever knows objects by their colours knows none of those."""
+    x = batch["x"]
+    n = len(x)
+    order = torch.from_numpy(np.stack([rng.permutation(3) for _ in range(n)]))
+    x = x.gather(1, order[:, :, None, None].to(x.device).expand_as(x))
+    grey = torch.from_numpy(rng.random(n) < 0.3)[:, None, None, None].to(x.device)
+    x = torch.where(grey, x.mean(1, keepdim=True).expand_as(x), x)
+    gain = torch.from_numpy(rng.uniform(0.5, 1.1, (n, 3, 1, 1))).float().to(x.device)
+    sign = torch.from_numpy(np.where(rng.random((n, 3, 1, 1)) < 0.15, -1.0, 1.0)).float()
+    shift = torch.from_numpy(rng.uniform(-0.3, 0.3, (n, 3, 1, 1))).float().to(x.device)
+    x = (x * gain * sign.to(x.device) + shift).clamp(-1, 1)
+    return batch | {
+        "x": x.contiguous(memory_format=torch.channels_last),
+        "colour": torch.full_like(batch["colour"], -100),
+    }
+
+
 def windows(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
     """3 x 3 cells about one object of each picture: most of what there is to learn about kinds
     and colours, for a fifth of the work. Boxes and the scene cannot be told from a window."""
@@ -115,11 +135,14 @@ def losses(out: tuple[list[Tensor], list[Tensor]], batch: dict[str, Tensor]) -> 
     weight = torch.ones(kind.shape[-1], device=kind.device)
     weight[0] = 0.25
     there = batch["kind"].flatten() > 0
+    told = bool((batch["colour"] >= 0).any())
     loss = {
         "kind": 1.5 * F.cross_entropy(kind.flatten(0, 1), batch["kind"].flatten(), weight),
         "colour": F.cross_entropy(
             colour.flatten(0, 1), batch["colour"].flatten(), weight[: colour.shape[-1]]
-        ),
+        )
+        if told
+        else colour.sum() * 0,
         "centre": 2 * F.binary_cross_entropy_with_logits(centre[..., 0], batch["centre"]),
     }
     if "box" not in batch:
@@ -179,6 +202,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--windows", type=int, default=800, help="steps on windows, first")
+    parser.add_argument("--mix", action="store_true", help="then every second step on windows")
+    parser.add_argument("--false-colours", type=float, default=0.4, help="share of such batches")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
@@ -215,12 +240,14 @@ def main() -> None:
             group["lr"] = args.lr * rate
         if step % 20 == 0 and there < len(pictures):
             there = rendered(pictures)
-        small = step < args.windows
+        small = step < args.windows or (args.mix and step % 2 == 1)
         pick = np.sort(rng.integers(0, there, args.batch * (3 if small else 1)))
         batch = {k: v[torch.from_numpy(pick)].to(device) for k, v in labels.items()}
         batch["x"] = pixels(pictures[pick]).to(device) * float(rng.uniform(0.88, 1.05))
         if rng.random() < 0.5:
             batch = mirror(batch)
+        if rng.random() < args.false_colours:
+            batch = recoloured(batch, rng)
         if small:
             batch = windows(batch, rng)
         parts = losses(heads(net.forward_features(batch["x"])), batch)
@@ -238,7 +265,7 @@ def main() -> None:
             pace = (time.time() - began) / (step + 1 - start)
             print(f"{step + 1}/{steps} loss {mean:.3f} {pace:.2f} s/step", flush=True)
         if step % 50 == 49 or step == steps - 1:
-            if not small:
+            if step >= args.windows:
                 print("  test:", test(slow, heads, test_pictures, test_labels), flush=True)
             state = {"net": slow, "live": net.state_dict(), "heads": heads.state_dict()}
             state |= {"optimizer": optimizer.state_dict(), "step": step + 1}

@@ -120,22 +120,25 @@ def optimizers(model: NanoWhisper) -> list[torch.optim.Optimizer]:
     ]
 
 
-def rate(progress: float, encoder_share: float, peak: float, frozen: bool) -> float:
-    """Learning rate: short warm-up, flat, down to zero at the end. When the encoder is frozen for
-    the second part, each part has its own."""
+def rate(
+    progress: float, encoder_share: float, peak: float, frozen: bool, decay: float = 0.45
+) -> float:
+    """Learning rate: short warm-up, flat, down to zero over the last share `decay` of the time.
+    When the encoder is frozen for the second part, each part has its own."""
     if frozen and progress < encoder_share:
         progress = progress / encoder_share
     elif frozen:
         progress = (progress - encoder_share) / (1 - encoder_share)
-    return peak * min(1.0, 0.05 + progress / 0.03) * min(1.0, max(0.0, (1 - progress) / 0.45))
+    return peak * min(1.0, 0.05 + progress / 0.03) * min(1.0, max(0.0, (1 - progress) / decay))
 
 
 def curriculum(
-    batcher: Batcher, progress: float, frames: int, draw: np.random.Generator
+    batcher: Batcher, progress: float, frames: int, draw: np.random.Generator, easy: float
 ) -> tuple[str, Batch]:
-    """The next batch and its kind: few plain voices at first, then more and more of all voices.
-    Some are padded as transcription pads them, up to whole windows of 30 s."""
-    kind = "easy" if draw.random() < max(0.7, 1.0 - progress) else "short"
+    """The next batch and its kind: few plain voices at first, then more and more of all voices,
+    until a share `easy` is left. Some are padded as transcription pads them, up to whole windows
+    of 30 s."""
+    kind = "easy" if draw.random() < max(easy, 1.0 - progress) else "short"
     padding = 0
     if draw.random() < 0.2:
         padding = int(draw.integers(50, 400)) if draw.random() < 0.8 else FRAMES
@@ -149,6 +152,9 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--minutes", type=float, default=80)
     parser.add_argument("--peak", type=float, default=2e-3)
+    parser.add_argument("--decay", type=float, default=0.45, help="share of the time it falls in")
+    parser.add_argument("--easy", type=float, default=0.7, help="least share of plain voices")
+    parser.add_argument("--again", action="store_true", help="a checkpoint's clock starts anew")
     parser.add_argument("--frames", type=int, default=1800, help="encoder frames in a short batch")
     parser.add_argument(
         "--encoder-only", type=float, default=0.5, help="share of the time without the decoder"
@@ -177,6 +183,8 @@ def main() -> None:
         for stepper, kept in zip(steppers, state["optimizers"], strict=True):
             stepper.load_state_dict(kept)
         step, spent, heard = state["step"], state["spent"], state["heard"]
+        if arguments.again:
+            spent = 0.0
         pointed = spent / 60 / arguments.minutes > arguments.encoder_only
         batcher.draw = np.random.default_rng(arguments.seed + step)
         batcher.known = {arguments.data / name for name in state["shards"]}
@@ -194,13 +202,15 @@ def main() -> None:
         if frozen and len(cache) >= 60 and draw.random() < 0.7:
             kind, batch, frames = cache[draw.integers(len(cache))]
         else:
-            kind, batch = curriculum(batcher, progress, arguments.frames, draw)
+            kind, batch = curriculum(
+                batcher, max(progress, float(arguments.again)), arguments.frames, draw, arguments.easy
+            )
             with torch.set_grad_enabled(not frozen):
                 frames, middle = model.encode(batch.mel, batch.offset)
             if frozen:
                 cache.append((kind, batch, frames))
             heard += batch.seconds
-        lr = rate(progress, arguments.encoder_only, arguments.peak, arguments.freeze)
+        lr = rate(progress, arguments.encoder_only, arguments.peak, arguments.freeze, arguments.decay)
         for stepper in steppers:
             stepper.param_groups[0]["lr"] = lr
             stepper.zero_grad()
