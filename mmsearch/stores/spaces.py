@@ -355,13 +355,13 @@ class SpaceStore(Database):
 
 
 def check_writable(connection: Connection, space_ids: Sequence[int]) -> None:
-    """Hold the spaces that a transaction writes to. LibraryBusyError if one is retired."""
+    """Hold the spaces that a transaction writes to. LibraryBusyError if one is out of use."""
     rows = connection.execute(
         select(SpaceRow.id, SpaceRow.state)
         .where(SpaceRow.id.in_(space_ids))
         .with_for_update(read=True)
     ).all()
-    if any(row.state == "retired" for row in rows):
+    if len(rows) < len(space_ids) or any(row.state == "retired" for row in rows):
         raise LibraryBusyError(
             "the collection was switched to other models while this was being made: nothing of "
             "it was written. Run it again."

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mmsearch.errors import NotFoundError, SpaceMismatchError, StorageError
+from mmsearch.errors import LibraryBusyError, NotFoundError, SpaceMismatchError, StorageError
 from mmsearch.stores.database import storage_errors
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
+from mmsearch.stores.spaces import Completion, SwitchTarget
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Failure, Modality, Place, SegmentDraft, SourceFile, Space
+from mmsearch.types import Collection, Failure, Modality, Place, SegmentDraft, SourceFile, Space
 
 CLIP = Space("clip", "fake", "1", "f" * 16, 4)
 
@@ -93,8 +95,8 @@ def test_the_newest_ids_are_not_reused_after_a_delete(filled: tuple[SqlStore, in
 def test_a_failing_write_leaves_nothing_behind(filled: tuple[SqlStore, int, int]) -> None:
     """The second source of a batch is refused: the first is not there either."""
     store, collection, space = filled
-    bad = a_write(space + 99, "b.jpg")
-    with pytest.raises(Exception, match=r"(?i)foreign key"):
+    bad = replace(a_write(space, "b.jpg"), metadata={"tags": object()})
+    with pytest.raises(Exception, match=r"(?i)not JSON serializable"):
         store.write_sources(collection, [a_write(space), bad])
     assert store.counts() == {"sources": 0, "failed": 0, "segments": 0, "vectors": {"clip": 0}}
     assert store.changes(collection, 0) == []
@@ -106,6 +108,79 @@ def test_another_model_under_the_same_name_is_refused(filled: tuple[SqlStore, in
     other = Space("clip", "other", "1", "0" * 16, 4)
     with pytest.raises(SpaceMismatchError, match="made with fake"):
         store.ensure_space(collection, other)
+
+
+def test_vectors_of_a_space_that_is_not_in_use_are_refused(
+    filled: tuple[SqlStore, int, int],
+) -> None:
+    """A run that began before a switch to other models writes nothing of the old ones."""
+    store, collection, space = filled
+    with pytest.raises(LibraryBusyError, match="switched to other models"):
+        store.write_sources(collection, [a_write(space + 99)])
+    other = Space("clip", "other", "1", "0" * 16, 4)
+    store.begin_switch(collection, SwitchTarget("other"), [other])
+    assert store.complete_switch(collection, Completion({})) == 0
+    with pytest.raises(LibraryBusyError, match="switched to other models"):
+        store.write_sources(collection, [a_write(space)])
+    assert store.counts() == {"sources": 0, "failed": 0, "segments": 0, "vectors": {"clip": 0}}
+
+
+def test_a_space_is_built_beside_the_one_in_use(filled: tuple[SqlStore, int, int]) -> None:
+    """What waits is what the old space has; the switch is refused until nothing does."""
+    store, collection, space = filled
+    (source,) = store.write_sources(collection, [a_write(space, segments=3)])
+    ids = [segment.id for segment in store.segments_of(source)]
+    other = Space("clip", "other", "1", "0" * 16, 2)
+    target = SwitchTarget("other", (("clip_model", "x"),))
+    (pair,) = store.begin_switch(collection, target, [other])
+    assert (pair[0].id, pair[1].state) == (space, "building")
+    assert store.begin_switch(collection, target, [other]) == store.building(collection) == [pair]
+    with pytest.raises(SpaceMismatchError, match="on its way to profile other"):
+        store.begin_switch(collection, SwitchTarget("third"), [other])
+    assert [i for i, _ in store.waiting_texts(pair, [Modality.TEXT], 0, 10)] == ids
+    assert store.waiting_sources(pair, [Modality.TEXT], 0, 10) == [source]
+    vectors = np.ones((2, 2), np.float16)
+    assert store.add_vectors(pair[1].id, ids[:2], vectors) == 2
+    assert store.add_vectors(pair[1].id, ids[:2], vectors) == 2  # again: nothing happens
+    assert store.add_vectors(pair[1].id, [ids[-1] + 1], vectors[:1]) == 0  # deleted meanwhile
+    assert store.filled(pair) == (2, 3)
+    assert store.spaces(collection) == [pair[0]]
+    assert store.complete_switch(collection, Completion({})) == 1
+    assert store.counts()["vectors"] == {"clip": 3}
+    before = store.last_change()
+    forgone = Completion({"r": "s"}, forgone=frozenset(ids[2:]))
+    assert store.complete_switch(collection, forgone) == 0
+    assert store.last_change() > before
+    assert [s.space for s in store.spaces(collection)] == [other]
+    assert store.collection() == Collection(collection, "default", "other", (("clip_model", "x"),))
+    assert store.switch_target(collection) is None
+    assert store.problems() == []
+    assert "1 segments have no vector in space 'clip'" in store.notes()[0]
+    assert [store.remove_retired(space, batch=2) for _ in range(3)] == [2, 1, 0]
+    assert store.spaces(state="retired") == []
+    assert store.remove_retired(pair[1].id) == 0  # in use: not touched
+    assert store.counts()["vectors"] == {"clip": 2}
+
+
+def test_a_switch_that_is_dropped_can_be_taken_up_again(
+    filled: tuple[SqlStore, int, int],
+) -> None:
+    """What was made and not yet removed is used; nothing can be written in between."""
+    store, collection, space = filled
+    (source,) = store.write_sources(collection, [a_write(space)])
+    ids = [segment.id for segment in store.segments_of(source)]
+    other = Space("clip", "other", "1", "0" * 16, 2)
+    (pair,) = store.begin_switch(collection, SwitchTarget("other"), [other])
+    store.add_vectors(pair[1].id, ids[:1], np.ones((1, 2), np.float16))
+    assert store.abort_switch(collection)
+    assert not store.abort_switch(collection)
+    with pytest.raises(SpaceMismatchError, match="dropped"):
+        store.add_vectors(pair[1].id, ids, np.ones((2, 2), np.float16))
+    with pytest.raises(SpaceMismatchError, match="dropped"):
+        store.complete_switch(collection, Completion({}))
+    (again,) = store.begin_switch(collection, SwitchTarget("other"), [other])
+    assert again[1].id == pair[1].id
+    assert store.filled(again) == (1, 2)
 
 
 def test_a_failure_is_recorded_and_then_replaced_by_success(
