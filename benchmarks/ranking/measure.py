@@ -1,7 +1,7 @@
 """Measures what each part of ranking is worth, and writes the page that tells it.
 
     python benchmarks/ranking/data.py --out SETS --part test --data SHARED_DATA
-    python benchmarks/ranking/measure.py --sets SETS --part test --library LIBRARY --out docs/evaluation
+    python benchmarks/ranking/measure.py --sets SETS --part test --library LIB --out docs/evaluation
 
 Every set is asked as the engine ships, then without one part at a time, then reranked; and by
 what it must beat: its own best channel, and sorting raw cosines together. `--part dev` is for
@@ -20,16 +20,16 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-import story  # noqa: E402
-from machine import describe_machine  # noqa: E402
+import story
+from machine import describe_machine
 
-from indexer.evaluate import take_in  # noqa: E402
-from mmsearch.build import open_library  # noqa: E402
-from mmsearch.errors import MMSearchError  # noqa: E402
-from mmsearch.evaluation import Library, read_dataset, runs  # noqa: E402
-from mmsearch.evaluation.experiment import Evaluation, Way, evaluate, to_json  # noqa: E402
-from mmsearch.evaluation.page import to_html, to_markdown  # noqa: E402
-from mmsearch.search.engine import SearchEngine  # noqa: E402
+from indexer.evaluate import take_in
+from mmsearch.build import open_library
+from mmsearch.errors import MMSearchError
+from mmsearch.evaluation import Library, read_dataset, runs
+from mmsearch.evaluation.experiment import Evaluation, Way, evaluate, to_json
+from mmsearch.evaluation.page import to_html, to_markdown
+from mmsearch.search.engine import SearchEngine
 
 MEASURES = ("R@1", "R@5", "R@10", "RR", "AP", "nDCG@10")
 

@@ -62,16 +62,18 @@ def ask(
     """The engine's own answers: `name` is the run's, `without` leaves channels out, `options`
     are fields of `Query` (rerank, exact ...).
 
-    A query that fails gets an empty ranking and a warning. Raises QueryError for an unknown
-    channel in `without`.
+    A query that fails gets an empty ranking and a warning; if all fail, the last error is
+    raised. Raises QueryError for an unknown channel in `without`.
     """
     rankings: dict[str, Ranking] = {}
     warnings: dict[str, None] = {}
     milliseconds: list[float] = []
+    failed = 0
     for queries in _batches(dataset.queries):
         began = time.perf_counter()
         asked = [
-            _without(replace(_query(library, one, depth), **options), without) for one in queries
+            _confined(library, replace(_query(library, one, depth), **options), without)
+            for one in queries
         ]
         answers = library.engine.search_many(asked)
         milliseconds += [(time.perf_counter() - began) * 1e3 / len(queries)] * len(queries)
@@ -79,6 +81,9 @@ def ask(
             if isinstance(answer, MMSearchError):
                 warnings[f"query {one.id}: {answer.message}"] = None
                 rankings[one.id] = ()
+                failed += 1
+                if failed == len(dataset.queries):
+                    raise answer
                 continue
             warnings.update(dict.fromkeys(answer.warnings))
             items = library.item_of([hit.segment.id for hit in answer.hits])
@@ -89,7 +94,10 @@ def ask(
         name,
         dataset.name,
         rankings,
-        about={"milliseconds_per_query": round(float(np.mean(milliseconds)), 2)},
+        about={
+            "milliseconds_per_query": round(float(np.mean(milliseconds)), 2),
+            "failed_queries": failed,
+        },
         warnings=tuple(warnings),
     )
 
@@ -169,10 +177,10 @@ CHANNELS: tuple[str, ...] = ("clip", "text", "sound", "lexical")
 
 
 def check_channels(names: Iterable[str]) -> None:
-    """Raise QueryError for a channel that does not exist."""
+    """Raise QueryError for a channel that no library could have."""
     for name in names:
-        space, _, modality = name.partition(":")
-        if space not in CHANNELS or (modality and modality not in set(Modality)):
+        space, colon, modality = name.partition(":")
+        if space not in CHANNELS or (colon and modality not in set(Modality)):
             raise QueryError(
                 f"there is no channel '{name}'. Channels: {', '.join(CHANNELS)}, or one modality "
                 "of such, as clip:image.",
@@ -180,18 +188,20 @@ def check_channels(names: Iterable[str]) -> None:
             )
 
 
-def _without(query: Query, left_out: Sequence[str]) -> Query:
-    """The query with terms that speak in all channels but these."""
+def _confined(library: Library, query: Query, left_out: Sequence[str]) -> Query:
+    """The query with terms that speak in all of the library's channels but these."""
     if not left_out:
         return query
     check_channels(left_out)
-    kept = [
+    store = library.engine.store
+    spaces = [one.space.name for one in store.spaces(store.collection(library.collection).id)]
+    kept = tuple(
         f"{space}:{modality.value}"
-        for space in CHANNELS
+        for space in (*spaces, "lexical")
         for modality in Modality
         if space not in left_out and f"{space}:{modality.value}" not in left_out
-    ]
-    return replace(query, terms=tuple(replace(t, channels=tuple(kept)) for t in query.terms))
+    )
+    return replace(query, terms=tuple(replace(term, channels=kept) for term in query.terms))
 
 
 def _planned(
