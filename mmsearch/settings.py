@@ -176,7 +176,10 @@ class Settings(BaseSettings):
         64 * 2**20, ge=1, description="Text files longer than this are refused."
     )
     max_audio_seconds: float = Field(
-        6 * 3600.0, gt=0, description="Recordings longer than this are refused."
+        6 * 3600.0, gt=0, description="Recordings and films longer than this are refused."
+    )
+    max_shots: int = Field(
+        2000, ge=1, description="Shots of one film; where there are more, they are joined."
     )
     audio_chunk_seconds: float = Field(
         1200.0, gt=30, description="Long recordings are cut at silences into pieces of this length."

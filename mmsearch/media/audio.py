@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import av
 import av.container
@@ -70,16 +70,16 @@ class Chunk:
 
 def probe(source: Path | bytes) -> AudioInfo:
     """The streams and tags of a file. Raises MediaError corrupt, unreadable, missing, memory."""
-    with _open(source) as container:
-        return _info(container)
+    with opened(source) as container:
+        return info_of(container)
 
 
 def plays(source: Path | bytes) -> bool:
     """Whether there is sound in a file that says nothing about itself: the beginning decodes
     without an error."""
     try:
-        with _open(source) as container:
-            if not _info(container).has_audio:
+        with opened(source) as container:
+            if not info_of(container).has_audio:
                 return False
             decoder = _Decoder(container, math.inf)
             frames = list(itertools.islice(decoder.frames(), _TRIAL_FRAMES))
@@ -103,8 +103,8 @@ def chunks(
     Raises MediaError: unsupported (no sound in it), empty (no samples), corrupt (nothing could
     be decoded), too_large (more than `max_seconds`, after the stretches before that).
     """
-    with _open(source) as container:
-        info = _info(container)
+    with opened(source) as container:
+        info = info_of(container)
         if not info.has_audio:
             raise MediaError("unsupported", "The file has no sound that can be decoded.")
         decoder = _Decoder(container, max_seconds, sounds=sounds)
@@ -204,8 +204,12 @@ def _quietest(samples: Samples) -> int:
 # ------------------------------------------------------------------ PyAV
 
 
+Opened: TypeAlias = av.container.InputContainer
+
+
 @contextmanager
-def _open(source: Path | bytes) -> Iterator[av.container.InputContainer]:
+def opened(source: Path | bytes) -> Iterator[Opened]:
+    """A recording or film, opened so that nothing but its bytes is read. Raises MediaError."""
     with ExitStack() as opened:
         try:
             # Opened by us, so that FFmpeg sees neither the name (protocols, patterns of
@@ -229,15 +233,16 @@ def _open(source: Path | bytes) -> Iterator[av.container.InputContainer]:
             raise MediaError("memory", "Opening the recording needs too much memory.") from None
         except (av.error.FFmpegError, OSError, ValueError) as error:
             detail = getattr(error, "strerror", None) or type(error).__name__
-            raise MediaError("corrupt", f"The recording is damaged: {detail}.") from None
+            raise MediaError("corrupt", f"The recording or film is damaged: {detail}.") from None
         yield container
 
 
-def _info(container: av.container.InputContainer) -> AudioInfo:
+def info_of(container: Opened) -> AudioInfo:
+    """The streams and tags of an opened file."""
     moving = [
         stream
         for stream in container.streams.video
-        if not _is_cover(stream)
+        if not is_cover(stream)
     ]  # fmt: skip
     metadata: dict[str, Any] = {"container": container.format.name.split(",")[0]}
     for tags in (container.metadata, *(s.metadata for s in container.streams.audio[:1])):
@@ -254,10 +259,13 @@ def _info(container: av.container.InputContainer) -> AudioInfo:
         }
     if container.duration is not None and container.duration > 0:
         metadata["duration"] = round(container.duration / 1_000_000, 3)
-    return AudioInfo(stream is not None, bool(moving), metadata)
+    # A container with nothing but one picture is a film of one picture.
+    films = moving or (stream is None and any(map(_decodable, container.streams.video)))
+    return AudioInfo(stream is not None, bool(films), metadata)
 
 
-def _is_cover(stream: Any) -> bool:
+def is_cover(stream: Any) -> bool:
+    """Whether a video stream is a still picture that goes with a recording."""
     with suppress(AttributeError, ValueError, av.error.FFmpegError):
         if "attached_pic" in str(stream.disposition).lower():
             return True

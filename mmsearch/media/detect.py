@@ -226,9 +226,16 @@ def _sound_or_film(source: Path | bytes, kind: str) -> str:
 
     info = audio.probe(source)
     if info.has_video:
-        raise MediaError("unsupported", "Films are not read yet.")
+        head = _head(source)
+        if kind == "matroska":
+            kind = "webm" if b"webm" in head[:80] else "x-matroska"
+        elif head[4:12] == b"ftypqt  ":
+            kind = "quicktime"
+        return f"video/{kind}"
     if not info.has_audio:
-        raise MediaError("unsupported", "The file has no sound that can be decoded.")
+        raise MediaError(
+            "unsupported", "The file has neither sound nor moving pictures that can be decoded."
+        )
     return f"audio/{kind}"
 
 

@@ -49,6 +49,9 @@ class DecodeRequest:
     max_image_pixels: int = 200_000_000
     max_text_bytes: int = 64 * 2**20
     max_audio_seconds: float = 6 * 3600.0
+    """Of recordings and films."""
+    max_shots: int = 2000
+    """Shots of one film; with more, they are made longer."""
     audio_chunk_seconds: float = 1200.0
     sounds: bool = False
     """Whether recordings also come as `SoundPart`s, for what is heard besides words."""
@@ -105,6 +108,42 @@ class PagePart:
 
 
 @dataclass(frozen=True, slots=True)
+class FramePart:
+    """A shot of a film: a stretch without a cut, and the frame that stands for it."""
+
+    mime: str
+    metadata: Metadata
+    """Of the film; complete with the last shot."""
+    start: float
+    """Seconds from the film's beginning."""
+    end: float
+    pixels: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    """(height, width, 3) RGB, as `DecodeRequest.preprocess` asked."""
+    thumbnail: bytes | None = field(default=None, repr=False)
+    """JPEG."""
+    picture: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
+    """(height, width, 3) RGB, to read words in; see `DecodeRequest.ocr`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cue:
+    """What a subtitle says; seconds from the film's beginning."""
+
+    start: float
+    end: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SubtitlePart:
+    """A film's subtitles, in the order of time."""
+
+    mime: str
+    metadata: Metadata
+    cues: tuple[Cue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class TextPart:
     """A whole text; a segment's `char_start` and `char_end` count characters of `text`.
 
@@ -149,4 +188,4 @@ class SoundPart:
     last: bool = True
 
 
-Part: TypeAlias = ImagePart | PagePart | TextPart | AudioPart | SoundPart
+Part: TypeAlias = ImagePart | PagePart | FramePart | SubtitlePart | TextPart | AudioPart | SoundPart

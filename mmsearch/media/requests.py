@@ -15,6 +15,7 @@ def decode_request(settings: Settings, **wanted: Any) -> DecodeRequest:
         max_text_bytes=settings.max_text_bytes,
         max_audio_seconds=settings.max_audio_seconds,
         audio_chunk_seconds=settings.audio_chunk_seconds,
+        max_shots=settings.max_shots,
         page_images=settings.page_images,
         max_pages=settings.max_pages,
         max_archive_bytes=settings.max_document_mb * 2**20,

@@ -23,11 +23,14 @@ import numpy as np
 
 from mmsearch.media.parts import (
     AudioPart,
+    Cue,
     DecodeRequest,
+    FramePart,
     ImagePart,
     PagePart,
     Part,
     SoundPart,
+    SubtitlePart,
     TextLine,
     TextPart,
 )
@@ -150,6 +153,12 @@ def encode_part(part: Part) -> tuple[dict[str, Any], list[Any]]:
         # A page of a million characters has more lines than a header holds.
         buffers += [text, json.dumps(lines).encode()]
         return header, buffers
+    if isinstance(part, FramePart):
+        seen, buffers = _encode_seen(part)
+        return header | {"part": "frame", "start": part.start, "end": part.end} | seen, buffers
+    if isinstance(part, SubtitlePart):
+        cues = [[cue.start, cue.end, cue.text] for cue in part.cues]
+        return header | {"part": "subtitles"}, [json.dumps(cues).encode()]
     if isinstance(part, TextPart):
         return header | {"part": "text"}, [part.text.encode()]
     kind = "sound" if isinstance(part, SoundPart) else "audio"
@@ -159,7 +168,7 @@ def encode_part(part: Part) -> tuple[dict[str, Any], list[Any]]:
     )
 
 
-def _encode_seen(part: ImagePart | PagePart) -> tuple[dict[str, Any], list[Any]]:
+def _encode_seen(part: ImagePart | PagePart | FramePart) -> tuple[dict[str, Any], list[Any]]:
     """What a part shows: its arrays' shapes and the buffers, pixels first."""
     header: dict[str, Any] = {"thumbnail": part.thumbnail is not None}
     buffers: list[Any] = []
@@ -191,6 +200,12 @@ def decode_part(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> Part
             )
             title = None if header["title"] is None else str(header["title"])
             return PagePart(mime, metadata, int(header["number"]), text, title, lines, **seen)
+        if kind == "frame":
+            start, end = float(header["start"]), float(header["end"])
+            return FramePart(mime, metadata, start, end, **_decode_seen(header, rest))
+        if kind == "subtitles":
+            cues = tuple(Cue(float(a), float(b), str(c)) for a, b, c in json.loads(rest.pop(0)))
+            return SubtitlePart(mime, metadata, cues)
         if kind == "text":
             return TextPart(mime, metadata, rest.pop(0).decode() if rest else "")
         if kind in ("audio", "sound"):
