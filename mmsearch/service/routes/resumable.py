@@ -33,7 +33,7 @@ def router(engine: SearchEngine, ingestor: Ingestor | None) -> APIRouter:
     """Complete uploads become jobs of the ingestor; without one they are refused."""
     routes = APIRouter(tags=["uploads"])
     limit = engine.settings.max_upload_mb * 2**20
-    uploads = ResumableUploads(engine.library)
+    uploads = ResumableUploads(engine.settings.library)
     writing: set[str] = set()
 
     def answer(status: int, upload: Upload | None = None, **headers: str) -> Response:
