@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -105,6 +106,20 @@ class FakeImageTextEmbedder:
         small = [image.convert("RGB").resize((32, 32), Image.Resampling.BOX) for image in images]
         pixels = np.array([np.asarray(image) for image in small], np.uint8)
         return self.encode_pixels(pixels.reshape(len(images), 32, 32, 3))
+
+    @property
+    def heat_preprocess(self) -> Preprocess:
+        return replace(self.preprocess, resize_mode="squash")
+
+    def heat_map(self, pixels: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
+        """Cells of 4 x 4 pixels that have one of the colours that the text names."""
+        named = [COLOURS[w] for w in _WORD.findall(text.lower()) if w in COLOURS]
+        cells = pixels.reshape(8, 4, 8, 4, 3).astype(np.float64).mean(axis=(1, 3))
+        if not named:
+            return np.zeros((8, 8), np.float32)
+        distance = ((cells[:, :, None] - np.array(named, np.float64)) ** 2).sum(axis=3).min(axis=2)
+        near = np.exp(-distance / 6000)
+        return np.asarray(near / max(float(near.max()), 1e-12), np.float32)
 
     def release(self) -> None:
         """There is nothing to free."""
