@@ -22,10 +22,12 @@ from indexer.speakers import with_speakers
 from mmsearch.errors import ModelError
 from mmsearch.media.parts import (
     AudioPart,
+    FramePart,
     ImagePart,
     PagePart,
     Part,
     SoundPart,
+    SubtitlePart,
     TextLine,
     TextPart,
 )
@@ -34,7 +36,16 @@ from mmsearch.protocols import SpeakerTracker
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.pictures import thumbnail_path
 from mmsearch.settings import Settings
-from mmsearch.types import Box, Modality, Place, SegmentDraft, Vectors, WordLine
+from mmsearch.types import (
+    Box,
+    Modality,
+    Place,
+    SegmentDraft,
+    Transcript,
+    Utterance,
+    Vectors,
+    WordLine,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +94,10 @@ class Cutter:
                 self._image(part)
             case PagePart():
                 self._page(part)
+            case FramePart():
+                self._frame(part)
+            case SubtitlePart():
+                self._subtitles(part)
             case TextPart():
                 self._segments += self._passages(part.text)
             case AudioPart():
@@ -111,8 +126,20 @@ class Cutter:
 
     def _image(self, part: ImagePart) -> None:
         lines = self._read(part.picture)
-        self._seen(_with_words(image_segment(), lines), part.pixels)
+        draft = self._captioned(_with_words(image_segment(), lines), part.thumbnail)
+        self._seen(draft, part.pixels)
         self._thumbnail(part.thumbnail, None)
+
+    def _captioned(self, draft: SegmentDraft, picture: bytes | None) -> SegmentDraft:
+        """With a caption in front of the words that stand in it. Raises CaptionError."""
+        if picture is None or self._models.captioner is None:
+            return draft
+        (caption,) = self._models.captioner.caption([picture])
+        if caption is None:
+            return draft
+        about = {"text": caption, "model": self._models.captioner.name, "machine": True}
+        text = f"{caption}\n{draft.text}" if draft.text else caption
+        return replace(draft, text=text, metadata=dict(draft.metadata) | {"caption": about})
 
     def _page(self, part: PagePart) -> None:
         self._thumbnail(part.thumbnail, Place(page=part.number))
@@ -130,6 +157,14 @@ class Cutter:
         for draft in self._passages(text):
             self._segments.append(_on_page(draft, part.number, lines, self._characters, about))
         self._characters += len(text) + 1
+
+    def _frame(self, part: FramePart) -> None:
+        place = Place(start=part.start, end=part.end)
+        self._thumbnail(part.thumbnail, place)
+        if not self._segments:
+            self._thumbnail(part.thumbnail, None)
+        shot = SegmentDraft(Modality.VIDEO, place)
+        self._seen(_with_words(shot, self._read(part.picture)), part.pixels)
 
     def _seen(self, draft: SegmentDraft, pixels: npt.NDArray[np.uint8] | None) -> None:
         if pixels is not None:
@@ -192,6 +227,12 @@ class Cutter:
             told = with_speakers(transcript.utterances, turns)
             transcript = replace(transcript, utterances=tuple(told))
         self._segments += speech_segments(transcript, part.start)
+
+    def _subtitles(self, part: SubtitlePart) -> None:
+        said = tuple(Utterance(cue.start, cue.end, cue.text) for cue in part.cues)
+        for draft in speech_segments(Transcript(None, 0.0, said), 0.0):
+            metadata = dict(draft.metadata) | {"origin": "subtitles"}
+            self._segments.append(replace(draft, metadata=metadata))
 
     def _sound(self, part: SoundPart) -> None:
         if self._heard is None:

@@ -12,26 +12,41 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from mmsearch.errors import MediaError
 from mmsearch.media.detect import DOCUMENTS, sniff
 from mmsearch.media.parts import (
     AudioPart,
     DecodeRequest,
+    FramePart,
     ImagePart,
     PagePart,
     Part,
     SoundPart,
+    SubtitlePart,
     TextPart,
 )
 from mmsearch.media.sections import Section
 from mmsearch.types import SOUND_RATE
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+    PillowImage: TypeAlias = Image.Image
+
 _FOUND_AS = {
     "image": "a picture", "text": "text", "audio": "a recording", "document": "a document",
     "video": "a film",
 }  # fmt: skip
+
+_MAX_FRAMES_READ = 300
+"""Of one film: reading costs a second where the frame is full of words."""
+_READ_SIDE = 3000
+"""Longest side, in pixels, of a picture whose words are read."""
 
 _UNSTORED = re.compile("[\x00\ud800-\udfff]")
 
@@ -109,8 +124,29 @@ def _image(file: File) -> Iterator[Part]:
         pixels = image.preprocess_pixels(picture, request.preprocess)
     small = image.thumbnail(picture, request.thumbnail) if request.thumbnail else None
     yield ImagePart(
-        image.mime_of(picture) or file.mime, exif.image_metadata(picture), pixels, small
+        image.mime_of(picture) or file.mime,
+        exif.image_metadata(picture),
+        pixels,
+        small,
+        _to_read(file, picture),
     )
+
+
+def _to_read(file: File, picture: PillowImage) -> npt.NDArray[np.uint8] | None:
+    """The picture large enough to read it, where it looks as if it held words."""
+    from mmsearch.media import image, textness
+
+    if file.request.ocr == "none":
+        return None
+    seen = image.upright(picture)
+    if file.request.ocr == "likely" and not textness.looks_written(seen):
+        return None
+    if picture.size != picture.info.get("full_size", picture.size):
+        # It was decoded small, as the model needs it.
+        picture = image.open_image(
+            file.read(), file.request.max_image_pixels, draft_for=(None, _READ_SIDE)
+        )
+    return image.at_most(image.to_rgb(picture), _READ_SIDE)
 
 
 def _text(file: File) -> Iterator[Part]:
@@ -130,6 +166,76 @@ def _audio(file: File) -> Iterator[Part]:
     ):
         part = SoundPart if chunk.rate == SOUND_RATE else AudioPart
         yield part(file.mime, chunk.metadata, chunk.samples, chunk.start, chunk.last)
+
+
+def _video(file: File) -> Iterator[Part]:
+    some = False
+    damage: MediaError | None = None
+    for frames in (_frames, _heard):
+        try:
+            for part in frames(file):
+                some = True
+                yield part
+        except MediaError as error:
+            # What is seen may be damaged and what is heard not, or the other way round.
+            if error.code not in ("corrupt", "unsupported", "empty"):
+                raise
+            damage = damage or error
+    if damage is not None:
+        if not some:
+            raise damage
+        yield SubtitlePart(file.mime, {"warning": damage.reason})
+
+
+def _frames(file: File) -> Iterator[Part]:
+    from mmsearch.media import image, textness, video
+
+    request = file.request
+    found = video.shots(
+        file.source,
+        max_seconds=request.max_audio_seconds,
+        max_shots=request.max_shots,
+        max_pixels=request.max_image_pixels,
+    )
+    left = _MAX_FRAMES_READ
+    for metadata, shot in found:
+        frame = shot.frame
+        pixels = small = picture = None
+        if request.preprocess is not None:
+            pixels = image.preprocess_pixels(frame, request.preprocess)
+        if request.thumbnail:
+            small = image.thumbnail(frame, request.thumbnail)
+        if left and (
+            request.ocr == "all" or (request.ocr == "likely" and textness.looks_written(frame))
+        ):
+            picture = image.at_most(frame, _READ_SIDE)
+            left -= 1
+        yield FramePart(file.mime, metadata, shot.start, shot.end, pixels, small, picture)
+
+
+def _heard(file: File) -> Iterator[Part]:
+    """What is said in a film, by its subtitles if it has any, else its soundtrack."""
+    from mmsearch.media import audio, subtitles, video
+
+    request = file.request
+    cues, name = subtitles.of_file(file.source) if isinstance(file.source, Path) else ([], "")
+    with audio.opened(file.source) as container:
+        has_sound = audio.info_of(container).has_audio
+        late = video.sound_delay(container)
+        if not cues:
+            cues, name = subtitles.of_stream(container, video.beginning(container)), "embedded"
+    if cues:
+        yield SubtitlePart(file.mime, {"subtitles": name}, tuple(cues))
+    if not has_sound or (cues and not request.sounds):
+        return
+    stretches = audio.chunks(
+        file.source, request.audio_chunk_seconds, request.max_audio_seconds, sounds=request.sounds
+    )
+    for chunk in stretches:
+        if chunk.rate == SOUND_RATE:
+            yield SoundPart(file.mime, {}, chunk.samples, chunk.start + late, chunk.last)
+        elif not cues:
+            yield AudioPart(file.mime, {}, chunk.samples, chunk.start + late, chunk.last)
 
 
 def _document(file: File) -> Iterator[Part]:
@@ -248,5 +354,6 @@ DECODERS: dict[str, Callable[[File], Iterator[Part]]] = {
     "text": _text,
     "audio": _audio,
     "document": _document,
+    "video": _video,
 }
 """By kind: the first half of the media type ("application/json" is text)."""

@@ -346,6 +346,16 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return _flatten(_eye_mode(upright(image)))
 
 
+def at_most(image: Image.Image, longest: int) -> Pixels:
+    """An RGB picture's pixels, shrunk so that its longer side is at most `longest`."""
+    width, height = image.size
+    scale = min(1.0, longest / max(width, height))
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return np.asarray(image)
+
+
 def thumbnail(image: Image.Image, longest: int) -> bytes:
     """A JPEG whose longer side is at most `longest` pixels; never enlarged.
 
