@@ -19,7 +19,7 @@ from mmsearch.errors import MMSearchError, QueryError
 from mmsearch.evaluation.dataset import Dataset, EvalQuery
 from mmsearch.evaluation.runs import Ranking, Run
 from mmsearch.search.engine import SearchEngine
-from mmsearch.search.plan import QueryPlan
+from mmsearch.search.plan import PICTURE_TARGET, SOUND_TARGET, WORDS_TARGET, QueryPlan
 from mmsearch.search.query import check_query
 from mmsearch.types import Modality, Query, Term
 
@@ -173,7 +173,8 @@ def _query(library: Library, one: EvalQuery, depth: int, *, exact: bool = False)
     return replace(one.to_query(depth, library.collection), exact=exact, group="source", best=1)
 
 
-CHANNELS: tuple[str, ...] = ("clip", "text", "sound", "lexical")
+LEXICAL = "lexical"
+CHANNELS: tuple[str, ...] = ("clip", "text", "sound", LEXICAL)
 
 
 def check_channels(names: Iterable[str]) -> None:
@@ -189,19 +190,36 @@ def check_channels(names: Iterable[str]) -> None:
 
 
 def _confined(library: Library, query: Query, left_out: Sequence[str]) -> Query:
-    """The query with terms that speak in all of the library's channels but these."""
+    """The query with terms that speak wherever they usually do, but for some channels."""
     if not left_out:
         return query
     check_channels(left_out)
     store = library.engine.store
     spaces = [one.space.name for one in store.spaces(store.collection(library.collection).id)]
-    kept = tuple(
-        f"{space}:{modality.value}"
-        for space in (*spaces, "lexical")
-        for modality in Modality
-        if space not in left_out and f"{space}:{modality.value}" not in left_out
+    return replace(
+        query,
+        terms=tuple(
+            replace(term, channels=_kept(term, (*spaces, LEXICAL), left_out))
+            for term in query.terms
+        ),
     )
-    return replace(query, terms=tuple(replace(term, channels=kept) for term in query.terms))
+
+
+def _kept(term: Term, spaces: Sequence[str], left_out: Sequence[str]) -> tuple[str, ...]:
+    """A space's name stands for its usual channels; they are only named one by one where one of
+    them is left out, because naming an unusual one would add it."""
+    usual = PICTURE_TARGET if term.kind == "image" else (*WORDS_TARGET, *SOUND_TARGET)
+    kept: list[str] = []
+    for space in spaces:
+        if space in left_out:
+            continue
+        if not any(name.startswith(f"{space}:") for name in left_out):
+            kept.append(space)
+            continue
+        targets = [modality for name, modality in usual if name == space]
+        names = [f"{space}:{modality.value}" for modality in targets or Modality]
+        kept += [name for name in names if name not in left_out]
+    return tuple(dict.fromkeys(kept))
 
 
 def _planned(

@@ -105,8 +105,10 @@ def test_a_channel_left_out_says_nothing(dataset: Dataset, library: Library) -> 
     kinds = dataset.kinds()
     run = ask(library, dataset, "without clip", without=("clip",))
     assert {kinds[item] for item, _ in run.rankings["red"]} == {"text"}
-    run = ask(library, dataset, "without clip:text", without=("clip:text", "text", "lexical"))
+    run = ask(library, dataset, "without words", without=("text", "lexical"))
     assert {kinds[item] for item, _ in run.rankings["red"]} == {"image"}
+    run = ask(library, dataset, "without pictures", without=("clip:image", "lexical"))
+    assert {kinds[item] for item, _ in run.rankings["red"]} == {"text"}
     with pytest.raises(QueryError, match="no channel 'lexicon'"):
         check_channels(["lexicon"])
 
