@@ -26,7 +26,11 @@ QUERIES = [
     {"id": "q2", "text": "boil fresh water for tea"},
     {"id": "q3", "text": "wind for a kite"},
 ]
-TASK = {"task_metadata": SimpleNamespace(name="Tiny"), "hf_split": "test", "hf_subset": "default"}
+TASK: dict[str, Any] = {
+    "task_metadata": SimpleNamespace(name="Tiny"),
+    "hf_split": "test",
+    "hf_subset": "default",
+}
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_pictures_and_blank_queries(model: MtebSearch) -> None:
         for colour in ("red", "green", "blue")
     ]
     model.index(corpus, **TASK)
-    queries = [
+    queries: list[dict[str, Any]] = [
         {"id": "words", "text": "red"},
         {"id": "picture", "image": Image.new("RGB", (80, 80), "blue")},
         {"id": "blank", "text": " "},
