@@ -39,7 +39,7 @@ from indexer.cutting import Cutter, Rows, checked
 from indexer.inputs import Inputs, Named
 from indexer.sources import WalkProblem
 from mmsearch.errors import MediaError
-from mmsearch.media.parts import Part, TextPart
+from mmsearch.media.parts import DecodeRequest, Part, TextPart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.search.modelset import ModelSet
@@ -264,7 +264,11 @@ class Pipeline:
         """What a worker makes of the bytes; a record's words need none."""
         if opened.text is not None:
             return iter([TextPart("text/plain", {}, opened.text)])
-        request = decode_request(
+        return self.sandbox.decode(self.request(opened))
+
+    def request(self, opened: Opened) -> DecodeRequest:
+        """What is asked of a worker."""
+        return decode_request(
             self.settings,
             path=opened.path,
             content=opened.data,
@@ -274,7 +278,6 @@ class Pipeline:
             sounds=self.models.knows_sounds,
             ocr=self.settings.ocr_pictures if self.models.ocr is not None else "none",
         )
-        return self.sandbox.decode(request)
 
     # ------------------------------------------------------------------ embedding, committing
 

@@ -19,19 +19,15 @@ import numpy.typing as npt
 from indexer.ahead import ahead
 from indexer.content import Content, FilePart, LocalFile, Opened, WebFile
 from indexer.cutting import Cutter, checked
-from indexer.inputs import Inputs
+from indexer.pipeline import Pipeline
 from indexer.sounds import SoundCutter
 from mmsearch.errors import MediaError, NotFoundError
-from mmsearch.media.parts import AudioPart, PagePart, Part, SoundPart, TextPart
-from mmsearch.media.requests import decode_request
-from mmsearch.media.sandbox import Sandbox
+from mmsearch.media.parts import FramePart, ImagePart, PagePart, Part, SoundPart
 from mmsearch.protocols import SoundTextEmbedder
-from mmsearch.search.modelset import ModelSet
-from mmsearch.settings import Settings, decoding_workers
+from mmsearch.settings import decoding_workers
 from mmsearch.stores.places import content_of, is_url
 from mmsearch.stores.rows import SEEN
 from mmsearch.stores.spaces import Replacement
-from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Failure, Modality, Place, Segment, Source, Vectors
 
 HEARD = frozenset({Modality.SOUND})
@@ -56,20 +52,13 @@ class Reembedder:
     """Fills a space that is being built. `failures` has the sources that could not be read."""
 
     def __init__(
-        self,
-        *,
-        settings: Settings,
-        store: SqlStore,
-        sandbox: Sandbox,
-        models: ModelSet,
-        on_made: Callable[[int], None] = lambda _count: None,
+        self, pipeline: Pipeline, on_made: Callable[[int], None] = lambda _count: None
     ) -> None:
-        self._settings = settings
-        self._store = store
-        self._sandbox = sandbox
-        self._models = models
+        self._pipeline = pipeline
+        self._settings = pipeline.settings
+        self._store = pipeline.store
+        self._models = pipeline.models
         self._on_made = on_made
-        self._spool = Inputs(settings).spool
         self._lock = threading.Lock()
         self.failures: dict[int, Failure] = {}
         """By source."""
@@ -176,15 +165,14 @@ class Reembedder:
         wanted = {_key(one.modality, one.place): one.id for one in segments}
         cutter = Cutter(self._settings, self._models, source.sha256)
         with self._opened(source) as opened:
-            request = decode_request(
-                self._settings,
-                path=opened.path,
-                content=opened.data,
-                name=opened.name,
+            # As a run asks for it: thumbnails too decide at which size a page is drawn.
+            request = replace(
+                self._pipeline.request(opened),
                 kinds=("image", "document", "video"),
-                preprocess=self._models.clip.preprocess,
+                sounds=False,
+                ocr="none",
             )
-            for part in self._sandbox.decode(request):
+            for part in self._pipeline.sandbox.decode(request):
                 if (seen := _only_seen(part)) is not None:
                     cutter.add(seen)
         cut = cutter.finish()
@@ -202,15 +190,8 @@ class Reembedder:
         assert embedder is not None, "it has made the space"
         filler = _SpanFiller(embedder, [one.place for one in segments])
         with self._opened(source) as opened:
-            request = decode_request(
-                self._settings,
-                path=opened.path,
-                content=opened.data,
-                name=opened.name,
-                kinds=("audio", "video"),
-                sounds=True,
-            )
-            for part in self._sandbox.decode(request):
+            request = replace(self._pipeline.request(opened), kinds=("audio", "video"))
+            for part in self._pipeline.sandbox.decode(request):
                 if isinstance(part, SoundPart):
                     filler.add(part.samples, last=part.last)
         for one, vector in zip(segments, filler.vectors(), strict=True):
@@ -230,7 +211,7 @@ class Reembedder:
         for source_id in dict.fromkeys([source.id, *(known.id for known in copies)]):
             try:
                 content = _content(self._store.source(source_id))
-                opened = stack.enter_context(content.opened(self._spool))
+                opened = stack.enter_context(content.opened(self._pipeline.inputs.spool))
             except (MediaError, NotFoundError) as error:
                 if source_id == source.id and isinstance(error, MediaError):
                     problem = error
@@ -275,14 +256,14 @@ def _content(source: Source) -> Content:
 
 
 def _only_seen(part: Part) -> Part | None:
-    """The part without its words; None if there is nothing to see in it."""
+    """The part without its words and its thumbnail; None if there is nothing to see in it."""
     match part:
-        case AudioPart() | SoundPart() | TextPart():
-            return None
+        case ImagePart() | FramePart():
+            return replace(part, thumbnail=None)
         case PagePart():
-            return replace(part, text="", lines=())
+            return replace(part, thumbnail=None, text="", lines=())
         case _:
-            return part
+            return None
 
 
 def _key(modality: Modality, place: Place) -> _Key:

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from indexer.pipeline import recipe
+from indexer.pipeline import Pipeline, recipe
 from indexer.reembedding import Reembedder
 from indexer.runs import remove_retired, write_lock
 from mmsearch.build import open_library
@@ -300,13 +300,7 @@ class Switch:
             on_progress(counts)
 
         on_progress(counts)
-        reembedder = Reembedder(
-            settings=self.engine.settings,
-            store=self.store,
-            sandbox=self.engine.sandbox,
-            models=self.models,
-            on_made=made,
-        )
+        reembedder = Reembedder(self._pipeline(), made)
         # Read before looking for what is missing: all up to here will then be in the new spaces.
         last = self.store.last_change()
         _catch_up(reembedder, pairs)
@@ -327,6 +321,17 @@ class Switch:
             seconds=time.monotonic() - began,
             failures=tuple(reembedder.failures.values()),
             forgone=len(reembedder.forgone),
+        )
+
+    def _pipeline(self) -> Pipeline:
+        """What a run with the new models would use."""
+        return Pipeline(
+            settings=self.engine.settings,
+            store=self.store,
+            sandbox=self.engine.sandbox,
+            models=self.models,
+            collection=self.collection,
+            run_id=0,  # none is recorded: nothing is indexed
         )
 
     def _take_over(

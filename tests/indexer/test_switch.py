@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,57 +20,21 @@ from indexer.switch import (
     abort_switch,
     switch_in,
 )
-from mmsearch.build import open_library
 from mmsearch.errors import LibraryBusyError, SpaceMismatchError
 from mmsearch.search.engine import SearchEngine
-from mmsearch.search.modelset import ModelSet
 from mmsearch.stores.spaces import Replacement
-from mmsearch.testing import FakeImageTextEmbedder, FakeTextEmbedder, FakeTranscriber
 from mmsearch.types import Modality
 from tests.fakes import a_picture, some_files
 from tests.indexer.test_pipeline import contents
-
-OLD, NEW = "nano", "small"
-
-
-class TwoProfiles:
-    """ "nano" and "small", whose models differ in weights and dimension."""
-
-    def __init__(self) -> None:
-        self.made: dict[tuple[str, str], ModelSet] = {}
-
-    def __call__(
-        self, profile: str, chosen: Mapping[str, str] | None = None, *, asked: bool = True
-    ) -> ModelSet:
-        text_model = (chosen or {}).get("text_model", profile)
-        key = (profile, text_model)
-        if key not in self.made:
-            clip = {"dimension": 64 if profile == OLD else 80, "revision": profile}
-            words = {"dimension": 48 if text_model == OLD else 40, "revision": text_model}
-            self.made[key] = ModelSet(
-                profile,
-                f"fakes of {key}",
-                lambda: FakeImageTextEmbedder(**clip),  # type: ignore[arg-type]
-                lambda: FakeTextEmbedder(**words),  # type: ignore[arg-type]
-                FakeTranscriber,
-            )
-        return self.made[key]
+from tests.indexer.test_sounds import tone, wav
+from tests.media.documents import a_pdf
+from tests.two_profiles import NEW, OLD, TwoProfiles, open_two
 
 
-def open_two(library: Path, **settings: Any) -> SearchEngine:
-    models = TwoProfiles()
-    return open_library(library, create=True, models=models, **({"workers": 2} | settings))
-
-
-def made_with(profile: str, library: Path, *paths: Path) -> Path:
-    with open_two(library, profile=profile) as engine:
+def made_with(profile: str, library: Path, *paths: Path, models: TwoProfiles | None = None) -> Path:
+    with open_two(library, models, profile=profile) as engine:
         index_into(engine, list(paths))
     return library
-
-
-def held(library: Path) -> dict[str, list[tuple[str, str | None, bytes]]]:
-    """All that a library holds in its spaces in use, by path (see `contents`)."""
-    return contents(library)
 
 
 @pytest.fixture
@@ -110,7 +73,7 @@ def test_a_switched_library_equals_one_made_with_the_new_models(
         assert engine.store.collection().profile == NEW
         best = engine.search("something red", modality="image").hits[0]
         assert best.source.path.endswith("red.png")
-    assert held(library) == held(made_with(NEW, tmp_path / "fresh", files))
+    assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
     (plan,) = told
     assert {change.name: change.needed for change in plan.changes} == {"clip": 17, "text": 2}
     assert any("17 vectors" in line for line in plan.lines())
@@ -254,7 +217,7 @@ def test_files_indexed_meanwhile_are_in_the_new_space_too(tmp_path: Path, files:
         assert done[0].switched
         assert verified(engine)
         assert verified(other)
-    assert held(library) == held(made_with(NEW, tmp_path / "fresh", files))
+    assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
 
 
 def test_a_writer_that_began_before_the_switch_is_refused(tmp_path: Path, files: Path) -> None:
@@ -337,7 +300,7 @@ def test_interrupted_anywhere_it_goes_on(
         assert len(engine.store.spaces(state="retired")) == 2
         assert remove_retired(engine) == 19
         assert engine.store.spaces(state="retired") == []
-    assert held(library) == held(made_with(NEW, tmp_path / "fresh", files))
+    assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
 
 
 def test_an_aborted_switch_leaves_nothing(tmp_path: Path, files: Path) -> None:
@@ -386,7 +349,7 @@ def test_a_source_that_cannot_be_read_stops_the_switch_unless_it_may_be_missing(
         (tmp_path / "red.png").rename(gone)
         assert index_into(engine, [files]).counts.indexed == 2
         assert verified(engine)
-    assert held(library) == held(made_with(NEW, tmp_path / "fresh", files))
+    assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
 
 
 def test_a_copy_stands_in_for_a_file_that_is_gone(tmp_path: Path, files: Path) -> None:
@@ -397,6 +360,40 @@ def test_a_copy_stands_in_for_a_file_that_is_gone(tmp_path: Path, files: Path) -
     with open_two(library) as engine:
         assert switch_in(engine, NEW).switched
         assert verified(engine)
+
+
+def test_other_ears_hear_recordings_again(tmp_path: Path, files: Path) -> None:
+    """Words and sounds stay findable by the new models; the next run takes recordings in anew."""
+    (files / "memo.wav").write_bytes(wav(tone(12, 200), tone(18, 6000)))
+    models = TwoProfiles(hearing=True, sounds=True)
+    library = made_with(OLD, tmp_path / "library", files, models=models)
+    with open_two(library, models) as engine:
+        assert len(engine.search("high", modality="sound").hits) == 2
+        summary = switch_in(engine, NEW)
+        assert summary.switched
+        assert spaces(engine) == {"clip": 80, "text": 40, "sound": 32}
+        assert verified(engine)
+        assert summary.plan.heard_again
+        hit = engine.search("high", modality="sound").hits[0]
+        assert (hit.segment.place.start or 0) >= 5
+    fresh = made_with(NEW, tmp_path / "fresh", files, models=models)
+    assert contents(library) == contents(fresh)
+    with open_two(library, models) as engine:
+        assert index_into(engine, [files]).counts.indexed == 1  # the recording
+        assert verified(engine)
+    assert contents(library) == contents(fresh)
+
+
+def test_pages_are_drawn_again(tmp_path: Path) -> None:
+    """A document's pages and its passages, also with many pages to a batch."""
+    pages = [f"Page {n} tells of rivers." for n in range(1, 8)]
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/book.pdf").write_bytes(a_pdf(pages))
+    library = made_with(OLD, tmp_path / "library", tmp_path / "files")
+    with open_two(library, batch_size=3) as engine:
+        assert switch_in(engine, NEW).plan.needed == 7 + 2 * 7
+        assert verified(engine)
+    assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", tmp_path / "files"))
 
 
 def test_a_dry_run_changes_nothing(tmp_path: Path, files: Path) -> None:
