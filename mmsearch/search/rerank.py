@@ -87,6 +87,7 @@ class RerankStage:
         self._rerankers = rerankers
         self._paused: dict[str, tuple[float, str]] = {}
         self._used: dict[int, Reranker] = {}
+        self._closed = threading.Event()
 
     def wanted(self, query: Query) -> int:
         """How many of the first stage's best an answer is made from."""
@@ -138,7 +139,13 @@ class RerankStage:
         except MMSearchError as error:
             return Reranked(tuple(fused), warnings=(f"not reranked: {error.message}",))
         work = [
-            _Work(reranker, words, own, reasons=reasons and reranker.gives_reasons)
+            _Work(
+                reranker,
+                words,
+                own,
+                reasons=reasons and reranker.gives_reasons,
+                closed=self._closed,
+            )
             for reranker, own in _shared_out(rerankers, candidates)
         ]
         for one in work:
@@ -173,6 +180,7 @@ class RerankStage:
 
     def close(self) -> None:
         """Give back what the rerankers hold: connections, weights."""
+        self._closed.set()
         while self._used:
             self._used.popitem()[1].release()
 
@@ -268,8 +276,10 @@ class _Work:
         candidates: Sequence[RerankCandidate],
         *,
         reasons: bool,
+        closed: threading.Event,
     ) -> None:
         self.reranker = reranker
+        self._closed = closed
         self.segments = [candidate.segment for candidate in candidates]
         self.unavailable: str | None = None
         """Why nothing at all could be had, if that is so."""
@@ -354,7 +364,8 @@ class _Work:
             while True:
                 with self._lock:
                     given_up = self._failures >= FAILURES_BEFORE_GIVING_UP and not self._answered
-                    if not batches or given_up or time.monotonic() >= deadline:
+                    late = time.monotonic() >= deadline or self._closed.is_set()
+                    if not batches or given_up or late:
                         return
                     batch = batches.pop()
                 self._ask(store, keys, batch, deadline)
@@ -396,6 +407,9 @@ class _Work:
             logger.info("judgements were not kept: %s", error)
 
     def _failed(self, error: Exception) -> None:
+        if self._closed.is_set():
+            # The library was closed meanwhile, and with it what a reranker needs.
+            return
         if isinstance(error, MMSearchError):
             said = error.message
         else:

@@ -40,7 +40,7 @@ def two_things(count: int) -> list[Scene]:
 def inside(box: tuple[float, float, float, float], size: tuple[int, int]) -> npt.NDArray[np.bool_]:
     y, x = np.mgrid[: size[0], : size[1]] + 0.5
     x, y = x / size[1], y / size[0]
-    return (x >= box[0]) & (x <= box[2]) & (y >= box[1]) & (y <= box[3])
+    return np.asarray((x >= box[0]) & (x <= box[2]) & (y >= box[1]) & (y <= box[3]))
 
 
 def enlarged(heat: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -77,7 +77,7 @@ def test_the_peak_lies_on_the_thing_that_was_named(nano: OpenClipEmbedder) -> No
     def heat(image: Image.Image, text: str) -> npt.NDArray[np.float32]:
         return nano.heat_map(preprocess_pixels(image, spec), text)
 
-    hit, more, chance = pointing(two_things(16), heat)
+    hit, more, chance = pointing(two_things(12), heat)
     assert chance < 0.15
     assert hit > 0.5
     assert more > 0.7
@@ -93,7 +93,7 @@ def test_covering_parts_shows_it_too(nano: OpenClipEmbedder) -> None:
         words = torch.from_numpy(nano.encode_texts([text], "query")[0])
         return openclip_heatmaps.heat_map(tower, "occlusion", pixels, words)
 
-    hit, more, chance = pointing(two_things(8), heat)
+    hit, more, chance = pointing(two_things(5), heat)
     assert hit > 2 * chance
     assert more > 0.6
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import os
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 from hypothesis import given
@@ -54,15 +56,35 @@ def likes(colour: str) -> Callable[[str, RerankCandidate], float]:
     return lambda _query, candidate: float(colour_of(candidate.picture()) == colour)
 
 
-@contextmanager
-def library(tmp_path: Path, *rerankers: FakeReranker, **settings: Any) -> Iterator[SearchEngine]:
-    given: dict[str, Any] = {"rerank": "vlm"} | settings
-    with open_fake(
-        tmp_path / "library", rerankers=lambda _profile, _choice: rerankers, **given
-    ) as engine:
-        if not engine.store.collections():
-            index_into(engine, [some_files(tmp_path / "files")])
-        yield engine
+class Opener(Protocol):
+    def __call__(
+        self, *rerankers: FakeReranker, **settings: Any
+    ) -> AbstractContextManager[SearchEngine]: ...
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of three pictures and two notes, indexed once for all tests here."""
+    root = tmp_path_factory.mktemp("indexed")
+    with open_fake(root / "library") as engine:
+        index_into(engine, [some_files(root / "files")])
+    return root / "library"
+
+
+@pytest.fixture
+def library(indexed: Path, tmp_path: Path) -> Opener:
+    """Opens a copy of it, the same one again within a test, with rerankers of the test's own."""
+    shutil.copytree(indexed, tmp_path / "library")
+
+    @contextmanager
+    def opened(*rerankers: FakeReranker, **settings: Any) -> Iterator[SearchEngine]:
+        given: dict[str, Any] = {"rerank": "vlm", "rerank_seconds": 100} | settings
+        if "rerank_url" not in settings:
+            given["rerankers"] = lambda _profile, _choice: rerankers
+        with open_fake(tmp_path / "library", **given) as engine:
+            yield engine
+
+    return opened
 
 
 def colours(result: SearchResult) -> list[str]:
@@ -76,10 +98,10 @@ def first_stage(engine: SearchEngine, words: str = "red", **options: Any) -> Sea
 # ------------------------------------------------------------------ what it does
 
 
-def test_the_second_look_reorders(tmp_path: Path) -> None:
+def test_the_second_look_reorders(library: Opener) -> None:
     """The pictures themselves are looked at, decoded in the sandbox."""
     judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
-    with library(tmp_path, judge, rerank_weight=0.9) as engine:
+    with library(judge, rerank_weight=0.9) as engine:
         before = first_stage(engine, modality="image")
         after = engine.search("red", modality="image")
     assert colours(before)[0] == "red"
@@ -108,6 +130,7 @@ def test_pictures_are_upright_and_within_the_cap(tmp_path: Path) -> None:
     with open_fake(
         tmp_path / "library",
         rerank="vlm",
+        rerank_seconds=100,
         rerank_pixels=64 * 128,
         rerankers=lambda *_: (FakeReranker(look),),
     ) as engine:
@@ -120,15 +143,21 @@ def test_pictures_are_upright_and_within_the_cap(tmp_path: Path) -> None:
             assert shown.convert("RGB").getpixel((32, 100))[0] > 200  # type: ignore[index]
 
 
-def test_a_changed_file_is_not_looked_at(tmp_path: Path) -> None:
+def test_a_changed_file_is_not_looked_at(library: Opener, indexed: Path) -> None:
     """Its thumbnail shows what was indexed, and what the score is kept for."""
     judge = FakeReranker(likes("blue"))
-    with library(tmp_path, judge, rerank_weight=1.0) as engine:
-        Image.new("RGB", (32, 32), "green").save(tmp_path / "files" / "pictures" / "blue.png")
-        assert colours(engine.search("red", modality="image"))[0] == "blue"
+    with library(judge, rerank_weight=1.0) as engine:
+        blue = indexed.parent / "files" / "pictures" / "blue.png"
+        before, times = blue.read_bytes(), blue.stat()
+        try:
+            Image.new("RGB", (32, 32), "green").save(blue)
+            assert colours(engine.search("red", modality="image"))[0] == "blue"
+        finally:
+            blue.write_bytes(before)
+            os.utime(blue, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
-def test_texts_go_to_the_reranker_for_texts(tmp_path: Path) -> None:
+def test_texts_go_to_the_reranker_for_texts(library: Opener) -> None:
     """Each candidate goes to the first that judges its modality."""
     seen: dict[str, str | None] = {}
 
@@ -138,7 +167,7 @@ def test_texts_go_to_the_reranker_for_texts(tmp_path: Path) -> None:
 
     visual = FakeReranker(likes("red"), modalities=[Modality.IMAGE])
     textual = FakeReranker(read, modalities=[Modality.TEXT])
-    with library(tmp_path, visual, textual) as engine:
+    with library(visual, textual) as engine:
         result = engine.search("an old boat", explain=True)
     assert {segment for _, segment in visual.asked}.isdisjoint(s for _, s in textual.asked)
     assert len(visual.asked) == 3
@@ -161,26 +190,26 @@ def test_what_is_around_a_segment(store: SqlStore) -> None:
     assert SegmentDraft(Modality.TEXT).text is None
 
 
-def test_only_the_best_are_looked_at(tmp_path: Path) -> None:
+def test_only_the_best_are_looked_at(library: Opener) -> None:
     judge = FakeReranker(lambda *_: 1.0)
-    with library(tmp_path, judge, rerank_top_n=2) as engine:
+    with library(judge, rerank_top_n=2) as engine:
         result = engine.search("red", limit=5)
     assert len(judge.asked) == 2
     assert len(result.hits) == 5
     assert sum("rerank" in hit.scores for hit in result.hits) == 2
 
 
-def test_a_look_beyond_the_limit(tmp_path: Path) -> None:
+def test_a_look_beyond_the_limit(library: Opener) -> None:
     """Asked for one hit, the best of `rerank_top_n` is it."""
     judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
-    with library(tmp_path, judge, rerank_weight=0.9) as engine:
+    with library(judge, rerank_weight=0.9) as engine:
         assert colours(engine.search("red", modality="image", limit=1)) == ["blue"]
 
 
-def test_only_words_are_judged(tmp_path: Path) -> None:
+def test_only_words_are_judged(library: Opener) -> None:
     """A picture with words is another question; it is said if reranking was asked for."""
     judge = FakeReranker(lambda *_: 1.0)
-    with library(tmp_path, judge) as engine:
+    with library(judge) as engine:
         segment = first_stage(engine, modality="image").hits[0].segment.id
         terms = (Term(segment=segment), Term(text="at night"))
         assert engine.search(Query(terms)).warnings == ()
@@ -191,16 +220,15 @@ def test_only_words_are_judged(tmp_path: Path) -> None:
     assert {query for query, _ in judge.asked} == {"boat"}
 
 
-def test_what_there_is_to_choose_is_told(tmp_path: Path) -> None:
-    with library(tmp_path) as engine:
+def test_what_there_is_to_choose_is_told(library: Opener) -> None:
+    with library() as engine:
         with pytest.raises(QueryError, match="cross-encoder"):
             engine.search("red", rerank="magic")
         assert "nothing to rerank with" in engine.search("red", rerank="auto").warnings[0]
 
 
-def test_a_server_without_address_is_told(tmp_path: Path) -> None:
-    with open_fake(tmp_path / "library") as engine:
-        index_into(engine, [some_files(tmp_path / "files")])
+def test_a_server_without_address_is_told(library: Opener) -> None:
+    with library(rerank="none", rerank_url=None) as engine:
         result = engine.search("red", rerank="openai")
         assert result.hits == first_stage(engine).hits
         assert "set rerank_url" in result.warnings[0]
@@ -209,9 +237,9 @@ def test_a_server_without_address_is_told(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ kept judgements
 
 
-def test_no_question_is_asked_twice(tmp_path: Path) -> None:
+def test_no_question_is_asked_twice(library: Opener) -> None:
     judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
-    with library(tmp_path, judge) as engine:
+    with library(judge) as engine:
         first = engine.search("red", modality="image")
         again = engine.search("red", modality="image")
         assert len(judge.asked) == 3
@@ -219,15 +247,15 @@ def test_no_question_is_asked_twice(tmp_path: Path) -> None:
         engine.search("something red", modality="image")
         assert len(judge.asked) == 6
     other = FakeReranker(likes("blue"), modalities=[Modality.IMAGE], revision="2")
-    with library(tmp_path, other) as engine:
+    with library(other) as engine:
         engine.search("red", modality="image")
         assert len(other.asked) == 3
 
 
-def test_reasons_are_asked_for_when_they_are_wanted(tmp_path: Path) -> None:
+def test_reasons_are_asked_for_when_they_are_wanted(library: Opener) -> None:
     judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
     query = Query.words("red").among("image")
-    with library(tmp_path, judge) as engine:
+    with library(judge) as engine:
         assert {hit.reason for hit in engine.search(query).hits} == {None}
         wanted = Query(query.terms, query.modalities, reasons=True)
         for _ in range(2):
@@ -291,18 +319,18 @@ def shortening() -> FakeReranker:
         (FakeReranker(lambda *_: None), "it did not know"),
     ],
 )
-def test_a_bad_reranker_changes_nothing(reranker: FakeReranker, told: str, tmp_path: Path) -> None:
+def test_a_bad_reranker_changes_nothing(reranker: FakeReranker, told: str, library: Opener) -> None:
     """The first stage's hits, scores and order, and a warning that names what happened."""
-    with library(tmp_path, reranker) as engine:
+    with library(reranker) as engine:
         result = engine.search("an old red boat")
         assert result.hits == first_stage(engine, "an old red boat").hits
     assert told in result.warnings[0]
     assert "fake-reranker: 5 of 5 hits were not judged" in result.warnings[0]
 
 
-def test_one_that_cannot_be_had_is_left_alone_for_a_while(tmp_path: Path) -> None:
+def test_one_that_cannot_be_had_is_left_alone_for_a_while(library: Opener) -> None:
     reranker = breaking(RerankError("nobody there"))
-    with library(tmp_path, reranker) as engine:
+    with library(reranker) as engine:
         engine.search("red")
         asked = len(reranker.asked)
         again = engine.search("blue")
@@ -310,7 +338,7 @@ def test_one_that_cannot_be_had_is_left_alone_for_a_while(tmp_path: Path) -> Non
         assert "left alone" in again.warnings[0]
 
 
-def test_what_was_judged_in_time_counts(tmp_path: Path) -> None:
+def test_what_was_judged_in_time_counts(library: Opener) -> None:
     """The answer comes when time is up; what comes later is kept for the next time."""
     free = threading.Event()
 
@@ -320,7 +348,7 @@ def test_what_was_judged_in_time_counts(tmp_path: Path) -> None:
         return 1.0
 
     judge = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1)
-    with library(tmp_path, judge, rerank_seconds=1.0) as engine:
+    with library(judge, rerank_seconds=1.0) as engine:
         began = time.monotonic()
         result = engine.search("red", modality="image")
         assert time.monotonic() - began < 4
@@ -346,7 +374,7 @@ def _keys(engine: SearchEngine) -> list[str]:
         return list(connection.scalars(select(RerankScoreRow.key)))
 
 
-def test_several_questions_at_once(tmp_path: Path) -> None:
+def test_several_questions_at_once(library: Opener) -> None:
     """As many as the reranker says; each candidate once."""
     together = threading.Barrier(3, timeout=20)
 
@@ -355,7 +383,7 @@ def test_several_questions_at_once(tmp_path: Path) -> None:
         return 1.0
 
     judge = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1, concurrency=3)
-    with library(tmp_path, judge) as engine:
+    with library(judge) as engine:
         assert engine.search("red", modality="image").warnings == ()
     assert len(set(judge.asked)) == len(judge.asked) == 3
 
@@ -372,12 +400,11 @@ def only_blue(body: dict[str, Any], _path: str) -> Reply:
     return 200, chat("?", first_token(yes=-0.01 if blue else -9.0, no=-9.0 if blue else -0.01))
 
 
-def test_a_chat_server_reorders_a_library(tmp_path: Path) -> None:
+def test_a_chat_server_reorders_a_library(library: Opener) -> None:
     """All the way: sandbox, data URI, log-probabilities, fusion."""
     with (
         serving(only_blue) as stub,
-        open_fake(
-            tmp_path / "library",
+        library(
             rerank="openai",
             rerank_url=stub.url,
             rerank_model="llava",
@@ -385,7 +412,6 @@ def test_a_chat_server_reorders_a_library(tmp_path: Path) -> None:
             rerank_weight=0.9,
         ) as engine,
     ):
-        index_into(engine, [some_files(tmp_path / "files")])
         result = engine.search("red", modality="image")
         assert colours(result)[0] == "blue"
         assert result.warnings == ()
@@ -405,34 +431,28 @@ def test_a_chat_server_reorders_a_library(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("choice", ["openai", "server"])
-def test_a_misbehaving_server_changes_nothing(choice: str, reply: Reply, tmp_path: Path) -> None:
+def test_a_misbehaving_server_changes_nothing(choice: str, reply: Reply, library: Opener) -> None:
     with (
         serving(lambda *_: reply) as stub,
-        open_fake(
-            tmp_path / "library",
+        library(
             rerank=choice,
             rerank_url=stub.url,
             rerank_model="llava",
-            rerank_seconds=5,
         ) as engine,
     ):
-        index_into(engine, [some_files(tmp_path / "files")])
         result = engine.search("an old red boat")
         assert result.hits == first_stage(engine, "an old red boat").hits
         assert "were not judged" in result.warnings[0]
         assert stub.requests
 
 
-def test_the_words_of_a_query_are_never_fetched(tmp_path: Path) -> None:
+def test_the_words_of_a_query_are_never_fetched(library: Opener) -> None:
     """A query that is an address reaches the reranker as text, and nobody else."""
     with (
         serving(yes) as secret,
         serving(yes) as stub,
-        open_fake(
-            tmp_path / "library", rerank="openai", rerank_url=stub.url, rerank_model="llava"
-        ) as engine,
+        library(rerank="openai", rerank_url=stub.url, rerank_model="llava") as engine,
     ):
-        index_into(engine, [some_files(tmp_path / "files")])
         engine.search(f"{secret.url}/cat.png")
         assert secret.requests == []
         assert all(secret.url in str(request) for request in stub.requests)

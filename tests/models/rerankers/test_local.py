@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,13 +53,13 @@ def candidates(images: list[Image.Image | None]) -> list[RerankCandidate]:
         buffer = io.BytesIO()
         if image is not None:
             image.save(buffer, "JPEG", quality=95)
-        content = buffer.getvalue() or None
-        made.append(
-            RerankCandidate(
-                i, Modality.IMAGE, f"c{i}", load_picture=lambda content=content: content
-            )
-        )
+        load = partial(_content, buffer.getvalue())
+        made.append(RerankCandidate(i, Modality.IMAGE, f"c{i}", load_picture=load))
     return made
+
+
+def _content(content: bytes) -> bytes | None:
+    return content or None
 
 
 def scores(judged: Judgements) -> list[float | None]:

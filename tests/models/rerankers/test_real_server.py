@@ -26,7 +26,7 @@ from tests.models.rerankers.folders import write_vlm
 pytest.importorskip("openai", reason="what `transformers serve` needs")
 
 START_SECONDS = 240
-QUERIES = ("a red boat", "tea", "a blue house", "boil water")
+QUERIES = ("a red boat", "tea", "boil water")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("pictures")
     random = np.random.default_rng(5)
     paths = []
-    for i in range(6):
+    for i in range(5):
         noise = random.integers(0, 256, (48, 48, 3)) * (random.random(3) > 0.4)
         paths.append(folder / f"{i}.jpg")
         Image.fromarray(noise.astype(np.uint8)).save(paths[-1], quality=95)
@@ -105,7 +105,7 @@ def test_a_real_server_sees_what_we_see(server: str, model: Path, pictures: list
     reranker.release()
     assert reranker.dialect.answers == "grade"
     assert answers == {0.0, 1.0}
-    assert total >= 12
+    assert total >= 8
     assert agreed == total
 
 
