@@ -164,7 +164,8 @@ class Cutter:
         if not self._segments:
             self._thumbnail(part.thumbnail, None)
         shot = SegmentDraft(Modality.VIDEO, place)
-        self._seen(_with_words(shot, self._read(part.picture)), part.pixels)
+        shot = _with_words(shot, self._read(part.picture))
+        self._seen(self._captioned(shot, part.thumbnail), part.pixels)
 
     def _seen(self, draft: SegmentDraft, pixels: npt.NDArray[np.uint8] | None) -> None:
         if pixels is not None:

@@ -48,7 +48,7 @@ from mmsearch.stores.places import MEMBER, container_of, local_path
 from mmsearch.stores.rows import WORDS, KnownFile, SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Failure, SegmentDraft, SourceFile, Vectors
+from mmsearch.types import Collection, Failure, Modality, SegmentDraft, SourceFile, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -247,6 +247,14 @@ class Pipeline:
         return any(one.recipe == self.recipe for one in known)
 
     def _decode(self, found: Loaded, opened: Opened) -> Loaded:
+        if opened.vector is not None:
+            return replace(
+                found,
+                mime=opened.name,
+                metadata=joined_metadata({}, found.item),
+                segments=captioned([SegmentDraft(Modality.IMAGE)], found.item.captions),
+                made={"clip": (np.zeros(1, np.int64), opened.vector[None])},
+            )
         cutter = Cutter(self.settings, self.models, found.sha256)
         for part in self._parts(opened):
             cutter.add(part)
@@ -274,7 +282,7 @@ class Pipeline:
             content=opened.data,
             name=opened.name,
             preprocess=self.models.clip.preprocess,
-            thumbnail=self.settings.thumbnail_pixels,
+            thumbnail=self._preview_pixels(),
             sounds=self.models.knows_sounds,
             ocr=self.settings.ocr_pictures if self.models.ocr is not None else "none",
         )
@@ -376,6 +384,12 @@ class Pipeline:
                 for embedder in (self.models.clip, self.models.text)
             }
         return self._space_ids
+
+    def _preview_pixels(self) -> int:
+        """Thumbnails are what a captioner sees: then they are as large as it is to see them."""
+        if self.models.captioner is None:
+            return self.settings.thumbnail_pixels
+        return max(self.settings.thumbnail_pixels, self.settings.caption_pixels)
 
     def _space_id(self, name: str) -> int:
         """The id of a space that only some files need: its model is loaded for them alone."""
@@ -508,6 +522,7 @@ def recipe(settings: Settings, models: ModelSet) -> str:
         [settings.language_detection, settings.translate, settings.speakers],
         [settings.speech_max_compression, settings.speech_max_no_speech],
         settings.speech_min_logprob,
+        [settings.captions, settings.caption_model, settings.caption_url],
     ]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:32]
 

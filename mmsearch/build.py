@@ -15,13 +15,14 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from mmsearch.errors import LibraryNotFoundError, StorageError
+from mmsearch.errors import LibraryNotFoundError, SettingsError, StorageError
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.models import ocr
 from mmsearch.models.profiles import ModelSpec, Profile
 from mmsearch.models.profiles import profile as profile_named
 from mmsearch.models.rerankers.choice import rerankers_of
 from mmsearch.protocols import (
+    Captioner,
     Diariser,
     ImageTextEmbedder,
     Reranker,
@@ -184,7 +185,50 @@ def _model_set(profile: Profile, settings: Settings, shared: _Shared) -> ModelSe
         lambda: ocr.from_name(reader, threads=settings.threads),
         hearing=json.dumps([spec.label for spec in specs[2:]]),
         diariser=_diariser(settings),
+        captioner=_captioner(profile, settings),
     )
+
+
+def _captioner(profile: Profile, settings: Settings) -> Callable[[], Captioner] | None:
+    if settings.captions == "none":
+        return None
+
+    def make() -> Captioner:
+        if settings.captions == "openai":
+            from mmsearch.models.captioners.openai import OpenAICaptioner
+
+            if settings.caption_url is None:
+                raise SettingsError("captions=openai needs caption_url", param="caption_url")
+            key = settings.caption_api_key
+            return OpenAICaptioner(
+                settings.caption_url,
+                settings.caption_model or "",
+                key=key.get_secret_value() if key is not None else None,
+            )
+        from mmsearch.models.captioners.local import LocalCaptioner
+        from mmsearch.models.vlm import VisionLanguageScorer
+
+        model = settings.caption_model or (profile.vlm.name if profile.vlm else None)
+        if model in (None, "nano-vlm"):
+            raise SettingsError(
+                f"profile {profile.name} has no model that can describe a picture (nano-vlm says "
+                "yes or no only): name one with caption_model, or a server with captions=openai",
+                param="caption_model",
+            )
+        assert model is not None
+        return LocalCaptioner(
+            VisionLanguageScorer(
+                model,
+                model_folder=settings.model_folder,
+                allow_download=settings.allow_download,
+                device=settings.device,
+                precision=settings.precision,
+                threads=settings.threads,
+                max_pixels=settings.caption_pixels**2,
+            )
+        )
+
+    return make
 
 
 def _diariser(settings: Settings) -> Callable[[], Diariser] | None:

@@ -10,6 +10,7 @@
     ├── ModelError
     │   ├── WeightsNotFoundError    names the model, the local folder and the nano profile
     │   ├── DamagedModelError       a file does not match its checksum, or cannot be read
+    │   ├── CaptionError            captions were asked for, and cannot be had
     │   └── RerankError             a reranker gave no usable answer (search goes on without it)
     ├── LibraryError
     │   ├── LibraryNotFoundError
@@ -106,6 +107,12 @@ class DamagedModelError(ModelError):
     """A model file does not match its checksum, or cannot be read."""
 
     code = "damaged_model"
+
+
+class CaptionError(ModelError):
+    """Captions were asked for, and cannot be had: the server is away, or refuses."""
+
+    code = "captions_failed"
 
 
 class RerankError(ModelError):

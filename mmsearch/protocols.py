@@ -225,6 +225,25 @@ class Reranker(Protocol):
 
 
 @runtime_checkable
+class Captioner(Protocol):
+    """Describes pictures in words."""
+
+    @property
+    def name(self) -> str:
+        """What people call it; nothing is loaded."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names everything that changes a caption. May load the model."""
+
+    def caption(self, pictures: Sequence[bytes]) -> list[str | None]:
+        """JPEGs to one or two plain sentences each; None where nothing usable was said.
+        Raises ModelError if nothing can be had from it at all (CaptionError)."""
+
+    def release(self) -> None: ...
+
+
+@runtime_checkable
 class ImageExplainer(Protocol):
     """An `ImageTextEmbedder` that can tell where in a picture a text finds itself."""
 

@@ -211,6 +211,27 @@ class Settings(BaseSettings):
         description="A worker that is silent for longer loses its job to another one.",
     )
 
+    # ------------------------------------------------------------------ captions
+    captions: Literal["none", "local", "openai"] = Field(
+        "none",
+        description="Who describes pictures and frames in words while indexing: nobody, a "
+        "vision-language model on this machine, or an OpenAI-compatible server.",
+    )
+    caption_model: str | None = Field(
+        None,
+        description="Hub id or folder of the model (default: the profile's); for openai, what the "
+        "server calls it.",
+    )
+    caption_url: str | None = Field(
+        None,
+        description="Where the server listens, for example http://127.0.0.1:8000/v1. All pictures "
+        "that are indexed are sent there.",
+    )
+    caption_api_key: SecretStr | None = Field(None, description="Its key, sent as a Bearer token.")
+    caption_pixels: int = Field(
+        512, ge=64, le=2048, description="Longest side of the picture that is described."
+    )
+
     # ------------------------------------------------------------------ vector index
     index_device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="Where FAISS indexes live; auto: on the GPUs if FAISS has any."
@@ -230,6 +251,29 @@ class Settings(BaseSettings):
 
     # ------------------------------------------------------------------ search
     limit: int = Field(10, ge=1, le=1000, description="Hits per answer if a query does not say.")
+    min_score: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="No hits below this score, for queries in words without a filter that name "
+        "no min_score themselves.",
+    )
+    answer_score: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="... and no hits at all if the best one scores less: then nothing here is "
+        "about it. Libraries of fewer than 50 vectors always answer.",
+    )
+    fusion: Literal["scores", "ranks"] = Field(
+        "scores",
+        description="How channels are joined: by calibrated scores, or by reciprocal ranks.",
+    )
+    weights: dict[str, float] = Field(
+        {},
+        description='Weights of channels, 0 to 10: by name ("clip:image") or all of a space '
+        '("lexical"); 1 if not given. Collections and queries may have their own.',
+    )
     candidates: int = Field(
         100, ge=1, description="First-stage candidates per channel (at least the limit)."
     )

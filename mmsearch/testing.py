@@ -11,6 +11,7 @@ pictures) and the fake of a text model knows which words two texts share.
 from __future__ import annotations
 
 import hashlib
+import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -176,6 +177,36 @@ class FakeTextEmbedder:
 
     def release(self) -> None:
         """There is nothing to free."""
+
+
+class FakeCaptioner:
+    """A `Captioner` that says what colour a picture has: "A red picture."."""
+
+    def __init__(self) -> None:
+        self.seen = 0
+        """How many pictures were shown to it."""
+
+    @property
+    def name(self) -> str:
+        return "fake-captioner"
+
+    @property
+    def fingerprint(self) -> str:
+        return "fake-captions"
+
+    def caption(self, pictures: Sequence[bytes]) -> list[str | None]:
+        self.seen += len(pictures)
+        return [self._described(content) for content in pictures]
+
+    def release(self) -> None:
+        """There is nothing to free."""
+
+    @staticmethod
+    def _described(content: bytes) -> str:
+        with Image.open(io.BytesIO(content)) as image:
+            mean = np.asarray(image.convert("RGB"), np.float64).mean(axis=(0, 1))
+        distance = {name: np.abs(mean - np.array(rgb)).sum() for name, rgb in COLOURS.items()}
+        return f"A {min(distance, key=lambda name: float(distance[name]))} picture."
 
 
 class FakeSoundEmbedder:

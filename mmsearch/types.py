@@ -162,6 +162,8 @@ class Collection:
     models: tuple[tuple[str, str], ...] = ()
     """Models in place of the profile's own, as named when it was made or switched:
     (setting, name), in order."""
+    weights: tuple[tuple[str, float], ...] = ()
+    """Of channels, where they differ from the library's: (channel, weight), in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +365,10 @@ class Query:
     filter: Metadata | None = None
     """The JSON grammar of `mmsearch.search.filters`."""
     limit: int = 10
-    min_score: float = 0.0
+    min_score: float | None = None
+    """No hits below it. None: the library's own, and no answer without a good enough best hit."""
+    weights: Mapping[str, float] | None = None
+    """Of channels, 0 to 10: by name ("clip:image"), or all of a space ("lexical"); else 1."""
     collection: str | None = None
     """None: the library's only collection, or "default"."""
     exact: bool = False
@@ -560,6 +565,14 @@ class HitPart:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """What was said just before and just after a stretch of speech."""
+
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A segment that was found, and why."""
 
@@ -580,6 +593,8 @@ class Hit:
     reason: str | None = None
     """What the reranker said about it, if it was asked to."""
     explanation: Explanation | None = None
+    context: Context | None = None
+    """Of speech: what was said around it, if anything was."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary
 from indexer.sources import walk
 from mmsearch.stores.places import is_url
-from mmsearch.types import Explanation, Hit, HitPart, SearchResult
+from mmsearch.types import Context, Explanation, Hit, HitPart, SearchResult
 
 out = Console(highlight=False, soft_wrap=False)
 # Whole lines: what reads standard error in a pipe is not to find an address cut in two.
@@ -83,8 +83,13 @@ def _told(hit: Hit) -> str:
     """File and place, its folder, and the words that were found, a line each."""
     path = Path(hit.source.path)
     lines = [f"[bold]{escape(path.name)}[/]{escape(place(hit))}  [dim]{escape(folder(path))}[/]"]
+    around = hit.context or Context(None, None)
+    if around.before:
+        lines.append(f"[dim]… {escape(around.before[-80:].strip())}[/]")
     if hit.segment.text:
         lines.append(escape(shortened(hit.segment.text)))
+    if around.after:
+        lines.append(f"[dim]{escape(shortened(around.after, 80))}[/]")
     # The first of a file's best places is the hit's own, and stands above.
     for part in (*hit.evidence, *hit.segments[1:]):
         said = escape(shortened(part.segment.text, 100)) if part.segment.text else ""

@@ -150,13 +150,20 @@ class VisionLanguageScorer:
 
     def explain(self, query: str, image: Image.Image) -> str:
         """What the model says when it is asked why, decoded greedily."""
+        return self._generate(query, REASON, image, _REASON_TOKENS)
+
+    def say(self, instruction: str, image: Image.Image, tokens: int) -> str:
+        """What the model answers to an instruction about a picture, decoded greedily."""
+        return self._generate("", instruction.replace("{}", ""), image, tokens)
+
+    def _generate(self, query: str, question: str, image: Image.Image, tokens: int) -> str:
         import torch
 
         loaded = self._lazy.get()
-        inputs = self._inputs(loaded, self._prompt(loaded, query, REASON), [self._fit(image)])
+        inputs = self._inputs(loaded, self._prompt(loaded, query, question), [self._fit(image)])
         with torch.inference_mode():
             said = loaded.model.generate(
-                **inputs, max_new_tokens=_REASON_TOKENS, do_sample=False, num_beams=1
+                **inputs, max_new_tokens=tokens, do_sample=False, num_beams=1
             )
         new = said[0, inputs["input_ids"].shape[1] :]
         return str(loaded.processor.tokenizer.decode(new, skip_special_tokens=True)).strip()

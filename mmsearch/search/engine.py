@@ -27,7 +27,7 @@ from mmsearch.search.arrangement import SORT_POOL, Arrangement, Arranger
 from mmsearch.search.collection_models import CollectionModels
 from mmsearch.search.explain import explained, heat_map
 from mmsearch.search.facets import facets_of
-from mmsearch.search.fusion import Fused, reciprocal_rank_fusion
+from mmsearch.search.fusion import Fused, fuse
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.pictures import Pictures, thumbnail_path
@@ -41,7 +41,9 @@ from mmsearch.stores.rows import StoredSpace
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import (
     Collection,
+    Context,
     Hit,
+    Modality,
     Place,
     Query,
     SearchResult,
@@ -51,6 +53,9 @@ from mmsearch.types import (
 )
 
 logger = logging.getLogger(__name__)
+
+SMALL = 50
+"""Vectors: a smaller library shows all that it has, in order, whatever is asked."""
 
 
 class SearchEngine:
@@ -140,7 +145,8 @@ class SearchEngine:
         modality: str | Sequence[str] | None = None,
         filter: Mapping[str, Any] | None = None,  # noqa: A002  # its name everywhere else
         limit: int | None = None,
-        min_score: float = 0.0,
+        min_score: float | None = None,
+        weights: Mapping[str, float] | None = None,
         collection: str | None = None,
         rerank: str | None = None,
         explain: bool = False,
@@ -167,6 +173,7 @@ class SearchEngine:
                 filter=filter,
                 limit=self.settings.limit if limit is None else limit,
                 min_score=min_score,
+                weights=weights,
                 collection=collection,
                 rerank=rerank,
                 explain=explain,
@@ -205,6 +212,8 @@ class SearchEngine:
         for query in queries:
             try:
                 plan = self.planner.plan(check_query(query))
+                self._set_cuts(plan)
+                query = plan.query
                 begun = self.arranger.begin(query, plan.collection.id, last_change)
                 arranged[id(plan)] = begun
                 plan.depth = max(self.settings.candidates, query.limit) + len(begun.shown)
@@ -241,7 +250,7 @@ class SearchEngine:
             stages.done("rerank")
             page = self.arranger.page(arranged, reranked.fused, metadata_keys)
             stages.done("hits")
-            hits = self._told(page.hits, plan, reranked)
+            hits = self._in_context(self._told(page.hits, plan, reranked))
             stages.done("explain")
             facets = {}
             if query.facets:
@@ -272,7 +281,7 @@ class SearchEngine:
                 return
             if query.sort and query.cursor:
                 return  # a sorted search ends with the candidates that it began with
-            before, above = above, sum(one.score >= query.min_score for one in fused)
+            before, above = above, sum(one.score >= (query.min_score or 0) for one in fused)
             if above == before:
                 return  # what lies deeper scores too little
             plan.depth *= 4
@@ -280,10 +289,26 @@ class SearchEngine:
             if plan.error is not None:
                 raise plan.error
 
-    @staticmethod
-    def _fused(plan: QueryPlan) -> list[Fused]:
+    def _set_cuts(self, plan: QueryPlan) -> None:
+        """What a query without a min_score of its own leaves out.
+
+        Words may have no answer, and then the least bad is none. But a picture is like
+        something, who filters wants what passes in order, and of a handful one sees all.
+        """
+        if plan.query.min_score is not None:
+            return
+        cut = (
+            plan.kind == "words"
+            and plan.allowed is None
+            and self.retriever.size(plan.collection) >= SMALL
+        )
+        plan.query = replace(plan.query, min_score=self.settings.min_score if cut else 0.0)
+        plan.answer_score = self.settings.answer_score if cut else 0.0
+
+    def _fused(self, plan: QueryPlan) -> list[Fused]:
         every = sum(len(ranking.ids) for ranking in plan.rankings)
-        return reciprocal_rank_fusion(plan.rankings, every)
+        fused = fuse(plan.rankings, every, self.settings.fusion)
+        return fused if fused and fused[0].score >= plan.answer_score else []
 
     def _told(self, hits: tuple[Hit, ...], plan: QueryPlan, reranked: Reranked) -> tuple[Hit, ...]:
         """With reasons and explanations, where they were asked for."""
@@ -298,6 +323,17 @@ class SearchEngine:
             return hits
         words = positive_words(plan)
         return explained(hits, words, self._models_of(plan.collection), reranked.judges)
+
+    def _in_context(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        """With what was said before and after the words that were found."""
+        spoken = [hit.segment.id for hit in hits if hit.segment.modality is Modality.SPEECH]
+        around = self.store.neighbours(spoken) if spoken else {}
+        return tuple(
+            replace(hit, context=Context(*around[hit.segment.id]))
+            if hit.segment.id in around
+            else hit
+            for hit in hits
+        )
 
     def heat_map(self, segment_id: int, text: str) -> npt.NDArray[np.float32]:
         """Where in a picture, frame or page the words match: (h, w) in 0..1 over the whole of it.

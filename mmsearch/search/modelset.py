@@ -8,6 +8,7 @@ from functools import cached_property
 
 from mmsearch.errors import ProfileError
 from mmsearch.protocols import (
+    Captioner,
     Diariser,
     ImageTextEmbedder,
     Ocr,
@@ -31,6 +32,7 @@ class ModelSet:
         ocr: Callable[[], Ocr | None] = lambda: None,
         hearing: str = "",
         diariser: Callable[[], Diariser] | None = None,
+        captioner: Callable[[], Captioner] | None = None,
     ) -> None:
         self.profile = profile
         self.hearing = hearing
@@ -44,6 +46,7 @@ class ModelSet:
         self._make_sound = sound
         self._make_ocr = ocr
         self._make_diariser = diariser
+        self._make_captioner = captioner
 
     @cached_property
     def clip(self) -> ImageTextEmbedder:
@@ -73,6 +76,14 @@ class ModelSet:
             if "diariser" in self.__dict__ or self._make_diariser is None:
                 return self.__dict__.get("diariser")
             return self._make_diariser()
+
+    @cached_property
+    def captioner(self) -> Captioner | None:
+        """What describes pictures, if anything does."""
+        with self._lock:
+            if "captioner" in self.__dict__ or self._make_captioner is None:
+                return self.__dict__.get("captioner")
+            return self._make_captioner()
 
     @property
     def knows_sounds(self) -> bool:

@@ -34,6 +34,7 @@ from mmsearch.types import (
 
 MAX_LIMIT = 1000
 MAX_TERMS = 32
+MAX_WEIGHT = 10
 MAX_FACETS = 20
 MAX_FACET_VALUES = 1000
 MAX_SORT_KEYS = 8
@@ -52,6 +53,7 @@ QUERY_FIELDS = (
     "filter",
     "limit",
     "min_score",
+    "weights",
     "collection",
     "exact",
     "sort",
@@ -103,7 +105,8 @@ def query_from_json(body: Mapping[str, Any], *, default_limit: int = 10) -> Quer
             modalities=modalities(_typed(body, "modalities", list, [])),
             filter=_typed(body, "filter", dict, None),
             limit=_typed(body, "limit", int, default_limit),
-            min_score=float(_typed(body, "min_score", (int, float), 0.0)),
+            min_score=_typed(body, "min_score", (int, float), None),
+            weights=_typed(body, "weights", dict, None),
             collection=_typed(body, "collection", str, None),
             exact=_typed(body, "exact", bool, False),
             sort=_sort(body),
@@ -131,6 +134,7 @@ def query_to_json(query: Query, *, contents: bool = True) -> dict[str, Any]:
         "filter": query.filter,
         "limit": query.limit,
         "min_score": query.min_score,
+        "weights": dict(query.weights) if query.weights else None,
         "collection": query.collection,
         "exact": query.exact,
         "sort": [{key.field: "desc" if key.descending else "asc"} for key in query.sort],
@@ -192,9 +196,27 @@ def check_query(query: Query) -> Query:
             raise QueryError("a facet counts by value, year, month or day", param="facets")
     if query.rerank is not None:
         check_choice(query.rerank)
-    if not 0 <= query.min_score <= 1:
+    if query.min_score is not None and not 0 <= query.min_score <= 1:
         raise LimitError(f"min_score is from 0 to 1, not {query.min_score}", param="min_score")
+    for name, weight in (query.weights or {}).items():
+        check_weight(name, weight)
     return query
+
+
+def check_weight(name: str, weight: Any) -> None:
+    """Raise LimitError unless it can be the weight of a channel, QueryError for its name."""
+    space, colon, modality = name.partition(":")
+    if not space or (colon and modality not in set(Modality)):
+        raise QueryError(
+            f"'{name}' is no channel: a space (clip, text, sound, lexical), or a space and one "
+            f"of {', '.join(Modality)} after a colon",
+            param="weights",
+        )
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not number or not 0 <= weight <= MAX_WEIGHT:
+        raise LimitError(
+            f"the weight of a channel is from 0 to {MAX_WEIGHT}, not {weight!r}", param="weights"
+        )
 
 
 def modalities(names: Sequence[Any], param: str = "modalities") -> tuple[Modality, ...]:
@@ -231,7 +253,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
     """The JSON form of one hit; keys are only ever added.
 
     `evidence`, `segments`, `duplicates`, `reason` and `explanation` are there where there are
-    such.
+    such; so are the segment's `context`, `speaker`, `language`, `translated` and `caption`.
     """
     found: dict[str, Any] = {
         "rank": hit.rank,
@@ -240,6 +262,9 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "source": _source_to_json(hit.source),
         "segment": _segment_to_json(hit.segment),
     }
+    if hit.context is not None:
+        around = {"before": hit.context.before, "after": hit.context.after}
+        found["segment"]["context"] = around
     for name, parts in (
         ("evidence", hit.evidence),
         ("segments", hit.segments),
@@ -274,9 +299,14 @@ def _source_to_json(source: Source) -> dict[str, Any]:
     }
 
 
+TOLD_OF_SEGMENTS = ("speaker", "language", "translated", "caption")
+"""What of a segment's metadata is told with it, where it is known."""
+
+
 def _segment_to_json(segment: Segment) -> dict[str, Any]:
     place = segment.place
-    return {
+    told = {name: segment.metadata[name] for name in TOLD_OF_SEGMENTS if name in segment.metadata}
+    return told | {
         "id": segment.id,
         "modality": segment.modality.value,
         "start": place.start,

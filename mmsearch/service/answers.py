@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+from mmsearch.search.query import TOLD_OF_SEGMENTS
 from mmsearch.service.schemas import ErrorResponse
 from mmsearch.types import Segment, Source
 
@@ -87,7 +88,8 @@ def source_to_json(source: Source) -> dict[str, Any]:
 def segment_to_json(segment: Segment) -> dict[str, Any]:
     """As in a hit, see `schemas.SegmentPlace`."""
     place = segment.place
-    return {
+    told = {name: segment.metadata[name] for name in TOLD_OF_SEGMENTS if name in segment.metadata}
+    return told | {
         "id": segment.id,
         "modality": segment.modality.value,
         "start": place.start,

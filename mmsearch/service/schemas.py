@@ -64,7 +64,8 @@ class SearchRequest(Schema):
     modalities: list[Modality] | None = Field(None, description="Not given: all of them.")
     filter: JsonObject | None = Field(None, description="See docs/http-api.md.")
     limit: int = Field(10, ge=1, le=1000)
-    min_score: float = Field(0.0, ge=0, le=1)
+    min_score: float | None = Field(None, ge=0, le=1)
+    weights: dict[str, float] | None = None
     collection: str | None = None
     exact: bool = Field(False, description="Compare with every vector, however many there are.")
     sort: list[str | dict[str, Literal["asc", "desc"]]] | None = Field(
@@ -122,6 +123,21 @@ class SourceBrief(Schema):
     metadata: JsonObject = {}
 
 
+class SpeechContext(Schema):
+    """What was said just before and just after."""
+
+    before: str | None
+    after: str | None
+
+
+class Caption(Schema):
+    """A description that a model wrote: nobody has checked it."""
+
+    text: str
+    model: str
+    machine: bool
+
+
 class SegmentPlace(Schema):
     """A segment and where it lies; what does not apply is null."""
 
@@ -134,6 +150,11 @@ class SegmentPlace(Schema):
     char_start: int | None = Field(None, description="Characters into the decoded text.")
     char_end: int | None = None
     box: list[float] | None = Field(None, description="Left, top, right, bottom; each 0..1.")
+    context: SpeechContext | None = Field(None, description="Of a hit in speech.")
+    speaker: int | None = Field(None, description="1 for who speaks first in the recording.")
+    language: str | None = Field(None, description="Spoken, ISO 639-1.")
+    translated: bool | None = Field(None, description="`text` is an English translation.")
+    caption: Caption | None = Field(None, description="Of a picture or frame.")
 
 
 class Links(Schema):

@@ -151,9 +151,12 @@ def test_a_model_hears_only_what_is_familiar_to_it(monkeypatch: pytest.MonkeyPat
     loaded = whisper._Loaded(engine, familiarity=Loud())  # type: ignore[arg-type]
     monkeypatch.setattr(transcriber, "_lazy", loading.Lazy(lambda: loaded))
     shown: list[npt.NDArray[np.float32]] = []
-    monkeypatch.setattr(
-        engine, "transcribe", lambda samples, **_: shown.append(samples) or (iter([]), None)
-    )
+
+    def transcribe(samples: npt.NDArray[np.float32], **_: Any) -> Any:
+        shown.append(samples)
+        return iter([]), None
+
+    monkeypatch.setattr(engine, "transcribe", transcribe)
     samples = np.full(3 * 16_000, 0.1, np.float32)
     transcriber.transcribe(samples)
     assert shown == []

@@ -43,11 +43,11 @@ class Answer:
 class JsonServer:
     """A server that takes JSON by POST. Thread-safe."""
 
-    def __init__(self, url: str, key: str | None = None) -> None:
+    def __init__(self, url: str, key: str | None = None, *, setting: str = "rerank_url") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(
-                "rerank_url must be an http:// or https:// address", param="rerank_url"
+                f"{setting} must be an http:// or https:// address", param=setting
             )
         self.url = url.rstrip("/")
         self.host = parts.hostname + (f":{parts.port}" if parts.port else "")

@@ -11,6 +11,7 @@ pyannote.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,6 @@ import numpy.typing as npt
 from mmsearch.models import loading
 from mmsearch.models.cepstrum import HOP_SECONDS, SPEECH_RATE, cepstra
 from mmsearch.types import Samples, Turn
-import itertools
 
 Matrix = npt.NDArray[np.float64]
 
@@ -105,7 +105,9 @@ class ClusteringTracker:
             numbers = self._numbered(frames, assigned, len(voices))
         return _turns(where, numbers[assigned])
 
-    def _numbered(self, frames: Matrix, assigned: npt.NDArray[np.intp], count: int) -> Matrix:
+    def _numbered(
+        self, frames: Matrix, assigned: npt.NDArray[np.intp], count: int
+    ) -> npt.NDArray[np.int64]:
         """The recording's own number of each voice of this stretch; new ones are remembered."""
         numbers = np.zeros(count, np.int64)
         taken: set[int] = set()

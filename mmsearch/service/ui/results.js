@@ -109,9 +109,47 @@ function footer(hit, actions) {
   );
 }
 
-function pictureCard(hit, actions) {
-  const name = fileName(hit.source);
+const PLACES = { page: "Page", slide: "Slide", sheet: "Sheet", chapter: "Chapter" };
+
+/** "Page 3", "Slide 3": what the document itself counts. */
+function pageName(hit) {
+  const { page } = hit.segment;
+  return page ? `${PLACES[hit.source.metadata?.page_kind] ?? "Page"} ${page}` : null;
+}
+
+function isPdf(hit) {
+  return hit.segment.page && hit.source.mime === "application/pdf";
+}
+
+/** The page that a passage stands on, and where on it. */
+function pagePreview(hit, actions) {
   const image = element("img", { src: hit.links.thumbnail, alt: "", loading: "lazy", decoding: "async" });
+  const sheet = element("span", { class: "sheet" }, image);
+  const open = element("button", { type: "button", class: "page", "aria-label": `Show page ${hit.segment.page}` }, sheet);
+  image.addEventListener("error", () => open.remove(), { once: true });
+  if (hit.segment.box) {
+    const [left, top, right, bottom] = hit.segment.box.map((edge) => edge * 100);
+    const mark = element("span", { class: "there" });
+    Object.assign(mark.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
+    sheet.append(mark);
+  }
+  open.addEventListener("click", () => actions.show(hit));
+  return open;
+}
+
+const CAPTIONED = "Described by a machine: nobody has checked it.";
+
+/** The words that stand in a picture, without the caption that a machine put in front of them. */
+function written(segment) {
+  const caption = segment.caption?.text;
+  const text = segment.text ?? "";
+  return caption && text.startsWith(caption) ? text.slice(caption.length).trim() : text;
+}
+
+function pictureCard(hit, words, actions) {
+  const name = fileName(hit.source);
+  const caption = hit.segment.caption?.text;
+  const image = element("img", { src: hit.links.thumbnail, alt: caption ?? "", loading: "lazy", decoding: "async" });
   // Without a thumbnail the file itself may still be a picture that the browser knows.
   image.addEventListener(
     "error",
@@ -123,16 +161,23 @@ function pictureCard(hit, actions) {
   );
   const open = element("button", { type: "button", class: "picture", "aria-label": `Show ${name}` }, image);
   open.addEventListener("click", () => actions.show(hit));
-  return element("article", { class: "card" }, open, footer(hit, actions));
+  const label = pageName(hit) ? element("p", { class: "label" }, icon(ICONS.text), pageName(hit)) : null;
+  // Words that stand in the picture, if the query asks for some of them.
+  const text = written(hit.segment);
+  const said = text ? element("blockquote", { class: "said" }, marked(text, words)) : null;
+  const told = caption ? element("p", { class: "around", title: CAPTIONED }, marked(caption, words)) : null;
+  const shown = said?.querySelector("mark") ? said : null;
+  return element("article", { class: "card" }, open, label, told, shown, footer(hit, actions));
 }
 
 function textCard(hit, words, actions) {
   const { segment } = hit;
-  const where = segment.page ? `Page ${segment.page}` : "Text";
+  const where = pageName(hit) ?? "Text";
   const passage = element("blockquote", { class: "passage" }, marked(segment.text ?? "", words));
   const card = element(
     "article",
     { class: "card" },
+    isPdf(hit) ? pagePreview(hit, actions) : null,
     element("p", { class: "label" }, icon(ICONS.text), where),
     passage,
   );
@@ -164,6 +209,16 @@ function startAt(player, start) {
   });
 }
 
+const AROUND = 90;
+
+function tail(text) {
+  return text.length > AROUND ? `… ${text.slice(-AROUND).replace(/^\S*\s/, "")}` : text;
+}
+
+function head(text) {
+  return text.length > AROUND ? `${text.slice(0, AROUND).replace(/\s\S*$/, "")} …` : text;
+}
+
 function mediaCard(hit, words, actions) {
   const { segment, source } = hit;
   const start = segment.start ?? 0;
@@ -191,12 +246,18 @@ function mediaCard(hit, words, actions) {
   const problem = element("p", { class: "problem", hidden: true }, "This browser cannot play the file. Open it instead.");
   player.addEventListener("error", () => problem.removeAttribute("hidden"));
   const said = segment.text ? element("blockquote", { class: "said" }, marked(segment.text, words)) : null;
+  const around = segment.context ?? {};
+  const before = around.before ? element("p", { class: "around" }, tail(around.before)) : null;
+  const after = around.after ? element("p", { class: "around" }, head(around.after)) : null;
   const kind = isVideo ? "Video" : segment.modality === "sound" ? "Sound" : "Recording";
+  const speaker = segment.speaker ? element("span", { class: "speaker" }, `Speaker ${segment.speaker}`) : null;
   return element(
     "article",
     { class: "card" },
-    element("p", { class: "label" }, icon(ICONS.speech), kind, play),
+    element("p", { class: "label" }, icon(ICONS.speech), kind, speaker ?? "", play),
+    before,
     said,
+    after,
     readAll(hit, actions),
     player,
     problem,
@@ -207,7 +268,7 @@ function mediaCard(hit, words, actions) {
 /** `actions`: {like(hit), show(hit)}. */
 export function card(hit, words, actions) {
   const { modality } = hit.segment;
-  if (modality === "image") return pictureCard(hit, actions);
+  if (modality === "image" || modality === "page") return pictureCard(hit, words, actions);
   if (SPOKEN.has(modality) || modality === "video") return mediaCard(hit, words, actions);
   return textCard(hit, words, actions);
 }
@@ -263,8 +324,16 @@ export function full(hit, words, actions) {
     // TIFF and HEIC are not for browsers; the thumbnail is JPEG.
     image.addEventListener("error", () => (image.src = hit.links.thumbnail), { once: true });
     parts.append(shownWithHeat(image, hit, words, actions));
+    const { caption } = hit.segment;
+    if (caption) parts.append(element("p", { class: "around" }, `${caption.text} (${CAPTIONED})`));
+  } else if (hit.segment.modality === "page") {
+    parts.append(element("img", { class: "full", src: hit.links.thumbnail, alt: pageName(hit) ?? "" }));
   } else {
+    if (isPdf(hit)) parts.append(pagePreview(hit, { show: () => open(mediaLink(hit), "_blank", "noopener") }));
+    const { before, after } = hit.segment.context ?? {};
+    if (before) parts.append(element("p", { class: "around" }, before));
     parts.append(element("blockquote", { class: "passage whole" }, marked(hit.segment.text ?? "", words)));
+    if (after) parts.append(element("p", { class: "around" }, after));
   }
   parts.append(facts(hit.source));
   parts.append(
