@@ -164,7 +164,7 @@ def texts(made: Set, seed: int) -> None:
 
 
 def spoken(made: Set, seed: int, data: Path | None) -> None:
-    """Memos as nano-whisper hears them, and real recordings with their transcript beside them."""
+    """Memos as nano-whisper hears them, among the transcripts of real recordings."""
     told = stories(MEMOS, seed + 1, "test")
     scenes = [story.scene for story in told]
     names = [made.memo(f"memos/{n:04d}.wav", story.memo, seed + n) for n, story in enumerate(told)]
@@ -174,12 +174,12 @@ def spoken(made: Set, seed: int, data: Path | None) -> None:
     if data is None:
         return
     real = speech.real_recordings(data, made.folder / "recordings")
-    made.rows += [{"item": f"recordings/{name}"} for name, _ in real]
+    made.rows += [{"item": f"recordings/{name}.txt"} for name, _ in real]
     for name, question in speech.QUESTIONS.items():
         if name in dict(real):
-            made.query([f"recordings/{name}"], "real, asked about", text=question)
+            made.query([f"recordings/{name}.txt"], "real, asked about", text=question)
     for name, quote in speech.quotes(real, seed):
-        made.query([f"recordings/{name}"], "real, quoted", text=quote)
+        made.query([f"recordings/{name}.txt"], "real, quoted", text=quote)
 
 
 def mixed(made: Set, seed: int) -> list[tuple[Scene, list[str]]]:

@@ -1,4 +1,4 @@
-"""Speech for the evaluation: memos spoken by eSpeak NG, real recordings with their transcripts."""
+"""Speech for the evaluation: memos spoken by eSpeak NG, and what is said in real recordings."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def speak(text: str, path: Path, seed: int) -> None:
 
 
 def real_recordings(data: Path, folder: Path) -> list[tuple[str, str]]:
-    """English recordings with a published transcript, which is laid beside them as a sidecar.
+    """The published transcripts of real English recordings, one text file each.
 
-    Returns (file name, transcript). The transcript is part of the data: nano-whisper does not
-    understand real voices, and what is measured here is ranking.
+    Returns (file name of the recording, transcript). The recordings themselves stay out:
+    nano-whisper does not understand real voices, and what is measured here is ranking.
     """
     found = []
     listing = data / "audio" / "speech.jsonl"
@@ -69,9 +69,7 @@ def real_recordings(data: Path, folder: Path) -> list[tuple[str, str]]:
         ):
             continue  # digits, and copies of one recording
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(listing.parent / row["file"], folder / row["file"])
-        sidecar = folder / f"{row['file']}.json"
-        sidecar.write_text(json.dumps({"caption": row["text"]}, ensure_ascii=False), "utf-8")
+        (folder / f"{row['file']}.txt").write_text(row["text"] + "\n", "utf-8")
         found.append((row["file"], row["text"]))
     return found
 
