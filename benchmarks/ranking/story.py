@@ -23,8 +23,8 @@ ABOUT = {
     "texts": "Notes asked for in other words than theirs (told), records asked for by number or "
     "code (typed words), by a family name without its accents (typed names) and by what they are "
     "about.",
-    "speech": "Memos spoken by eSpeak NG, as nano-whisper hears them; and the published transcripts "
-    "of real recordings, as text files (nano-whisper does not understand real voices), asked for "
+    "speech": "Memos spoken by eSpeak NG, as nano-whisper hears them; and published transcripts of "
+    "real recordings, as text files (nano-whisper does not understand real voices), asked for "
     "by hand-written questions and by four words said in them.",
     "mixed": "Stories of which a picture, a note, a spoken memo or several were kept. Every query "
     "has right answers of at least two kinds.",
