@@ -6,14 +6,16 @@ that it belongs to, and it is no source of its own. `caption` (or `captions`) be
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any
 
 from indexer.content import as_captions, clean_text
+from mmsearch.media import subtitles
 from mmsearch.media.xmp import xmp_metadata
 from mmsearch.stores.places import OFFSET_KEY
 
@@ -29,6 +31,10 @@ _MEDIA = frozenset(
         ".bmp", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".mp3", ".wav", ".flac", ".ogg",
         ".opus", ".m4a", ".aac", ".wma", ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".pdf",
     )
+)  # fmt: skip
+_FILMS = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts",
+     ".ogv", ".wmv", ".flv", ".3gp")
 )  # fmt: skip
 _TAKEOUT = ".supplemental-metadata.json"
 
@@ -49,6 +55,8 @@ def is_sidecar(path: str) -> bool:
     """Whether a file belongs to another one beside it, and is what a sidecar is."""
     folder, name = os.path.split(path)
     stem, extension = os.path.splitext(name)  # noqa: PTH122
+    if extension.lower() in subtitles.EXTENSIONS:
+        return any(subtitles.belongs(stem, film) for film in _films(folder))
     if extension.lower() not in {".json", ".xmp"}:
         return False
     names = _names(folder)
@@ -72,7 +80,24 @@ def read_sidecars(path: str) -> tuple[dict[str, Any], tuple[str, ...]]:
         said, captions_here = split_captions(found)
         metadata |= said
         captions = captions_here or captions
-    return metadata, captions
+    return metadata | _subtitles(path), captions
+
+
+def _subtitles(path: str) -> dict[str, Any]:
+    """Which subtitle file goes with a film: with another one it has other segments."""
+    film = Path(path)
+    if film.suffix.lower() not in _FILMS or film.name not in _films(str(film.parent)):
+        return {}
+    for file in subtitles.beside(film):
+        content = _content(os.fspath(file))
+        if content:
+            digest = hashlib.sha256(content).hexdigest()[:16]
+            return {"subtitles": file.name, "subtitles_sha256": digest}
+    return {}
+
+
+def _films(folder: str) -> list[str]:
+    return [name for name in _names(folder) if PurePath(name).suffix.lower() in _FILMS]
 
 
 def split_captions(record: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import av.error
@@ -50,15 +50,16 @@ def beside(film: Path) -> list[Path]:
         found = [
             path
             for path in film.parent.iterdir()
-            if path.suffix.lower() in EXTENSIONS and _belongs(path.stem, film)
+            if path.suffix.lower() in EXTENSIONS and belongs(path.stem, film.name)
         ]
         return sorted(found, key=lambda path: (len(path.name), path.name))
     return []
 
 
-def _belongs(stem: str, film: Path) -> bool:
+def belongs(stem: str, film: str) -> bool:
+    """Whether a subtitle file of this name, its extension left out, goes with a film."""
     # At most a language and a note behind the film's name: "film.en.forced".
-    names = (film.stem, film.name)
+    names = (PurePath(film).stem, film)
     return any(
         stem == name or re.fullmatch(r"(\.[A-Za-z-]{2,12}){1,2}", stem.removeprefix(name))
         for name in names

@@ -16,6 +16,7 @@ from mmsearch.search.pictures import thumbnail_path
 from mmsearch.types import Modality, Place
 from tests.fakes import fake_models, open_fake
 from tests.media.documents import a_pdf, a_picture_of, a_scan
+from tests.media.films import a_film
 
 
 @pytest.fixture
@@ -139,3 +140,42 @@ def test_places_have_thumbnails_of_their_own(tmp_path: Path) -> None:
         for place in (None, Place(page=2), Place(start=1.5), Place(start=1.25))
     }
     assert len(names) == 4
+
+
+# ------------------------------------------------------------------ films
+
+
+def test_a_film_is_found_by_what_is_seen_and_said(folder: Path, tmp_path: Path) -> None:
+    """Shots and sentences of one source, each with its second and its picture."""
+    (folder / "trip.mkv").write_bytes(
+        a_film([("red", 3), ("blue", 4)], tone=[(4, 5)], size=(96, 96))
+    )
+    with open_fake(tmp_path / "library") as engine:
+        assert index_into(engine, [folder]).ok
+        seen = engine.search("blue", modality="video").hits[0]
+        assert seen.segment.place.start == pytest.approx(3, abs=0.6)
+        assert seen.segment.place.end == pytest.approx(7, abs=0.3)
+        assert engine.thumbnail_path(seen.source, seen.segment.place).exists()
+        assert engine.thumbnail_path(seen.source).exists()
+        said = engine.search("hello recording", modality="speech").hits[0]
+        assert said.source.id == seen.source.id
+        assert said.segment.place.start == pytest.approx(4, abs=0.6)
+        assert seen.source.mime == "video/x-matroska"
+        assert engine.status(verify=True)["verify"]["ok"]
+
+
+def test_a_film_with_a_subtitle_file(folder: Path, tmp_path: Path) -> None:
+    """The file belongs to the film and is no source; another file makes other segments."""
+    (folder / "trip.mkv").write_bytes(a_film([("red", 3)], tone=[(0, 3)]))
+    beside = folder / "trip.en.srt"
+    beside.write_text("1\n00:00:01,000 --> 00:00:02,000\nWe take the ferry.\n")
+    with open_fake(tmp_path / "library") as engine:
+        assert index_into(engine, [folder]).counts.seen == 1
+        hit = engine.search("ferry", modality="speech").hits[0]
+        assert (hit.segment.text, hit.segment.place.start) == ("We take the ferry.", 1.0)
+        assert hit.segment.metadata["origin"] == "subtitles"
+        assert hit.source.metadata["subtitles"] == "trip.en.srt"
+        assert index_into(engine, [folder]).counts.unchanged == 1
+        beside.write_text("1\n00:00:01,000 --> 00:00:02,000\nWe take the train.\n")
+        assert index_into(engine, [folder]).counts.indexed == 1
+        assert engine.search("train", modality="speech").hits[0].segment.text.endswith("train.")

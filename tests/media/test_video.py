@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def test_there_are_only_so_many_shots(sandbox: Sandbox) -> None:
     shots = shots_of(sandbox, a_film(scenes), max_shots=4)
     assert len(shots) <= 4
     assert shots[-1].end == pytest.approx(24, abs=0.3)
-    assert all(a.end == b.start for a, b in zip(shots, shots[1:], strict=False))
+    assert all(a.end == b.start for a, b in itertools.pairwise(shots))
 
 
 def test_the_soundtrack_comes_after_the_pictures(sandbox: Sandbox) -> None:
