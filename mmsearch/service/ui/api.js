@@ -2,7 +2,7 @@
 
 const STORED_KEY = "mmsearch-key";
 
-const KINDS = { image: ["image"], speech: ["speech", "sound"], text: ["text", "page"] };
+const KINDS = { image: ["image"], video: ["video"], speech: ["speech", "sound"], text: ["text", "page"] };
 
 export class ApiError extends Error {
   constructor(status, error, retryAfter) {
