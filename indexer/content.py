@@ -20,6 +20,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from indexer.fetch import Fetcher
 from mmsearch.errors import MediaError, StorageError
 from mmsearch.stores.places import local_path
@@ -70,7 +73,7 @@ class Spool:
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """Bytes at hand: one of `path`, `data` and `text`."""
+    """Bytes at hand: one of `path`, `data`, `text` and `vector`."""
 
     sha256: str
     size: int
@@ -80,6 +83,8 @@ class Opened:
     """A record's words: text as it is, never looked at for what kind of file it might be."""
     name: str = ""
     """Its extension may decide between kinds of text."""
+    vector: npt.NDArray[np.float16] | None = None
+    """A picture that is only here as its vector in the `clip` space; `name` is its media type."""
 
 
 class Content(Protocol):

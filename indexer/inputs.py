@@ -35,6 +35,8 @@ class Named:
     """Many more of them, read only as the run goes on."""
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    ready: Iterable[Item] = ()
+    """Items that were opened already."""
 
     @property
     def urls(self) -> list[str]:
@@ -76,6 +78,7 @@ class Inputs:
         for url in named.urls:
             yield from self._url(url, named)
         yield from self._listed(named)
+        yield from named.ready
 
     def _files(self, paths: Sequence[AnyPath], named: Named) -> Iterator[Item]:
         found = walk(

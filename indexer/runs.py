@@ -13,6 +13,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from indexer.content import Item
 from indexer.inputs import Named, check_named
 from indexer.pipeline import Pipeline, RunCounts
 from mmsearch.build import open_library
@@ -103,6 +104,7 @@ def index_into(
     paths: Sequence[str | Path],
     *,
     listed: Iterable[str] = (),
+    ready: Iterable[Item] = (),
     collection: str = "default",
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -116,15 +118,15 @@ def index_into(
     with write_lock(engine.library, wait):
         engine.store.interrupt_dead_runs()
         remove_retired(engine)
-        target = _collection(engine, collection)
+        target = collection_for(engine, collection)
         run = engine.store.start_run(target.id, "index")
         pipeline = pipeline_of(engine, target, run, on_progress=on_progress)
         # Load what is there now: what this run adds is then replayed, not built anew.
         engine.refresh()
         try:
-            if retry_failed and not paths and not listed:
+            if retry_failed and not (paths or listed or ready):
                 listed = _failed(engine, target)
-            named = Named(tuple(paths), listed, tuple(include), tuple(exclude))
+            named = Named(tuple(paths), listed, tuple(include), tuple(exclude), ready)
             pipeline.run(named, prune=prune, retry_failed=retry_failed)
         except BaseException as error:
             _close_run(engine, run, pipeline.counts.to_json(), error)
@@ -200,7 +202,7 @@ def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def _collection(engine: SearchEngine, name: str) -> Collection:
+def collection_for(engine: SearchEngine, name: str) -> Collection:
     """The collection to write to; a new one only once its models are known to load."""
     for known in engine.store.collections():
         if known.name == name:

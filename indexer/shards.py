@@ -71,14 +71,18 @@ def members(path: str, limits: ArchiveLimits, known: SourceFile, *, stays: bool)
     """
     group: list[_Member] = []
     key = ""
-    for member in _read(path, limits, stays=stays):
-        match = _KEY.fullmatch(member.name)
-        own = match[1] if match else member.name
-        if group and own != key:
-            yield from _items(group, path, known)
-            group = []
-        key = own
-        group.append(member)
+    try:
+        for member in _read(path, limits, stays=stays):
+            match = _KEY.fullmatch(member.name)
+            own = match[1] if match else member.name
+            if group and own != key:
+                yield from _items(group, path, known)
+                group = []
+            key = own
+            group.append(member)
+    except MediaError:
+        yield from _items(group, path, known)
+        raise
     yield from _items(group, path, known)
 
 

@@ -42,6 +42,7 @@ app.add_typer(jobs_commands.jobs, name="jobs")
 app.command()(jobs_commands.worker)
 app.command()(jobs_commands.watch)
 app.command()(jobs_commands.failures)
+app.command("import")(jobs_commands.import_)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
 
@@ -173,7 +174,10 @@ def search(
         typer.Option("--filter", help='JSON: {"mime": {"like": "image/%"}}.', show_default=False),
     ] = None,
     limit: Annotated[int | None, typer.Option(help="How many hits.", show_default=False)] = None,
-    min_score: Annotated[float, typer.Option(help="No hits below this score, 0..1.")] = 0.0,
+    min_score: Annotated[
+        float | None,
+        typer.Option(help="No hits below this score, 0..1; default: the settings' cuts."),
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="No approximation.")] = False,
     sort: Annotated[
         list[str] | None,

@@ -231,6 +231,34 @@ def watch(
         following.run()
 
 
+def import_(
+    folder: Annotated[Path, typer.Argument(help="What clip-retrieval has written.")],
+    *,
+    model: Annotated[str, typer.Option(help="The model that made the embeddings.")],
+    library: Library = None,
+    collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
+    profile: ProfileName = None,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Take in ready-made embeddings of the collection's own model."""
+    from indexer.embeddings import import_embeddings
+    from mmsearch.build import open_library
+    from mmsearch.cli import output
+
+    given = settings_from(set_, profile=profile)
+    with (
+        open_library(library or load_settings().library, create=True, **given) as engine,
+        output.RunProgress([], open_end=True) as progress,
+    ):
+        summary = import_embeddings(
+            engine, folder, model, collection=collection, on_progress=progress
+        )
+    output.print_summary(summary)
+    if as_json:
+        output.print_json(summary.to_json())
+
+
 def failures(
     *,
     library: Library = None,
