@@ -76,13 +76,13 @@ def explained(
 
 def channels_of(scores: Mapping[str, float]) -> tuple[ChannelScore, ...]:
     """What `Hit.scores` says, channel by channel: "clip:image", "clip:image:rank" and so on."""
-    parts = {"rank": "rank", "calibrated": "calibrated", "probability": "calibrated"}
+    parts = {"rank": "rank", "calibrated": "calibrated"}
     told: dict[str, dict[str, float]] = {}
     for key, value in scores.items():
         name, _, part = key.rpartition(":")
         if part in parts and name:
             told.setdefault(name, {})[parts[part]] = value
-        elif key not in ("rerank", "first_stage"):
+        elif key not in ("rerank", "first_stage") and part != "share":
             told.setdefault(key, {})["raw"] = value
     return tuple(
         ChannelScore(

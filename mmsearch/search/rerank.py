@@ -89,12 +89,6 @@ class RerankStage:
         self._used: dict[int, Reranker] = {}
         self._closed = threading.Event()
 
-    def wanted(self, query: Query) -> int:
-        """How many of the first stage's best an answer is made from."""
-        if self._choice(query) == NONE:
-            return query.limit
-        return max(query.limit, self._settings.rerank_top_n)
-
     def answer(self, plan: QueryPlan, fused: Sequence[Fused]) -> Reranked:
         """`fused` as the query or the settings want it looked at; as it is if they do not."""
         query = plan.query
