@@ -21,6 +21,7 @@ from PIL import Image
 
 from indexer.runs import index_into
 from mmsearch.errors import QueryError, RerankError
+from mmsearch.protocols import Reranker
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.fusion import Fused
 from mmsearch.search.rerank import RANK_K, checked, fuse
@@ -101,6 +102,7 @@ def first_stage(engine: SearchEngine, words: str = "red", **options: Any) -> Sea
 def test_the_second_look_reorders(library: Opener) -> None:
     """The pictures themselves are looked at, decoded in the sandbox."""
     judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    assert isinstance(judge, Reranker)
     with library(judge, rerank_weight=0.9) as engine:
         before = first_stage(engine, modality="image")
         after = engine.search("red", modality="image")
