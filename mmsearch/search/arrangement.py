@@ -117,7 +117,7 @@ class Arranger:
     def gather(self, arranged: Arrangement, fused: Sequence[Fused]) -> None:
         """Make the bundles. What scores less than `min_score` is left out."""
         query = arranged.query
-        fused = [one for one in fused if one.score >= query.min_score]
+        fused = [one for one in fused if one.score >= (query.min_score or 0)]
         if not (query.fold is not None or query.sort or query.diversity or arranged.shown):
             fused = self._worth_looking_at(query, fused)
         places = self._store.candidates([*arranged.shown, *(one.id for one in fused)])
@@ -168,9 +168,8 @@ class Arranger:
         """One page of hits; `leads` are those of the bundles, in their final order."""
         query = arranged.query
         by_lead = {bundle.lead.id: bundle for bundle in arranged.bundles}
-        bundles = [
-            replace(by_lead[one.id], lead=one) for one in leads if one.score >= query.min_score
-        ]
+        least = query.min_score or 0.0
+        bundles = [replace(by_lead[one.id], lead=one) for one in leads if one.score >= least]
         if query.sort:
             bundles = self._sorted(bundles, query, metadata_keys())
         groups: dict[int, list[Bundle]] = {}

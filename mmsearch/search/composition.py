@@ -90,13 +90,13 @@ class Composer:
         """See `joined`."""
         spreads = [1.0] * len(parts)
         if len({part.kind for part in parts}) > 1:
-            sample = self._sample(space_id, modality)
+            sample = self.sample(space_id, modality)
             if len(sample) >= SMALLEST_SAMPLE:
                 found = (sample @ np.stack([part.vector for part in parts]).T).std(axis=0)
                 spreads = [max(float(spread), 1e-3) for spread in found]
         return joined(parts, spreads)
 
-    def _sample(self, space_id: int, modality: Modality) -> Vectors:
+    def sample(self, space_id: int, modality: Modality) -> Vectors:
         """Some of the channel's vectors, shape (n, dimension); taken anew when it has doubled."""
         index = self._indexes.get(space_id, modality)
         size = len(index) if index is not None else 0

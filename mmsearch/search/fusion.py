@@ -1,24 +1,51 @@
 """Joining the rankings of several channels into one list.
 
 Raw cosines of different channels do not compare: in one CLIP space a text scores text far
-above any image (the modality gap). Ranks do. Each channel's list is turned into reciprocal
-ranks (Cormack, Clarke and Büttcher, 2009) and a segment's contributions are summed over the
-channels that could have returned it, so that the best photo, the best sentence and the best
-passage meet on equal terms.
+above any image (the modality gap). Two ways around it:
+
+`score_fusion` (the default) turns each channel's similarities into a calibrated 0..1: how sure
+it is that this is no chance match (see `calibration.py`; for words, how much of what was asked
+for is there). What several channels say of one segment is joined as independent evidence,
+``1 - (1 - a)(1 - b)``, each channel's weight as an exponent.
+
+`reciprocal_rank_fusion` (Cormack, Clarke and Büttcher, 2009) looks at ranks alone: a segment's
+contributions are summed over the channels that could have returned it.
+
+`benchmarks/calibration.py` has the figures behind the default and the constants.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from mmsearch.search.calibration import joint
 from mmsearch.types import Ids, Modality
+
+Method = Literal["scores", "ranks"]
 
 RRF_K = 60
 """The constant of the original paper: how slowly a list's weight falls with rank."""
+
+HALF = 3.0
+"""A score of 0.5 is for evidence so many scales above the location of the best that unrelated
+queries find: one in twenty of them comes so far."""
+
+SOFTNESS = 3.0
+"""... and how slowly scores rise there."""
+
+ENOUGH = 0.75
+"""A share of the words asked for, weighted by rarity, that scores 0.5."""
+
+SHARPNESS = 0.08
+"""... and how quickly scores rise there: one word of two is little, all of them are much."""
+
+BLIND = 0.6
+"""What the best of a channel scores that cannot be calibrated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +53,17 @@ class ChannelRanking:
     """One channel's first-stage answer: ids and raw scores, best first, without padding."""
 
     name: str
-    """Space and modality, for example clip:image."""
+    """Space and modality, for example clip:image, or lexical and modality."""
     modality: Modality
     ids: Ids
     scores: npt.NDArray[np.float32]
     weight: float = 1.0
+    evidence: npt.NDArray[np.float64] | None = None
+    """As `Calibration.evidence` tells it, shape (n,); None where it is not known."""
+    unrelated: tuple[float, ...] = ()
+    """The evidence that unrelated queries find at best in this channel."""
+    shares: npt.NDArray[np.float32] | None = None
+    """Full text: how much of what was asked for is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,36 +72,106 @@ class Fused:
 
     id: int
     score: float
-    """0..1: 1 for a segment that leads every channel that could have returned it."""
+    """0..1, comparable across queries as far as the channels are calibrated."""
     scores: Mapping[str, float]
-    """Raw score and rank per channel that returned it."""
+    """Raw score, rank and calibrated score per channel that returned it."""
+
+
+@dataclass(slots=True)
+class _Sum:
+    """What the channels say of one segment."""
+
+    doubt: float = 1.0
+    """The product of what each channel leaves in doubt."""
+    ranks: float = 0.0
+    standout: float = -np.inf
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+def fuse(rankings: Sequence[ChannelRanking], limit: int, method: Method = "scores") -> list[Fused]:
+    """The best `limit` segments over all channels, best first, by the method named."""
+    if method == "ranks":
+        return reciprocal_rank_fusion(rankings, limit)
+    return score_fusion(rankings, limit)
+
+
+def score_fusion(rankings: Sequence[ChannelRanking], limit: int) -> list[Fused]:
+    """By calibrated scores; equal ones by how far they stand out in their channel, then by id."""
+    sums = _sums(rankings)
+    order = sorted(sums, key=lambda i: (sums[i].doubt, -sums[i].standout, i))
+    return [Fused(i, _score(sums[i]), sums[i].parts) for i in order[:limit]]
 
 
 def reciprocal_rank_fusion(rankings: Sequence[ChannelRanking], limit: int) -> list[Fused]:
-    """The best `limit` segments over all channels, best first.
+    """By ranks. Leaders of two modalities tie; the one that stands out more comes first.
 
-    Equal fused scores (the leaders of two modalities) are ordered by how far each stands out
-    from the rest of its own channel, then by id, so that the order is stable.
+    Scores are calibrated ones all the same, but none is higher than the one before.
     """
+    sums = _sums(rankings)
+    order = sorted(sums, key=lambda i: (-round(sums[i].ranks, 9), -sums[i].standout, i))
+    found: list[Fused] = []
+    lowest = 1.0
+    for i in order[:limit]:
+        lowest = min(lowest, _score(sums[i]))
+        found.append(Fused(i, lowest, sums[i].parts))
+    return found
+
+
+def calibrated(rankings: Sequence[ChannelRanking]) -> list[npt.NDArray[np.float64]]:
+    """0..1 for each id of each ranking, by what unrelated queries find in all of them."""
+    known = [ranking.unrelated for ranking in rankings if ranking.unrelated]
+    location, scale = joint(known) if known else (0.0, 1.0)
+    found: list[npt.NDArray[np.float64]] = []
+    for ranking in rankings:
+        if ranking.shares is not None:
+            value = _logistic((ranking.shares.astype(np.float64) - ENOUGH) / SHARPNESS)
+        elif ranking.evidence is not None and ranking.unrelated:
+            value = _logistic(((ranking.evidence - location) / scale - HALF) / SOFTNESS)
+        else:
+            value = BLIND * (RRF_K + 1) / (RRF_K + 1 + np.arange(len(ranking.ids)))
+        found.append(value)
+    return found
+
+
+def _sums(rankings: Sequence[ChannelRanking]) -> dict[int, _Sum]:
+    rankings = [one for one in rankings if one.weight > 0 and len(one.ids)]
     total: dict[Modality, float] = {}
     for ranking in rankings:
         total[ranking.modality] = total.get(ranking.modality, 0.0) + ranking.weight
-    sums: dict[int, float] = {}
-    standout: dict[int, float] = {}
-    parts: dict[int, dict[str, float]] = {}
-    for ranking in rankings:
-        if not len(ranking.ids):
-            continue
+    sums: dict[int, _Sum] = {}
+    for ranking, values in zip(rankings, calibrated(rankings), strict=True):
         spread = float(ranking.scores.std()) or 1.0
         centre = float(np.median(ranking.scores))
         share = ranking.weight / total[ranking.modality]
-        for rank, (segment, raw) in enumerate(
-            zip(ranking.ids.tolist(), ranking.scores.tolist(), strict=True), start=1
-        ):
-            sums[segment] = sums.get(segment, 0.0) + share * (RRF_K + 1) / (RRF_K + rank)
-            standout[segment] = max(standout.get(segment, -np.inf), (raw - centre) / spread)
-            parts.setdefault(segment, {}).update(
-                {ranking.name: raw, f"{ranking.name}:rank": float(rank)}
-            )
-    order = sorted(sums, key=lambda i: (-round(sums[i], 9), -standout[i], i))
-    return [Fused(i, min(sums[i], 1.0), parts[i]) for i in order[:limit]]
+        told = zip(ranking.ids.tolist(), ranking.scores.tolist(), values.tolist(), strict=True)
+        for rank, (segment, raw, value) in enumerate(told, start=1):
+            one = sums.setdefault(segment, _Sum())
+            one.doubt *= (1 - min(value, 1 - 1e-9)) ** ranking.weight
+            one.ranks += share * (RRF_K + 1) / (RRF_K + rank)
+            one.standout = max(one.standout, (raw - centre) / spread)
+            one.parts |= {
+                ranking.name: raw,
+                f"{ranking.name}:rank": float(rank),
+                f"{ranking.name}:calibrated": value,
+            }
+            if ranking.shares is not None:
+                one.parts[f"{ranking.name}:share"] = float(ranking.shares[rank - 1])
+    return sums
+
+
+def weighted(
+    rankings: Sequence[ChannelRanking], weights: Mapping[str, float]
+) -> list[ChannelRanking]:
+    """With the weights named: by channel ("clip:image"), or all of a space ("clip")."""
+    return [
+        replace(one, weight=weights.get(one.name, weights.get(one.name.partition(":")[0], 1.0)))
+        for one in rankings
+    ]
+
+
+def _score(one: _Sum) -> float:
+    return float(min(max(1 - one.doubt, 0.0), 1.0))
+
+
+def _logistic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return np.asarray(1 / (1 + np.exp(-np.clip(x, -60, 60))), np.float64)

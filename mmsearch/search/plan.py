@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from sqlalchemy import true
 
 from mmsearch.errors import (
     DimensionError,
@@ -23,15 +24,17 @@ from mmsearch.media.parts import ImagePart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.protocols import TextEmbedder
+from mmsearch.search.calibration import Kind
 from mmsearch.search.composition import Part
 from mmsearch.search.fields import MetadataKeys
 from mmsearch.search.filters import compile_filter
 from mmsearch.search.fusion import ChannelRanking
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.recordings import read_recording
+from mmsearch.search.words import Words, parse_words, units_of
 from mmsearch.settings import Settings
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Ids, Modality, Query, Term
+from mmsearch.types import Collection, Ids, Modality, Query, Term, WordUnit
 
 LEXICAL = "lexical"
 """The channel of full text, where a term may be confined to it by name."""
@@ -42,6 +45,8 @@ LONG_TEXT = 200
 Vector = npt.NDArray[np.float32]
 Channel = tuple[str, Modality]
 """(space name, target modality)."""
+
+LEXICAL_TARGET: tuple[Channel, ...] = tuple((LEXICAL, modality) for modality in Modality)
 
 WORDS_TARGET: tuple[Channel, ...] = (
     ("clip", Modality.IMAGE),
@@ -84,8 +89,15 @@ class QueryPlan:
     """The parts of each channel as one direction (see `composition`)."""
     excluded: set[int] = field(default_factory=set)
     """Segments that must not come back: those given as examples."""
-    allowed: dict[Modality, Ids] = field(default_factory=dict)
-    """Only for a query with a filter: the segments that pass it."""
+    words: list[tuple[WordUnit, frozenset[Modality]]] = field(default_factory=list)
+    """What full text looks for, and among which modalities."""
+    required: list[WordUnit] = field(default_factory=list)
+    forbidden: list[WordUnit] = field(default_factory=list)
+    """What must be there, and must not, wherever a segment was found."""
+    allowed: dict[Modality, Ids] | None = None
+    """The segments that pass the filter and hold what is required; None: all."""
+    answer_score: float = 0.0
+    """If the best hit scores less, there is no answer."""
     depth: int = 0
     """How many candidates each channel is asked for."""
     more: bool = False
@@ -94,6 +106,12 @@ class QueryPlan:
     warnings: list[str] = field(default_factory=list)
     error: MMSearchError | None = None
     """Why this query, alone of its batch, has no answer."""
+
+    @property
+    def kind(self) -> Kind:
+        """Queries in words and by example find different similarities."""
+        asked = [term for term in self.query.terms if term.weight > 0]
+        return "words" if all(term.kind in {"text", "audio"} for term in asked) else "example"
 
     @property
     def texts(self) -> list[tuple[str, float]]:
@@ -154,7 +172,7 @@ class Planner:
         self._tell_about_sounds(plan, models)
         for term in query.terms:
             if term.text is not None:
-                plan.said.append(term)
+                self._say(plan, term, parse_words(term.text, term.weight))
             elif term.image is not None:
                 channels = confined(PICTURE_TARGET, term, "clip")
                 plan.look_for(channels, self._picture(models, term.image), term, "image")
@@ -171,6 +189,7 @@ class Planner:
                 self.store.engine.dialect.name,
             )
             plan.allowed = self.store.passing(collection.id, where, query.modalities)
+        self._confine(plan)
         return plan
 
     def embed(self, plans: Sequence[QueryPlan]) -> None:
@@ -216,6 +235,36 @@ class Planner:
                     param="channels",
                 )
 
+    # ------------------------------------------------------------------ words
+
+    def _say(self, plan: QueryPlan, term: Term, words: Words) -> None:
+        """Words are embedded without their syntax, and looked for in full text."""
+        plan.said.append(replace(term, text=words.plain))
+        where = {modality for _, modality in confined(LEXICAL_TARGET, term, LEXICAL)}
+        for confining in (plan.query.modalities, term.modalities):
+            if confining:
+                where &= set(confining)
+        plan.words += [(unit, frozenset(where)) for unit in words.units]
+        if term.weight > 0:
+            plan.required += words.required
+            plan.forbidden += words.excluded
+
+    def _confine(self, plan: QueryPlan) -> None:
+        """Push what is quoted and what is excluded down into every channel."""
+        if not plan.required and not plan.forbidden:
+            return
+        collection_id, lexical = plan.collection.id, self.store.lexical
+        if plan.allowed is None:
+            plan.allowed = self.store.passing(collection_id, true(), plan.query.modalities)
+        for unit in plan.required:
+            there = lexical.holding(collection_id, unit)
+            if not len(there):
+                plan.warnings.append(f'nothing here holds the words "{" ".join(unit.tokens)}"')
+            plan.allowed = {m: np.intersect1d(ids, there) for m, ids in plan.allowed.items()}
+        for unit in plan.forbidden:
+            there = lexical.holding(collection_id, unit)
+            plan.allowed = {m: np.setdiff1d(ids, there) for m, ids in plan.allowed.items()}
+
     # ------------------------------------------------------------------ the kinds of terms
 
     def _picture(self, models: ModelSet, content: bytes) -> Vector:
@@ -236,7 +285,8 @@ class Planner:
             term.audio, models, self.settings, self.sandbox, said=said, heard=heard
         )
         if recording.words:
-            plan.said.append(replace(term, audio=None, text=recording.words))
+            heard_words = Words(recording.words, units_of(recording.words, term.weight))
+            self._say(plan, replace(term, audio=None), heard_words)
         if recording.sound is not None:
             channels = confined(SOUND_TARGET, term, "sound")
             plan.look_for(channels, recording.sound, term, "sound")

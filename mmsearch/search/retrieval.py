@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmsearch.errors import MMSearchError
+from mmsearch.search.calibration import Calibrations
 from mmsearch.search.composition import Composer
-from mmsearch.search.fusion import ChannelRanking
+from mmsearch.search.fusion import ChannelRanking, weighted
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
-from mmsearch.search.plan import Channel, QueryPlan
+from mmsearch.search.plan import LEXICAL, Channel, QueryPlan
 from mmsearch.settings import Settings
 from mmsearch.stores.rows import StoredSpace, check_same_space
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Ids, SearchParams
+from mmsearch.types import Collection, Ids, Modality, SearchParams, WordUnit
+
+NOTHING = np.empty(0, np.int64)
 
 SPARE = 16
 """Candidates beyond the limit, for those deleted between the index and SQL."""
@@ -39,6 +42,7 @@ class Retriever:
         self.indexes = indexes
         self.models_of = models_of
         self.composer = Composer(store, indexes)
+        self.calibrations = Calibrations(store, indexes, self.composer, models_of)
 
     def retrieve(self, plans: Sequence[QueryPlan]) -> None:
         """Fill in `rankings` of all plans; unfiltered queries of a channel share a scan.
@@ -61,14 +65,61 @@ class Retriever:
             except MMSearchError as error:
                 for plan in members:
                     plan.error = error
+        for plan in plans:
+            if plan.error is None:
+                self._look_for_words(plan)
+                plan.rankings = weighted(plan.rankings, self._weights(plan))
+
+    def size(self, collection: Collection) -> int:
+        """Vectors of a collection, in all spaces."""
+        indexes = [
+            self.indexes.get(stored.id, modality)
+            for stored in self.indexes.spaces
+            if stored.collection_id == collection.id
+            for modality in Modality
+        ]
+        return sum(len(index) for index in indexes if index is not None)
+
+    def _weights(self, plan: QueryPlan) -> dict[str, float]:
+        """Of channels: the library's, over them the collection's, over them the query's."""
+        own = plan.collection.weights
+        return {**self.settings.weights, **dict(own), **(plan.query.weights or {})}
+
+    def _look_for_words(self, plan: QueryPlan) -> None:
+        """Full text; words that are only for some modalities are looked for on their own."""
+        apart: dict[tuple[WordUnit, ...], list[Modality]] = {}
+        for modality in Modality:
+            units = tuple(unit for unit, where in plan.words if modality in where)
+            if any(unit.weight > 0 for unit in units):
+                apart.setdefault(units, []).append(modality)
+        for units, modalities in apart.items():
+            allowed = None
+            if plan.allowed is not None:
+                allowed = {m: plan.allowed[m] for m in modalities if m in plan.allowed}
+            wanted = max(plan.depth, plan.query.limit) + len(plan.excluded) + SPARE
+            answer = self.store.lexical.search(plan.collection.id, units, wanted, allowed=allowed)
+            for modality, found in answer.rankings.items():
+                if modality not in modalities:
+                    continue
+                plan.more |= len(found.ids) >= wanted
+                keep = ~np.isin(found.ids, list(plan.excluded))
+                plan.rankings.append(
+                    ChannelRanking(
+                        name=f"{LEXICAL}:{modality.value}",
+                        modality=modality,
+                        ids=found.ids[keep],
+                        scores=found.scores[keep],
+                        shares=found.shares[keep],
+                    )
+                )
 
     def _rank(self, stored: StoredSpace, channel: Channel, members: Sequence[QueryPlan]) -> None:
-        together = [p for p in members if p.query.filter is None and not p.query.exact]
+        together = [p for p in members if p.allowed is None and not p.query.exact]
         if together:
             self._scan(stored, channel, together, None, SearchParams())
         for plan in members:
             if plan not in together:
-                allowed = plan.allowed.get(channel[1]) if plan.query.filter else None
+                allowed = None if plan.allowed is None else plan.allowed.get(channel[1], NOTHING)
                 self._scan(stored, channel, [plan], allowed, SearchParams(exact=plan.query.exact))
 
     def _scan(
@@ -99,12 +150,19 @@ class Retriever:
             keep[own:] = False
             if plan.excluded:
                 keep &= ~np.isin(row_ids, list(plan.excluded))
+            calibration = self.calibrations.of(plan.collection, stored, channel[1], plan.kind)
+            evidence = None
+            if calibration is not None:
+                sampled = self.calibrations.sampled(stored, channel[1], plan.vectors[channel])
+                evidence = calibration.evidence(row_scores[keep], sampled)
             plan.rankings.append(
                 ChannelRanking(
                     name=f"{channel[0]}:{channel[1].value}",
                     modality=channel[1],
                     ids=row_ids[keep],
                     scores=row_scores[keep],
+                    evidence=evidence,
+                    unrelated=calibration.best if calibration is not None else (),
                 )
             )
 

@@ -219,8 +219,15 @@ def to_source(row: Row[Any]) -> Source:
 
 def to_collection(row: Row[Any]) -> Collection:
     """A row of collections."""
-    models = (row.settings or {}).get("models", {})
-    return Collection(row.id, row.name, row.profile, tuple(sorted(models.items())))
+    own = row.settings or {}
+    models, weights = own.get("models", {}), own.get("weights", {})
+    return Collection(
+        row.id,
+        row.name,
+        row.profile,
+        tuple(sorted(models.items())),
+        tuple(sorted(weights.items())),
+    )
 
 
 def to_stored_space(row: Row[Any]) -> StoredSpace:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,12 @@ import numpy.typing as npt
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, true, update
 
 from mmsearch.errors import NotFoundError
+from mmsearch.stores.calibrations import CalibrationStore
 from mmsearch.stores.candidates import CandidateStore
 from mmsearch.stores.change_log import log_change
 from mmsearch.stores.database import now
 from mmsearch.stores.jobs import JobStore
+from mmsearch.stores.lexical.index import SqlLexicalIndex, lexical_index
 from mmsearch.stores.lexical.rows import add_words, rename_words
 from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.rows import (
@@ -66,8 +69,13 @@ from mmsearch.types import (
 )
 
 
-class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore):
+class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore, CalibrationStore):
     """See the module. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
+
+    @cached_property
+    def lexical(self) -> SqlLexicalIndex:
+        """Full text over the words of segments and the names of their sources."""
+        return lexical_index(self.engine)
 
     # ------------------------------------------------------------------ library, collections
 

@@ -1,0 +1,42 @@
+"""Calibrations, kept beside the space that they are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import delete, insert, select
+
+from mmsearch.stores.database import Database, now
+from mmsearch.stores.tables import CalibrationRow, SpaceRow
+from mmsearch.types import Modality
+
+
+class CalibrationStore(Database):
+    """The part of the store that remembers calibrations."""
+
+    def calibration(
+        self, space_id: int, modality: Modality, kind: str
+    ) -> tuple[int, dict[str, Any]] | None:
+        """How many vectors there were when it was measured, and what was found."""
+        with self._read() as connection:
+            row = connection.execute(
+                select(CalibrationRow.size, CalibrationRow.data).where(
+                    CalibrationRow.space_id == space_id,
+                    CalibrationRow.modality == modality.value,
+                    CalibrationRow.kind == kind,
+                )
+            ).one_or_none()
+        return (row.size, row.data) if row is not None else None
+
+    def keep_calibration(
+        self, space_id: int, modality: Modality, kind: str, size: int, data: Mapping[str, Any]
+    ) -> None:
+        """Remember one in place of what was known. A space that is gone is let go."""
+        key = {"space_id": space_id, "modality": modality.value, "kind": kind}
+        with self._write() as connection:
+            connection.execute(delete(CalibrationRow).filter_by(**key))
+            if connection.scalar(select(SpaceRow.id).where(SpaceRow.id == space_id)) is not None:
+                connection.execute(
+                    insert(CalibrationRow).values(**key, size=size, data=dict(data), made_at=now())
+                )
