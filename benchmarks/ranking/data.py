@@ -30,13 +30,13 @@ from mmsearch.picturebook.rivals import gallery
 
 SEEDS = {"dev": 5_100, "test": 9_100}
 SIZE = 384
-PICTURES, PER_LEVEL = 300, 40
-RELATIONAL = 70
-PHOTOS = 220
-NOTES, RECORDS = 150, 120
-MEMOS = 60
-MIXED = 150
-OTHERWISE = 40
+PICTURES, PER_LEVEL = 200, 40
+RELATIONAL = 60
+PHOTOS = 160
+NOTES, RECORDS = 120, 100
+MEMOS = 40
+MIXED = 120
+OTHERWISE = 24
 
 
 @dataclass
@@ -111,7 +111,7 @@ def relational(made: Set, seed: int) -> None:
 def photos(made: Set, seed: int, data: Path, part: str) -> None:
     """Real photos, asked for by two human captions each.
 
-    test: the 220 photos in their own size; dev: other photos of the same collection, small.
+    test: photos in their own size; dev: other photos of the same collection, small.
     """
     listing = data / "images" / "captions.jsonl"
     rows = [json.loads(line) for line in listing.read_text("utf-8").splitlines()]

@@ -51,7 +51,7 @@ PLANS = (
     SetPlan("texts", ("lexical", "text", "calibration"), rerank=True),
     SetPlan("speech", ("lexical", "text", "calibration"), rerank=True),
     SetPlan("mixed", ("lexical", "text", "clip", "calibration"), rerank=True),
-    SetPlan("otherwise", ("lexical", "calibration"), folder="mixed"),
+    SetPlan("otherwise", (), folder="mixed"),
 )
 
 
