@@ -133,6 +133,7 @@ def index_into(
             raise
         engine.store.update_run(run, counts=pipeline.counts.to_json(), state="done")
         engine.indexes.refresh(publish=True)
+        engine.calibrate(target)
     return RunSummary(
         target.name,
         target.profile,

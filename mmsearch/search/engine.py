@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.errors import MMSearchError
+from mmsearch.errors import MMSearchError, SpaceMismatchError
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.models.rerankers.choice import NONE
 from mmsearch.protocols import Reranker
@@ -391,9 +392,17 @@ class SearchEngine:
             models = self._models_of(collection)
             models.clip.encode_texts(["warm up"], "query")
             models.text.encode_texts(["warm up"], "query")
+            self.calibrate(collection)
             if self.settings.rerank != NONE:
                 self.reranking.warm_up(collection.profile)
         self._warm = True
+
+    def calibrate(self, collection: Collection) -> None:
+        """Measure what similarities mean, where that is missing; else the next query does it."""
+        try:
+            self.retriever.calibrations.prepare(collection)
+        except MMSearchError as error:
+            logger.warning("the scores of '%s' are not calibrated: %s", collection.name, error)
 
     def ready(self) -> bool:
         """True once `warm_up` has run."""
@@ -415,6 +424,7 @@ class SearchEngine:
         status = self.store.counts()
         status["collections"] = {c.name: c.profile for c in self.store.collections()}
         status["switching"] = self._switching()
+        status["sounds"] = self._sounds()
         status["index"] = self.indexes.stats()
         status["warnings"] = self.indexes.take_warnings()
         if verify:
@@ -423,6 +433,15 @@ class SearchEngine:
             if notes := self.store.notes():
                 status["verify"]["notes"] = notes
         return status
+
+    def _sounds(self) -> dict[str, bool]:
+        """By collection, whether its models know sounds."""
+        found: dict[str, bool] = {}
+        for collection in self.store.collections():
+            # Another profile may have been asked for: that is told where it matters.
+            with suppress(SpaceMismatchError):
+                found[collection.name] = self.collection_models.of(collection).knows_sounds
+        return found
 
     def _switching(self) -> dict[str, Any]:
         """By collection, to which models it is on its way and how far each space has come."""
