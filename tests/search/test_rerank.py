@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -498,6 +498,7 @@ def test_without_weight_nothing_moves() -> None:
     assert [(one.id, one.score) for one in after] == [(1, 0.9), (2, 0.5)]
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.floats(0, 1), max_size=30),
     st.lists(st.none() | st.floats(0, 1), max_size=30),
