@@ -242,6 +242,7 @@ class Cutter:
                 self._models.sound,
                 similarity=self._settings.sound_similarity,
                 longest_seconds=self._settings.sound_span_seconds,
+                starts_at=part.start,
             )
         self._heard.add(part.samples, last=part.last)
 

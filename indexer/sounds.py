@@ -44,11 +44,18 @@ class SoundCutter:
     """Takes a recording's stretches in order and gives its sound segments. Not reused."""
 
     def __init__(
-        self, embedder: SoundTextEmbedder, *, similarity: float, longest_seconds: float
+        self,
+        embedder: SoundTextEmbedder,
+        *,
+        similarity: float,
+        longest_seconds: float,
+        starts_at: float = 0.0,
     ) -> None:
+        """`starts_at`: seconds by which the sound begins later than the film it belongs to."""
         self._embedder = embedder
         self._similarity = similarity
         self._longest = longest_seconds
+        self._starts_at = starts_at
         self._window = round(embedder.window_seconds * SOUND_RATE)
         self._hop = self._window // 2
         self._held = np.empty(0, np.float32)
@@ -105,7 +112,8 @@ class SoundCutter:
             return
         vectors = self._embedder.encode_sounds([samples for _, samples in loud])
         for (start, samples), vector in zip(loud, vectors, strict=True):
-            self._merge(start / SOUND_RATE, (start + len(samples)) / SOUND_RATE, vector)
+            begins = self._starts_at + start / SOUND_RATE
+            self._merge(begins, begins + len(samples) / SOUND_RATE, vector)
 
     def _merge(self, start: float, end: float, vector: Vectors) -> None:
         span = self._spans[-1] if self._spans else None

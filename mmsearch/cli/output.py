@@ -250,6 +250,9 @@ def print_status(status: dict[str, Any]) -> None:
         err.print(f"[yellow]warning:[/] {escape(warning)}")
     collections = ", ".join(f"{n} ({p})" for n, p in status["collections"].items()) or "none yet"
     out.print(f"collections  {escape(collections)}")
+    deaf = [name for name, hears in status.get("sounds", {}).items() if not hears]
+    if deaf:
+        out.print(f"sounds       none in {escape(', '.join(deaf))}: no sound model (nano has none)")
     out.print(f"sources      {status['sources']} indexed, {status['failed']} failed")
     out.print(f"segments     {status['segments']}")
     for space, count in status["vectors"].items():

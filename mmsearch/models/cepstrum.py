@@ -17,6 +17,8 @@ _FRAME, _HOP, _FFT = 400, 160, 512
 _RANGE_DB = 40.0
 """Frames this far below the loudest ones of a stretch are pauses."""
 _COEFFICIENTS = 16
+_BLOCK = 2048
+"""Frames at a time: a speech without a pause may last for twenty minutes."""
 
 
 def mel_spectrum(samples: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
@@ -24,8 +26,11 @@ def mel_spectrum(samples: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray
     if len(samples) < _FRAME:
         return np.empty((0, BANDS)), np.zeros(0, np.bool_)
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_HOP]
-    spectrum = np.abs(np.fft.rfft(frames * np.hanning(_FRAME), _FFT)) ** 2
-    mel = 10 * np.log10(spectrum @ _filters() + 1e-10)
+    mel = np.empty((len(frames), BANDS))
+    for first in range(0, len(frames), _BLOCK):
+        block = frames[first : first + _BLOCK] * np.hanning(_FRAME)
+        spectrum = np.abs(np.fft.rfft(block, _FFT)) ** 2
+        mel[first : first + _BLOCK] = 10 * np.log10(spectrum @ _filters() + 1e-10)
     loudness = mel.mean(axis=1)
     return mel, loudness > np.percentile(loudness, 95) - _RANGE_DB
 

@@ -79,6 +79,13 @@ def test_a_span_has_its_longest_length() -> None:
     assert spans[-1][1] == 100
 
 
+def test_the_sound_of_a_film_may_begin_late() -> None:
+    cutter = SoundCutter(FakeSoundEmbedder(), similarity=0.85, longest_seconds=60, starts_at=1.5)
+    cutter.add(tone(12, LOW), last=True)
+    ((draft,), _) = cutter.segments()
+    assert (draft.place.start, draft.place.end) == (1.5, 13.5)
+
+
 def test_silence_has_no_sound() -> None:
     assert cut(silence(30)) == []
     assert cut(np.concatenate([silence(40), tone(10, LOW), silence(40)])) == [(35, 55)]
