@@ -28,6 +28,7 @@ from tests.fakes import a_picture, some_files
 from tests.indexer.test_pipeline import contents
 from tests.indexer.test_sounds import tone, wav
 from tests.media.documents import a_pdf
+from tests.media.films import a_film
 from tests.two_profiles import NEW, OLD, TwoProfiles, open_two
 
 
@@ -392,6 +393,20 @@ def test_pages_are_drawn_again(tmp_path: Path) -> None:
     library = made_with(OLD, tmp_path / "library", tmp_path / "files")
     with open_two(library, batch_size=3) as engine:
         assert switch_in(engine, NEW).plan.needed == 7 + 2 * 7
+        assert verified(engine)
+    assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", tmp_path / "files"))
+
+
+def test_shots_of_films_are_seen_again(tmp_path: Path) -> None:
+    """Each shot by the frame that stands for it."""
+    (tmp_path / "files").mkdir()
+    film = a_film([("red", 2), ("blue", 2), ("green", 2)])
+    (tmp_path / "files/film.mkv").write_bytes(film)
+    library = made_with(OLD, tmp_path / "library", tmp_path / "files")
+    with open_two(library) as engine:
+        assert switch_in(engine, NEW).plan.needed == 3
+        hit = engine.search("something blue", modality="video").hits[0]
+        assert hit.segment.place.start == pytest.approx(2, abs=0.3)
         assert verified(engine)
     assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", tmp_path / "files"))
 
