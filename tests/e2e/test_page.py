@@ -89,6 +89,10 @@ def test_search_see_and_play(address: str) -> None:
         # The picture is there, not only its frame.
         until(page, "document.querySelector('#hits article img').naturalWidth > 0")
         assert "q=something+red" in page.url
+        # How many there are of each kind, counted with the first search.
+        kinds = page.locator(".kinds").inner_text()
+        assert "Pictures 3" in kinds
+        assert "Text 2" in kinds
         names = page.locator("#hits .file").all_inner_texts()
         assert any("red.png" in name for name in names)
 

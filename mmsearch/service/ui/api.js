@@ -2,7 +2,7 @@
 
 const STORED_KEY = "mmsearch-key";
 
-const KINDS = { image: ["image"], video: ["video"], speech: ["speech", "sound"], text: ["text", "page"] };
+export const KINDS = { image: ["image"], video: ["video"], speech: ["speech", "sound"], text: ["text", "page"] };
 
 export class ApiError extends Error {
   constructor(status, error, retryAfter) {
@@ -80,16 +80,18 @@ export function segment(id) {
 }
 
 /**
- * `words`, and any of: `files` ([{kind: "image"|"audio", file}]), `like` (a segment's id),
- * `kind` ("all" or one of KINDS).
+ * `words` (as typed: -this keeps away), and any of: `files` ([{kind: "image"|"audio", file}]),
+ * `like` (a segment's id), `kind` ("all" or one of KINDS), `cursor` (of the page before).
+ * One hit a file with its best places, copies folded into one.
  */
-export function search({ words, files, like, kind, limit }, signal) {
-  const modalities = KINDS[kind] ?? [];
+export function search({ words, files, like, kind, limit, cursor }, signal) {
+  const body = { limit, group: { by: "source", best: 4 }, fold: true };
+  if (words) body.compact = words;
+  if (like !== null) body.terms = [{ segment: like }];
+  if (KINDS[kind]) body.modalities = KINDS[kind];
+  if (cursor) body.cursor = cursor;
+  else if (!KINDS[kind]) body.facets = ["modality"];
   if (!files.length) {
-    const terms = like === null ? [] : [{ segment: like }];
-    const body = { limit, modalities };
-    if (words) body.query = words;
-    if (terms.length) body.terms = terms;
     return request("/v1/search", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
@@ -98,10 +100,9 @@ export function search({ words, files, like, kind, limit }, signal) {
     });
   }
   const form = new FormData();
-  if (words) form.set("query", words);
-  if (like !== null) form.set("terms", JSON.stringify([{ segment: like }]));
-  if (modalities.length) form.set("modalities", JSON.stringify(modalities));
-  form.set("limit", String(limit));
+  for (const [name, value] of Object.entries(body)) {
+    form.set(name, typeof value === "string" ? value : JSON.stringify(value));
+  }
   for (const { kind: name, file } of files) form.append(name, file, file.name || name);
   return request("/v1/search", { method: "POST", body: form, signal });
 }

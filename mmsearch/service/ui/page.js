@@ -1,11 +1,10 @@
 // The search page: form, address and results kept in step.
 
-import { ApiError, heatMap, onKeyNeeded, openSession, search, segment, status } from "/ui/api.js";
+import { ApiError, KINDS, heatMap, onKeyNeeded, openSession, search, segment, status } from "/ui/api.js";
 import { Attachments } from "/ui/attachments.js";
 import { card, element, fileName, full, revealCut } from "/ui/results.js";
 
 const FIRST = 24;
-const MOST = 240;
 
 const byId = (id) => document.getElementById(id);
 const [main, form, query, hits, more, notices, live] = ["main", "form", "query", "hits", "more", "notices", "status"].map(byId);
@@ -22,7 +21,7 @@ const attachments = new Attachments({
 // Files cannot be in the address: those of past searches are kept here, for back and forward.
 const filesOf = new Map();
 let running = null;
-let limit = FIRST;
+let next = null;
 let shownWords = "";
 
 function kind() {
@@ -63,7 +62,6 @@ function restore() {
   const files = filesOf.get(history.state?.id) ?? [];
   attachments.set({ files, like: like > 0 ? { id: like, name: `segment ${like}` } : null });
   if (like > 0) nameLike(like);
-  limit = FIRST;
   if (query.value.trim() || !attachments.empty) run();
   else begin();
   if (history.state?.withFiles && !files.length) {
@@ -101,7 +99,6 @@ function begin() {
 }
 
 function submit() {
-  limit = FIRST;
   if (!query.value.trim() && attachments.empty) {
     if (address() !== location.pathname + location.search) history.pushState(null, "", address());
     begin();
@@ -125,10 +122,11 @@ async function run({ keep = false } = {}) {
   hits.dataset.kind = kind();
   document.title = words ? `${words} – mmsearch` : "mmsearch";
   try {
-    const asked = { words, files: attachments.files, like: attachments.like, kind: kind(), limit };
+    const asked = { words, files: attachments.files, like: attachments.like, kind: kind(), limit: FIRST, cursor: keep ? next : null };
     const answer = await search(asked, mine.signal);
     if (mine !== running) return;
-    shownWords = words;
+    // What is kept away from is not marked in what is found.
+    shownWords = words.replace(/(^|\s)-("[^"]*"|\p{L}\S*)/gu, " ");
     draw(answer, keep);
   } catch (error) {
     if (error.name === "AbortError" || mine !== running) return;
@@ -140,11 +138,12 @@ async function run({ keep = false } = {}) {
 
 function draw(answer, keep) {
   for (const warning of answer.warnings) notice("warning", warning);
-  const count = answer.hits.length;
-  const already = keep ? hits.children.length : 0;
-  const cards = answer.hits.slice(already).map((hit) => element("li", {}, card(hit, shownWords, actions)));
+  const cards = answer.hits.map((hit) => element("li", {}, card(hit, shownWords, actions)));
   if (keep) hits.append(...cards);
   else hits.replaceChildren(...cards);
+  next = answer.cursor;
+  if (answer.facets?.modality) showCounts(answer.facets.modality);
+  const count = hits.children.length;
   revealCut(hits);
   const time = answer.took_ms < 1000 ? `${Math.max(1, Math.round(answer.took_ms))} ms` : `${(answer.took_ms / 1000).toFixed(1)} s`;
   live.textContent = `${count} result${count === 1 ? "" : "s"} in ${time}`;
@@ -156,7 +155,20 @@ function draw(answer, keep) {
       ),
     );
   }
-  more.hidden = count < limit || limit >= MOST;
+  more.hidden = !next;
+}
+
+/** How many files of each kind there are, beside the kind's name. */
+function showCounts(values) {
+  for (const radio of form.elements.kind) {
+    const own = values.filter((one) => KINDS[radio.value]?.includes(one.value));
+    const label = radio.parentElement.querySelector("span");
+    label.querySelector("small")?.remove();
+    // A film is a video and what is said in it: the largest number is that of the files.
+    const count = Math.max(0, ...own.map((one) => one.sources));
+    if (KINDS[radio.value]) label.append(element("small", {}, ` ${count.toLocaleString()}`));
+    radio.parentElement.classList.toggle("none", Boolean(KINDS[radio.value]) && count === 0);
+  }
 }
 
 function fail(error) {
@@ -237,10 +249,7 @@ for (const radio of form.elements.kind) {
     if (query.value.trim() || !attachments.empty) submit();
   });
 }
-more.addEventListener("click", () => {
-  limit = Math.min(MOST, limit * 2);
-  run({ keep: true });
-});
+more.addEventListener("click", () => run({ keep: true }));
 byId("home").addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey) return;
   event.preventDefault();

@@ -35,6 +35,8 @@ const ICONS = {
   text: "M5 6h14M5 10h14M5 14h14M5 18h8",
 };
 
+const KIND_NAMES = { image: "Picture", video: "Shot", speech: "Said", sound: "Sound", text: "Text", page: "Page" };
+
 export function fileName(source) {
   return source.path.split(/[/\\]/).pop() || source.path;
 }
@@ -265,8 +267,51 @@ function mediaCard(hit, words, actions) {
   );
 }
 
+/** Where a place in a source is, as one would say it. */
+function whereabouts(segment) {
+  if (segment.start !== null) return clock(segment.start);
+  if (segment.page) return `Page ${segment.page}`;
+  return KIND_NAMES[segment.modality] ?? "Here";
+}
+
+/** What else speaks for the hit, and the other good places in its file. */
+function otherPlaces(hit, words) {
+  const parts = [...(hit.evidence ?? []), ...(hit.segments ?? []).slice(1)];
+  if (!parts.length) return null;
+  const list = element("ul", { class: "places", "aria-label": `Also in ${fileName(hit.source)}` });
+  for (const { segment, links } of parts) {
+    const place = element("a", { class: "place", href: links.media, target: "_blank", rel: "noopener" }, whereabouts(segment));
+    place.addEventListener("click", (event) => {
+      const player = place.closest(".card")?.querySelector("audio, video");
+      if (!player || segment.start === null) return;
+      event.preventDefault();
+      player.currentTime = segment.start;
+      player.play().catch(() => {});
+    });
+    const said = segment.text ? element("span", {}, marked(segment.text, words)) : null;
+    list.append(element("li", {}, place, said));
+  }
+  return list;
+}
+
+function copies(hit) {
+  const same = hit.duplicates ?? [];
+  if (!same.length) return null;
+  const title = same.map((part) => part.source.path).join("\n");
+  return element("span", { class: "copies", title }, `+${same.length} ${same.length === 1 ? "copy" : "copies"}`);
+}
+
 /** `actions`: {like(hit), show(hit)}. */
 export function card(hit, words, actions) {
+  const made = cardOf(hit, words, actions);
+  const places = otherPlaces(hit, words);
+  if (places) made.querySelector(".foot").before(places);
+  const same = copies(hit);
+  if (same) made.querySelector(".foot-row .score").after(same);
+  return made;
+}
+
+function cardOf(hit, words, actions) {
   const { modality } = hit.segment;
   if (modality === "image" || modality === "page") return pictureCard(hit, words, actions);
   if (SPOKEN.has(modality) || modality === "video") return mediaCard(hit, words, actions);
