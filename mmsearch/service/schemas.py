@@ -298,6 +298,9 @@ class LibraryStatus(Schema):
     segments: int
     vectors: dict[str, int] = Field(description="By space.")
     index: dict[str, IndexState] = Field(description="By space.")
+    switching: dict[str, Any] = Field(
+        {}, description="Collections on their way to other models, and how far each space is."
+    )
     warnings: list[str] = Field([], description="What went wrong with an index; told once.")
 
 

@@ -62,6 +62,13 @@ EXAMPLE_STATUS: dict[str, Any] = {
     "vectors": {"clip": 480, "text": 360},
     "index": {"clip": {"type": "Flat", "size": 480, "generation": 3}},
     "collections": {"default": "base"},
+    "switching": {
+        "default": {
+            "profile": "best",
+            "models": {},
+            "spaces": {"clip": {"vectors": 130, "of": 480}, "text": {"vectors": 0, "of": 360}},
+        }
+    },
     "warnings": [],
 }
 EXAMPLE_SEGMENT: dict[str, Any] = {
