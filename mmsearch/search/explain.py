@@ -6,14 +6,14 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from mmsearch.errors import MMSearchError, NotFoundError, QueryError
-from mmsearch.protocols import ImageExplainer, TextEmbedder
+from mmsearch.protocols import ImageExplainer, ImageTextEmbedder, TextEmbedder
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.pictures import Pictures
 from mmsearch.stores.lexical.analysis import tokens, tokens_with_places
@@ -57,7 +57,7 @@ def explained(
     asked = _asked(words)
     near = _nearest_sentences(hits, words, models.text) if words else {}
     clip = models.clip
-    visible = bool(words) and isinstance(clip, ImageExplainer)
+    visible = bool(words) and _shows_where(clip)
     return tuple(
         replace(
             hit,
@@ -72,6 +72,12 @@ def explained(
         )
         for i, hit in enumerate(hits)
     )
+
+
+def _shows_where(embedder: ImageTextEmbedder) -> TypeGuard[ImageExplainer]:
+    """As isinstance, which before Python 3.12 would ask for `heat_preprocess` and so make the
+    model find out how it makes maps."""
+    return hasattr(type(embedder), "heat_map")
 
 
 def channels_of(scores: Mapping[str, float]) -> tuple[ChannelScore, ...]:
@@ -184,7 +190,7 @@ def heat_map(
     if not text.strip():
         raise QueryError("text says what to look for in the picture", param="text")
     clip = models.clip
-    if segment.modality not in SEEN or not isinstance(clip, ImageExplainer):
+    if segment.modality not in SEEN or not _shows_where(clip):
         raise QueryError(
             f"a segment of modality {segment.modality.value} has no heat map", param="segment"
         )
