@@ -51,7 +51,7 @@ def _pictures(
         else:
             picture = scene.convert("RGB").resize(size)
         for _ in range(round(seconds * RATE)):
-            frame = av.VideoFrame.from_image(picture)
+            frame: Any = av.VideoFrame.from_image(picture)  # type: ignore[no-untyped-call]
             frame.pts = shown
             frame.time_base = Fraction(1, RATE)
             shown += 1
