@@ -68,6 +68,21 @@ def facet_from(given: str) -> str | dict[str, str]:
     return {"field": name, "by": by} if name and by in {"year", "month", "day"} else given
 
 
+def weights_from(given: Sequence[str]) -> dict[str, float]:
+    """`lexical=0.5`, `clip:image=2`. Raises QueryError."""
+    found: dict[str, float] = {}
+    for one in given:
+        name, _, weight = one.rpartition("=")
+        try:
+            found[name] = float(weight)
+        except ValueError:
+            raise QueryError(
+                f"--weight takes CHANNEL=NUMBER, for example lexical=0.5, not '{one}'",
+                param="weights",
+            ) from None
+    return found
+
+
 def json_object(given: str, option: str) -> dict[str, Any]:
     """Raises QueryError."""
     name = option.removeprefix("--")

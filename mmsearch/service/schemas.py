@@ -98,6 +98,7 @@ class SearchForm(Schema):
     filter: str | None = Field(None, description="JSON object.")
     limit: str | None = None
     min_score: str | None = None
+    weights: str | None = Field(None, description="JSON object.")
     collection: str | None = None
     exact: str | None = Field(None, description='"true" or "false".')
     compact: str | None = None

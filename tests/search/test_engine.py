@@ -21,7 +21,7 @@ from mmsearch.errors import (
 )
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.query import query_from_json, result_to_json
-from mmsearch.types import Query, SearchResult, Term
+from mmsearch.types import Modality, Query, SearchResult, Term
 from tests.fakes import open_fake, some_files
 
 
@@ -167,3 +167,77 @@ def test_scores_are_ordered_and_ranked(engine: SearchEngine) -> None:
     assert np.all((np.array(scores) > 0) & (np.array(scores) <= 1))
     cut = engine.search("red boat", limit=10, min_score=scores[1])
     assert all(hit.score >= scores[1] for hit in cut.hits)
+
+
+def names(result: SearchResult) -> list[str]:
+    return [hit.source.path.rsplit("/", 1)[-1] for hit in result.hits]
+
+
+def test_typed_words_are_found_where_they_stand(engine: SearchEngine) -> None:
+    """In a text and in a file name; the hit says so."""
+    hit = engine.search("leaked").hits[0]
+    assert hit.source.path.endswith("boats.txt")
+    assert hit.scores["lexical:text:rank"] == 1
+    assert hit.scores["lexical:text:share"] == 1
+    picture = engine.search("green png", modality="image").hits[0]
+    assert picture.source.path.endswith("green.png")
+    assert picture.scores["lexical:image:share"] == 1
+
+
+def test_what_is_quoted_must_be_there_and_what_is_excluded_must_not(engine: SearchEngine) -> None:
+    """In every channel; a phrase that stands nowhere is told."""
+    assert names(engine.search('"old boat"')) == ["boats.txt"]
+    assert names(engine.search('"boat old"')) == []
+    assert "boat old" in engine.search('"boat old"').warnings[0]
+    assert "red.png" not in names(engine.search("colours -red"))
+    assert len(engine.search("colours -red", modality="image").hits) == 2
+    assert len(engine.search("-red", modality="image").hits) == 3
+
+
+@pytest.mark.parametrize(
+    "words",
+    ['"', "''", "a OR", "NEAR(", "words:x", "*", "-", 'x" AND', "(", "a\\", "\x00x", "%", "x ^2 {"],
+)
+def test_no_words_are_a_syntax_error(engine: SearchEngine, words: str) -> None:
+    """Signs that databases know mean nothing here."""
+    assert isinstance(engine.search(words), SearchResult)
+
+
+def test_weights_of_channels(engine: SearchEngine) -> None:
+    """0 switches a channel off, for a query or for the library; a wrong name is told."""
+    query = Query((Term(text="leaked boat"),), weights={"lexical": 0.0})
+    scores = [hit.scores for hit in engine.search(query).hits]
+    assert not any(name.startswith("lexical") for one in scores for name in one)
+    only = Query((Term(text="leaked boat"),), weights={"lexical": 1, "clip": 0, "text": 0})
+    assert names(engine.search(only)) == ["boats.txt"]
+    with pytest.raises(QueryError, match="is no channel"):
+        engine.search(Query((Term(text="a"),), weights={"clip:smell": 1.0}))
+    with pytest.raises(LimitError, match="from 0 to 10"):
+        engine.search(Query((Term(text="a"),), weights={"clip": -1.0}))
+
+
+def test_scores_are_calibrated_and_measured_once(engine: SearchEngine) -> None:
+    """The calibration is kept beside the space; another process would find it there."""
+    hit = engine.search("red", modality="image").hits[0]
+    assert 0 < hit.scores["clip:image:calibrated"] <= 1
+    clip = next(s for s in engine.store.spaces() if s.space.name == "clip")
+    kept = engine.store.calibration(clip.id, Modality.IMAGE, "words")
+    assert kept is not None
+    assert kept[0] == 3
+
+
+def test_a_small_library_always_answers_a_large_one_only_what_it_can(
+    engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a min_score of the query's own; a filter asks for an order, not for an answer."""
+    small = engine.search("red", modality="image")
+    assert len(small.hits) == 3
+    assert small.query.min_score == 0
+    monkeypatch.setattr("mmsearch.search.engine.SMALL", 0)
+    monkeypatch.setattr(
+        engine, "settings", engine.settings.model_copy(update={"answer_score": 1.0})
+    )
+    assert engine.search("red", modality="image").hits == ()
+    assert len(engine.search("red", modality="image", min_score=0.0).hits) == 3
+    assert len(engine.search("red", modality="image", filter={"width": {"gt": 0}}).hits) == 3
+    assert len(engine.search(like=small.hits[0].segment.id, modality="image").hits) == 2

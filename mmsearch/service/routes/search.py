@@ -68,7 +68,8 @@ EXAMPLE_ANSWER = {
         "modalities": [],
         "filter": None,
         "limit": 5,
-        "min_score": 0.0,
+        "min_score": 0.05,
+        "weights": None,
         "collection": None,
         "exact": False,
         "sort": [],
@@ -253,7 +254,8 @@ def _field_value(name: str, value: str) -> Any:
         return value.strip()
     if name in LISTED and start not in "[{":
         return [one.strip() for one in value.split(",") if one.strip()]
-    wanted = {"terms": list, "modalities": list, "facets": list, "filter": dict}.get(name)
+    kinds = {"terms": list, "modalities": list, "facets": list, "filter": dict, "weights": dict}
+    wanted = kinds.get(name)
     try:
         parsed = orjson.loads(value)
     except orjson.JSONDecodeError:
