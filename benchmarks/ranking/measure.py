@@ -68,6 +68,8 @@ def ways_of(
             ways.append(
                 Way("without calibration", other, options={"rerank": "none"}, ablation=True)
             )
+    options = {"rerank": "none", "min_score": None}
+    ways.append(Way("with the cut-off", library, options=options, ablation=True))
     if plan.rerank:
         ways += [Way(f"reranked: {name}", library, options={"rerank": name}) for name in rerankers]
     return ways
@@ -127,7 +129,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=None, help="save every run here")
     parser.add_argument("--rerank", nargs="*", default=["vlm"])
     parser.add_argument(
-        "--plain", default="fusion=rank", help="setting that leaves calibration out"
+        "--plain", default="fusion=ranks", help="setting that leaves calibration out"
     )
     parser.add_argument("--queries", type=int, default=0, help="only the first so many of each set")
     parser.add_argument("--only", nargs="*", default=[plan.name for plan in PLANS])

@@ -45,6 +45,10 @@ PARTS = {
     "text": ("The text space", "Sentence vectors of passages and transcripts."),
     "clip": ("CLIP", "Pictures by words."),
     "calibration": ("Calibration", "Calibrated scores (with) in place of ranks (without)."),
+    "cut-off": (
+        "The cut-off",
+        "What the default least score (with) costs; without it everything is ranked.",
+    ),
     "rerank": ("Reranking", "A second look at the first stage's best, at default settings."),
 }
 
@@ -113,6 +117,8 @@ def _findings(found: Sequence[Evaluation]) -> list[Finding]:
         for run in evaluation.stages[1:]:
             if run.name.startswith("without "):
                 pairs.append((run.name.removeprefix("without "), name, run, base))
+            elif run.name == "with the cut-off":
+                pairs.append(("cut-off", name, base, run))
             elif run.name.startswith("reranked"):
                 pairs.append(("rerank", f"{name} ({run.name.partition(': ')[2]})", base, run))
     compared = [

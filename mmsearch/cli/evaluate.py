@@ -84,6 +84,10 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
+    cut_off: Annotated[
+        bool,
+        typer.Option("--cut-off", help="Ask again with the library's least score, and compare."),
+    ] = False,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare the indexes with exact search.")
     ] = False,
@@ -125,6 +129,9 @@ def evaluate(
         if (rerank or engine.settings.rerank) != "none":
             chosen = rerank or engine.settings.rerank
             ways.append(experiment.Way(f"reranked: {chosen}", taken, options={"rerank": chosen}))
+        if cut_off:
+            options = {"rerank": "none", "min_score": None}
+            ways.append(experiment.Way("with the cut-off", taken, options=options, ablation=True))
         ways += [_ablation(name, ways[0], engine, stack) for name in without or ()]
         evaluation = experiment.evaluate(
             found,
@@ -178,7 +185,7 @@ def _ablation(name: str, base: Way, engine: SearchEngine, stack: ExitStack) -> W
         return replace(base, name=f"without {name}", without=(name,), ablation=True)
     settings: dict[str, Any] = engine.settings.model_dump(exclude_unset=True, exclude={"library"})
     other = stack.enter_context(
-        open_library(engine.library, models=engine.models, **(settings | {"fusion": "rank"}))
+        open_library(engine.library, models=engine.models, **(settings | {"fusion": "ranks"}))
     )
     library = Library(other, base.library.collection, base.library.items)
     return replace(base, name=f"without {name}", library=library, ablation=True)

@@ -19,7 +19,7 @@ from mmsearch.errors import MMSearchError, QueryError
 from mmsearch.evaluation.dataset import Dataset, EvalQuery
 from mmsearch.evaluation.runs import Ranking, Run
 from mmsearch.search.engine import SearchEngine
-from mmsearch.search.plan import PICTURE_TARGET, SOUND_TARGET, WORDS_TARGET, QueryPlan
+from mmsearch.search.plan import QueryPlan
 from mmsearch.search.query import check_query
 from mmsearch.types import Modality, Query, Term
 
@@ -65,16 +65,16 @@ def ask(
     A query that fails gets an empty ranking and a warning; if all fail, the last error is
     raised. Raises QueryError for an unknown channel in `without`.
     """
+    check_channels(without)
     rankings: dict[str, Ranking] = {}
     warnings: dict[str, None] = {}
     milliseconds: list[float] = []
     failed = 0
     for queries in _batches(dataset.queries):
         began = time.perf_counter()
-        asked = [
-            _confined(library, replace(_query(library, one, depth), **options), without)
-            for one in queries
-        ]
+        asked = [replace(_query(library, one, depth), **options) for one in queries]
+        if without:
+            asked = [replace(one, weights=dict.fromkeys(without, 0.0)) for one in asked]
         answers = library.engine.search_many(asked)
         milliseconds += [(time.perf_counter() - began) * 1e3 / len(queries)] * len(queries)
         for one, answer in zip(queries, answers, strict=True):
@@ -170,11 +170,12 @@ def approximation(library: Library, dataset: Dataset, *, k: int = 10) -> dict[st
 
 
 def _query(library: Library, one: EvalQuery, depth: int, *, exact: bool = False) -> Query:
-    return replace(one.to_query(depth, library.collection), exact=exact, group="source", best=1)
+    """Everything is ranked: whether an answer is good enough to be shown is another question."""
+    query = one.to_query(depth, library.collection)
+    return replace(query, exact=exact, group="source", best=1, min_score=0.0)
 
 
-LEXICAL = "lexical"
-CHANNELS: tuple[str, ...] = ("clip", "text", "sound", LEXICAL)
+CHANNELS: tuple[str, ...] = ("clip", "text", "sound", "lexical")
 
 
 def check_channels(names: Iterable[str]) -> None:
@@ -187,39 +188,6 @@ def check_channels(names: Iterable[str]) -> None:
                 "of such, as clip:image.",
                 param="without",
             )
-
-
-def _confined(library: Library, query: Query, left_out: Sequence[str]) -> Query:
-    """The query with terms that speak wherever they usually do, but for some channels."""
-    if not left_out:
-        return query
-    check_channels(left_out)
-    store = library.engine.store
-    spaces = [one.space.name for one in store.spaces(store.collection(library.collection).id)]
-    return replace(
-        query,
-        terms=tuple(
-            replace(term, channels=_kept(term, (*spaces, LEXICAL), left_out))
-            for term in query.terms
-        ),
-    )
-
-
-def _kept(term: Term, spaces: Sequence[str], left_out: Sequence[str]) -> tuple[str, ...]:
-    """A space's name stands for its usual channels; they are only named one by one where one of
-    them is left out, because naming an unusual one would add it."""
-    usual = PICTURE_TARGET if term.kind == "image" else (*WORDS_TARGET, *SOUND_TARGET)
-    kept: list[str] = []
-    for space in spaces:
-        if space in left_out:
-            continue
-        if not any(name.startswith(f"{space}:") for name in left_out):
-            kept.append(space)
-            continue
-        targets = [modality for name, modality in usual if name == space]
-        names = [f"{space}:{modality.value}" for modality in targets or Modality]
-        kept += [name for name in names if name not in left_out]
-    return tuple(dict.fromkeys(kept))
 
 
 def _planned(

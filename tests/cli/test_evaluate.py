@@ -33,12 +33,12 @@ def test_a_data_set_is_measured_told_and_written(
     """A table, a page, runs; then a second run is compared with the first one's file."""
     library, report = tmp_path / "library", tmp_path / "report"
     status, out, err = called(
-        capsys, "eval", dataset, "--library", library, "--profile", "nano", "--without", "text",
+        capsys, "eval", dataset, "--library", library, "--profile", "nano", "--without", "clip",
         "--measure", "nDCG@10", "--measure", "R@1", "--exact", "--out", report, "--json",
     )  # fmt: skip
     assert status == 0
     assert "6 indexed" in err
-    assert "without text against fused" in out
+    assert "without clip against fused" in out
     told = json.loads(out.splitlines()[-1])
     assert told["runs"]["fused"]["figures"]["nDCG@10"] == {
         "mean": 1.0, "low": 1.0, "high": 1.0, "queries": 3}  # fmt: skip
@@ -53,10 +53,10 @@ def test_a_data_set_is_measured_told_and_written(
     assert "6 unchanged" in err
     assert "fused against saved: fused" in out
 
-    other = report / "runs" / "kites-without-text.json"
+    other = report / "runs" / "kites-without-clip.json"
     status, out, _ = called(capsys, "compare", saved, other, "--json")
     assert status == 0
-    assert "kites: without text against fused" in out
+    assert "kites: without clip against fused" in out
     compared = json.loads(out.splitlines()[-1])
     assert compared["measures"]["nDCG@10"]["first"] == 1.0
     assert compared["measures"]["nDCG@10"]["difference"]["mean"] < 0
