@@ -25,7 +25,7 @@ from mmsearch.types import Samples, Turn
 
 Matrix = npt.NDArray[np.float64]
 
-PENALTY = 6.0
+PENALTY = 3.0
 """Weight of a second Gaussian's parameters: higher finds fewer voices. Neighbouring frames are
 nearly the same frame, so that the criterion's own weight of 1 finds far too many."""
 
