@@ -10,6 +10,7 @@ from mmsearch.evaluation.page import Bar, Block, Chart, Heading, Page, Paragraph
 from mmsearch.evaluation.report import blocks, comparison_table
 from mmsearch.evaluation.runs import Run, compare_runs
 from mmsearch.evaluation.significance import Comparison, holm
+from mmsearch.settings import Settings
 
 MAIN = "nDCG@10"
 NAIVE = ("raw cosine", "raw cosine, clip")
@@ -73,6 +74,7 @@ def page(found: Sequence[Evaluation], part: str, machine: str) -> Page:
             "other scenes, photos and seeds."
         ),
         Paragraph(f"Machine: {machine}. The figures do not depend on it."),
+        Paragraph(_defaults()),
         Heading("Targets"),
         _targets(found),
         Chart(
@@ -132,7 +134,20 @@ def _findings(found: Sequence[Evaluation]) -> list[Finding]:
     ]
 
 
+def _defaults() -> str:
+    fields = Settings.model_fields
+    return (
+        f"As shipped: channels are joined by {fields['fusion'].default} (fusion), the lexical "
+        "channel and both spaces weigh 1, hits are cut off at a score of "
+        f"{fields['min_score'].default} and answers at {fields['answer_score'].default}, "
+        f"reranking is '{fields['rerank'].default}' with a weight of "
+        f"{fields['rerank_weight'].default} where it is asked for."
+    )
+
+
 def _verdict(rows: Sequence[Finding]) -> str:
+    if rows[0].part == "cut-off":
+        return "What it is for, queries without an answer, is not in these sets."
     better = [f for f in rows if f.comparison.significant and f.comparison.difference.mean > 0]
     worse = [f for f in rows if f.comparison.significant and f.comparison.difference.mean < 0]
     told = []
