@@ -85,9 +85,11 @@ def _told(hit: Hit) -> str:
     lines = [f"[bold]{escape(path.name)}[/]{escape(place(hit))}  [dim]{escape(folder(path))}[/]"]
     around = hit.context or Context(None, None)
     if around.before:
-        lines.append(f"[dim]… {escape(around.before[-80:].strip())}[/]")
+        lines.append(f"[dim]{escape(ended(around.before, 80))}[/]")
     if hit.segment.text:
         lines.append(escape(shortened(hit.segment.text)))
+    if hit.segment.metadata.get("caption"):
+        lines.append("[dim](described by a machine)[/]")
     if around.after:
         lines.append(f"[dim]{escape(shortened(around.after, 80))}[/]")
     # The first of a file's best places is the hit's own, and stands above.
@@ -154,6 +156,12 @@ def shortened(text: str, most: int = 160) -> str:
     """One line of at most `most` characters."""
     flat = " ".join(text.split())
     return flat if len(flat) <= most else flat[: most - 1] + "…"
+
+
+def ended(text: str, most: int) -> str:
+    """The last words of a text, on one line of at most `most` characters."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= most else "… " + flat[-most:].split(" ", 1)[-1]
 
 
 def print_summary(summary: RunSummary) -> None:

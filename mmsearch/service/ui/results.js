@@ -167,7 +167,9 @@ function pictureCard(hit, words, actions) {
   // Words that stand in the picture, if the query asks for some of them.
   const text = written(hit.segment);
   const said = text ? element("blockquote", { class: "said" }, marked(text, words)) : null;
-  const told = caption ? element("p", { class: "around", title: CAPTIONED }, marked(caption, words)) : null;
+  const told = caption
+    ? element("p", { class: "around caption", title: CAPTIONED }, marked(caption, words), element("span", { class: "speaker" }, "by machine"))
+    : null;
   const shown = said?.querySelector("mark") ? said : null;
   return element("article", { class: "card" }, open, label, told, shown, footer(hit, actions));
 }
