@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +24,8 @@ from mmsearch.errors import QueryError, RerankError
 from mmsearch.protocols import Reranker
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.fusion import Fused
-from mmsearch.search.rerank import RANK_K, checked, fuse
+from mmsearch.search.rerank import checked
+from mmsearch.search.rerank_fusion import fuse
 from mmsearch.stores.sql import SqlStore
 from mmsearch.testing import FakeReranker
 from mmsearch.types import (
@@ -489,7 +490,6 @@ def test_by_rank_each_kind_keeps_its_places() -> None:
     assert [one.id for one in order] == [4, 2, 5, 1, 3]
     assert [one.score for one in order] == [1.0, 0.9, 0.8, 0.7, 0.6]
     assert order[0].scores["first_stage"] == 0.7
-    assert RANK_K > 0
 
 
 def test_without_weight_nothing_moves() -> None:
@@ -506,7 +506,7 @@ def test_without_weight_nothing_moves() -> None:
     st.sampled_from(["score", "rank"]),
 )
 def test_joining_loses_nothing(
-    scores: list[float], opinions: list[float | None], weight: float, by: str
+    scores: list[float], opinions: list[float | None], weight: float, by: Literal["score", "rank"]
 ) -> None:
     """Whatever was judged how: the same segments, scores in 0..1, best first."""
     before = some_fused(*sorted(scores, reverse=True))
