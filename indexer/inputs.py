@@ -180,16 +180,23 @@ def read_list(stream: BinaryIO) -> Iterator[str]:
 
 
 def open_list(name: str) -> Iterator[str]:
-    """The names in a file, or on standard input for "-"."""
+    """The names in a file, or on standard input for "-"; read as they are asked for.
+
+    Raises QueryError at once if there is no such file.
+    """
     if name == "-":
-        yield from read_list(sys.stdin.buffer)
-        return
+        return read_list(sys.stdin.buffer)
     try:
-        with Path(name).open("rb") as stream:
-            yield from read_list(stream)
+        stream = Path(name).open("rb")  # noqa: SIM115  # closed when all was read
     except OSError as error:
         raise QueryError(f"the list {name} cannot be read: {error.strerror}",
                          param="from-list") from None  # fmt: skip
+
+    def names() -> Iterator[str]:
+        with stream:
+            yield from read_list(stream)
+
+    return names()
 
 
 def _stripped(line: bytes) -> bytes:

@@ -20,7 +20,13 @@ from mmsearch.cli import evaluate
 from mmsearch.cli import jobs as jobs_commands
 from mmsearch.cli.models import models
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
-from mmsearch.cli.terms import facet_from, json_object, query_from_options, terms_from
+from mmsearch.cli.terms import (
+    facet_from,
+    json_object,
+    query_from_options,
+    terms_from,
+    weights_from,
+)
 from mmsearch.errors import MMSearchError
 from mmsearch.settings import load_settings
 
@@ -110,12 +116,12 @@ def index(
 
     given = settings_from(set_, profile=profile)
     named = [one for one in paths or () if one != "-"]
-    lists = [name for name in (from_list, "-" if "-" in (paths or ()) else None) if name]
+    lists = [open_list(name) for name in (from_list, "-" if "-" in (paths or ()) else None) if name]
     with output.RunProgress(named, include or (), exclude or (), open_end=bool(lists)) as progress:
         summary = runs.index(
             [*named],
             library or load_settings().library,
-            listed=chain.from_iterable(map(open_list, lists)) if lists else (),
+            listed=chain.from_iterable(lists) if lists else (),
             collection=collection,
             include=include or (),
             exclude=exclude or (),
@@ -177,6 +183,10 @@ def search(
     min_score: Annotated[
         float | None,
         typer.Option(help="No hits below this score, 0..1; default: the settings' cuts."),
+    ] = None,
+    weight: Annotated[
+        list[str] | None,
+        typer.Option(help="How much a channel counts, 0..10: lexical=0.5, clip:image=2."),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="No approximation.")] = False,
     sort: Annotated[
@@ -240,6 +250,7 @@ def search(
                 filter=None if filter_ is None else json_object(filter_, "--filter"),
                 limit=engine.settings.limit if limit is None else limit,
                 min_score=min_score,
+                weights=weights_from(weight) if weight else None,
                 collection=collection,
                 exact=exact,
                 sort=sort,

@@ -233,7 +233,7 @@ class _Worker:
             self._process.wait(1.0)
         status = self._process.poll()
         self.kill()
-        if status == -signal.SIGALRM:
+        if status in {-signal.SIGALRM, -signal.SIGXCPU}:
             return MediaError("timeout", "Decoding took too long.")
         if status == -signal.SIGKILL:
             # Not by us: the kernel ran out of memory.

@@ -1,8 +1,8 @@
 """A decoding worker process: `python -m mmsearch.media.worker`, started by `sandbox.Sandbox`.
 
 Requests come on standard input, parts leave on standard output, in the language of `wire.py`.
-The process gives up what it does not need (memory beyond a limit, writing files, core dumps)
-before it opens the first file, and ends when its parent does.
+The process gives up what it does not need (see `confinement.py`) before it opens the first file,
+and ends when its parent does.
 """
 
 from __future__ import annotations
@@ -16,13 +16,8 @@ from contextlib import suppress
 from typing import Any
 
 from mmsearch.errors import MediaError
-from mmsearch.media import wire
+from mmsearch.media import confinement, wire
 from mmsearch.media.parts import Part
-
-try:
-    import resource
-except ImportError:  # Windows has no limits to give up
-    resource = None  # type: ignore[assignment]
 
 _GRACE_SECONDS = 10
 _PR_SET_PDEATHSIG = 1
@@ -37,12 +32,13 @@ def main() -> int:
     output = os.dup(1)
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
-    _limit(memory_mb)
+    confinement.limit_resources(memory_mb)
     warnings.simplefilter("ignore")
     # Before anybody waits for a file, and within the limits. Most files are pictures.
     import mmsearch.media.image  # noqa: F401
     from mmsearch.media.decoders import decode
 
+    confinement.forbid_network_and_programs()
     wire.send(output, {"ready": True})
     os.dup2(silence, 2)
     step = int(seconds) + _GRACE_SECONDS
@@ -60,12 +56,12 @@ def main() -> int:
 def _answer(parts: Iterator[Part], output: int, step: int) -> None:
     answer: dict[str, Any]
     try:
-        signal.alarm(step)
+        _begin(step)
         for part in parts:
             # Whoever takes long to fetch a part is not the file's fault.
             signal.alarm(0)
             wire.send(output, *wire.encode_part(part))
-            signal.alarm(step)
+            _begin(step)
         answer = {"end": True}
     except MediaError as error:
         answer = {"error": error.code, "reason": error.reason}
@@ -80,6 +76,12 @@ def _answer(parts: Iterator[Part], output: int, step: int) -> None:
     wire.send(output, answer)
 
 
+def _begin(step: int) -> None:
+    """A step of decoding: so many seconds of the wall clock, and of the processor."""
+    signal.alarm(step)
+    confinement.limit_processor(step)
+
+
 def _die_with(parent: int) -> None:
     """Have the kernel end this process when the parent's spawning thread ends (Linux).
 
@@ -92,20 +94,6 @@ def _die_with(parent: int) -> None:
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was gone before the call
         sys.exit(0)
-
-
-def _limit(memory_mb: int) -> None:
-    if resource is None:
-        return
-    for name, value in (
-        ("RLIMIT_AS", memory_mb * 2**20),
-        ("RLIMIT_CORE", 0),
-        ("RLIMIT_FSIZE", 0),
-        ("RLIMIT_NOFILE", 64),
-    ):
-        with suppress(ValueError, OSError):
-            # The hard limit too: nothing in here may lift it again.
-            resource.setrlimit(getattr(resource, name), (value, value))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -233,6 +234,99 @@ def test_a_worker_has_no_secrets_and_no_rights(monkeypatch: pytest.MonkeyPatch) 
             flags = int((descriptor.read_text().split("flags:")[1]).split()[0], 8)
             target = str((place / "fd" / descriptor.name).readlink())
             assert (target, flags & 3) != (os.devnull, os.O_RDONLY)
+
+
+_BREAK_OUT = """
+import os, socket, subprocess, sys
+from mmsearch.media import confinement
+told = []
+confinement.limit_resources(1024)
+confined = confinement.forbid_network_and_programs()
+def attempt(name, work):
+    try:
+        work()
+        told.append(name + " worked")
+    except OSError as error:
+        told.append(f"{name} {error.errno}")
+attempt("socket", lambda: socket.create_connection(("127.0.0.1", int(sys.argv[1])), 2))
+attempt("datagram", lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+attempt("local", lambda: socket.socket(socket.AF_UNIX).connect("/x"))
+attempt("program", lambda: subprocess.run(["/bin/true"]))
+attempt("write", lambda: os.write(os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT), b"x" * 10))
+attempt("remove", lambda: os.unlink(sys.argv[2]))
+attempt("rename", lambda: os.rename(sys.argv[2], sys.argv[2] + "2"))
+attempt("kill", lambda: os.kill(os.getppid(), 0))
+print(confined, told)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a seccomp filter is Linux's")
+def test_a_worker_reaches_no_network_and_no_program(tmp_path: Path) -> None:
+    """Even code that has taken over a worker: EPERM, and nobody is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.2)
+        port = str(listener.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, "-c", _BREAK_OUT, port, str(tmp_path / "written")],
+            capture_output=True,
+            text=True,
+            check=False,
+            preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+        )
+        with pytest.raises(TimeoutError):
+            listener.accept()
+    assert done.stdout.strip() == (
+        "True ['socket 1', 'datagram 1', 'local 1', 'program 1', 'write 27', 'remove 1', "
+        "'rename 1', 'kill 1']"
+    ), done.stderr
+
+
+def test_processor_time_is_bounded() -> None:
+    """A step that spins without end is ended by the kernel, whatever it does to signals."""
+    code = (
+        "import signal; from mmsearch.media.confinement import limit_processor\n"
+        "limit_processor(1)\n"
+        "while True: pass"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, timeout=120)
+    assert done.returncode == -signal.SIGXCPU
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        (
+            "list.m3u8",
+            "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:{port}/a.ts\n",
+        ),
+        ("list.m3u", "#EXTM3U\nhttp://127.0.0.1:{port}/a.mp3\n"),
+        ("list.ffconcat", "ffconcat version 1.0\nfile 'http://127.0.0.1:{port}/a.mp4'\n"),
+        ("list.pls", "[playlist]\nFile1=http://127.0.0.1:{port}/a.mp3\n"),
+        ("a.sdp", "v=0\nc=IN IP4 127.0.0.1\nm=audio {port} RTP/AVP 0\n"),
+        ("a.mpd", "<MPD><Period><BaseURL>http://127.0.0.1:{port}/</BaseURL></Period></MPD>"),
+        (
+            "a.svg",
+            "<svg xmlns='http://www.w3.org/2000/svg'><image href='http://127.0.0.1:{port}/'/></svg>",
+        ),
+        ("a.html", "<img src='http://127.0.0.1:{port}/'><p>words</p>"),
+        ("a.ram", "rtsp://127.0.0.1:{port}/a.rm\n"),
+    ],
+)
+def test_files_that_point_elsewhere_are_not_followed(
+    sandbox: Sandbox, tmp_path: Path, name: str, content: str
+) -> None:
+    """Playlists and pages are text, or refused; what they name is never asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(0.1)
+        path = tmp_path / name
+        path.write_text(content.format(port=listener.getsockname()[1]))
+        try:
+            parts = list(sandbox.decode(DecodeRequest(path=str(path))))
+            assert all(isinstance(part, TextPart) for part in parts)
+        except MediaError as error:
+            assert error.code in {"unsupported", "corrupt", "empty"}  # noqa: PT017
+        with pytest.raises(TimeoutError):
+            listener.accept()
 
 
 def test_too_little_memory_to_start_is_a_setting_at_fault() -> None:
