@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from indexer.switch import SwitchCounts, SwitchPlan, SwitchSummary
 from mmsearch.cli import output
+from mmsearch.stores.spaces import described
 
 FAILURES_SHOWN = 20
 
@@ -25,8 +26,8 @@ def print_summary(summary: SwitchSummary) -> None:
     made = f"{summary.made} vectors made in {summary.seconds:.1f} s"
     if summary.switched:
         output.err.print(
-            f"{made}. Collection '{escape(summary.plan.collection)}' now uses profile "
-            f"{escape(summary.plan.new.profile)}; {summary.removed} old vectors removed."
+            f"{made}. Collection '{escape(summary.plan.collection)}' now uses "
+            f"{escape(described(summary.plan.new))}; {summary.removed} old vectors removed."
         )
         if summary.forgone:
             output.err.print(
