@@ -8,13 +8,14 @@ Precedence: command line or Python, environment, settings.toml, default.
 
 from __future__ import annotations
 
+import json
 import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -269,7 +270,7 @@ class Settings(BaseSettings):
         "scores",
         description="How channels are joined: by calibrated scores, or by reciprocal ranks.",
     )
-    weights: dict[str, float] = Field(
+    weights: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
         {},
         description='Weights of channels, 0 to 10: by name ("clip:image") or all of a space '
         '("lexical"); 1 if not given. Collections and queries may have their own.',
@@ -327,6 +328,17 @@ class Settings(BaseSettings):
     )
     max_upload_mb: int = Field(512, ge=1, description="Largest upload in MiB.")
     query_batch: int = Field(16, ge=1, description="Concurrent queries encoded in one call.")
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _from_text(cls, given: Any) -> Any:
+        """As `--set weights='{"lexical": 0.5}'` gives it, or `lexical=0.5,clip:image=2`."""
+        if not isinstance(given, str):
+            return given
+        if given.lstrip().startswith("{"):
+            return json.loads(given)
+        pairs = [one.partition("=") for one in given.split(",") if one.strip()]
+        return {name.strip(): weight for name, _, weight in pairs}
 
     @classmethod
     def settings_customise_sources(

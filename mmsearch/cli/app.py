@@ -27,6 +27,7 @@ from mmsearch.cli.terms import (
     terms_from,
     weights_from,
 )
+from mmsearch.cli.weights import weights
 from mmsearch.errors import MMSearchError
 from mmsearch.settings import load_settings
 
@@ -51,6 +52,7 @@ app.command()(jobs_commands.failures)
 app.command("import")(jobs_commands.import_)
 app.command("eval")(evaluate.evaluate)
 app.command("compare")(evaluate.compare)
+app.command()(weights)
 
 
 @app.callback()

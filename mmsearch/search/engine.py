@@ -428,7 +428,11 @@ class SearchEngine:
         status["index"] = self.indexes.stats()
         status["warnings"] = self.indexes.take_warnings()
         if verify:
-            problems = [*self.store.problems(), *self.indexes.problems()]
+            problems = [
+                *self.store.problems(),
+                *self.store.lexical.problems(),
+                *self.indexes.problems(),
+            ]
             status["verify"] = {"ok": not problems, "problems": problems}
             if notes := self.store.notes():
                 status["verify"]["notes"] = notes
@@ -461,5 +465,6 @@ class SearchEngine:
         return found
 
     def reindex(self) -> None:
-        """Build every FAISS index anew from SQL and publish it."""
+        """Build every index anew from SQL: FAISS snapshots, and the words of full text."""
+        self.store.rewrite_words()
         self.indexes.rebuild()

@@ -23,7 +23,7 @@ from mmsearch.stores.change_log import log_change
 from mmsearch.stores.database import now
 from mmsearch.stores.jobs import JobStore
 from mmsearch.stores.lexical.index import SqlLexicalIndex, lexical_index
-from mmsearch.stores.lexical.rows import add_words, rename_words
+from mmsearch.stores.lexical.rows import add_words, rename_words, write_all_words
 from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.rows import (
     EXPECTED_IN,
@@ -133,6 +133,18 @@ class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore, Calibrati
             assert new is not None
             return Collection(new, name, profile, tuple(sorted((models or {}).items())))
 
+    def set_weights(self, collection_id: int, weights: Mapping[str, float]) -> None:
+        """Weights of channels for all queries of a collection, in place of those it had."""
+        with self._write() as connection:
+            own = connection.scalar(
+                select(CollectionRow.settings).where(CollectionRow.id == collection_id)
+            )
+            connection.execute(
+                update(CollectionRow)
+                .where(CollectionRow.id == collection_id)
+                .values(settings={**(own or {}), "weights": dict(weights)})
+            )
+
     # ------------------------------------------------------------------ writing sources
 
     def write_sources(self, collection_id: int, writes: Sequence[SourceWrite]) -> list[int]:
@@ -239,6 +251,11 @@ class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore, Calibrati
                 .values(uri=file.uri, path=file.path, size=file.size, mtime_ns=file.mtime_ns)
             )
             rename_words(connection, source_id)
+
+    def rewrite_words(self) -> None:
+        """Cut the words of all segments again, as this version does."""
+        with self._write() as connection:
+            write_all_words(connection)
 
     def delete_sources(self, ids: Sequence[int]) -> int:
         """Remove sources with everything that hangs on them; returns how many were there."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from sqlalchemy import text
 
 from mmsearch.stores.lexical.index import lexical_index
 from mmsearch.stores.rows import SourceWrite
@@ -199,3 +200,30 @@ def test_words_that_are_everywhere_order_what_rarer_ones_find(
     (rare,) = library.add("m", "the anchor")
     (bare,) = library.add("o", "anchor")
     assert library.found("the", "anchor") == [rare, bare]
+
+
+def test_words_can_be_cut_again(library: Library) -> None:
+    """What is found afterwards is what was found before; a damaged index is noticed."""
+    (boat,) = library.add("RedBoat.txt", "at sea")
+    assert library.index.problems() == []
+    with library.store.engine.connect() as connection:
+        connection.execute(text("DELETE FROM segment_words"))
+        if connection.dialect.name == "sqlite":
+            connection.execute(
+                text("INSERT INTO segment_fts (rowid, words) VALUES (:id, 'ghost')"), {"id": boat}
+            )
+        connection.commit()
+    assert library.found("boat") == []
+    if library.store.engine.dialect.name == "sqlite":
+        assert library.index.problems() != []
+    library.store.rewrite_words()
+    assert library.found("boat") == [boat]
+    assert library.index.problems() == []
+
+
+def test_a_collection_has_weights_of_its_own(library: Library) -> None:
+    """They stay beside whatever else is set for it."""
+    library.store.set_weights(library.collection, {"lexical": 0.5})
+    assert library.store.collection().weights == (("lexical", 0.5),)
+    library.store.set_weights(library.collection, {})
+    assert library.store.collection().weights == ()

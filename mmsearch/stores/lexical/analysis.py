@@ -13,9 +13,6 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-ANALYSIS_VERSION = 1
-"""Counts up when the same text gives other tokens: what is stored is then cut again."""
-
 BREAK = "¦"
 """A token that no query has: a phrase does not match across it."""
 

@@ -70,6 +70,10 @@ class SqlLexicalIndex(ABC):
         with self._engine.connect() as connection:
             return np.sort(np.fromiter(self._holding(connection, collection_id, unit), np.int64))
 
+    def problems(self) -> list[str]:
+        """Where the index and the words in the table differ."""
+        return []
+
     def _totals(self, connection: Connection, collection_id: int) -> dict[str, tuple[int, float]]:
         """By modality: segments that have words, and their mean length."""
         now = time.monotonic()

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, delete, insert, select, text
 
 from mmsearch.stores.lexical.analysis import BREAK, name_tokens, segment_tokens
 from mmsearch.stores.tables import SegmentRow, SegmentWordsRow, SourceRow
@@ -38,8 +38,8 @@ def add_words(
     named = name_tokens(path, metadata)
     seen: set[str] = set()
     rows: list[dict[str, Any]] = []
-    for segment_id, modality, text in segments:
-        words = segment_tokens(text, [] if modality in seen else named)
+    for segment_id, modality, said in segments:
+        words = segment_tokens(said, [] if modality in seen else named)
         seen.add(modality)
         length = sum(token != BREAK for token in words)
         if length:
@@ -76,13 +76,16 @@ def write_all_words(connection: Connection) -> None:
             select(SourceRow.id).where(SourceRow.id > after).order_by(SourceRow.id).limit(BATCH)
         ).all()
         if not sources:
-            return
+            break
         last = sources[-1]
         rows = connection.execute(
             _segments((SegmentRow.source_id > after) & (SegmentRow.source_id <= last))
         )
         _write(connection, rows)
         after = last
+    if connection.dialect.name == "sqlite":
+        # Triggers keep FTS5 in step with the rows, but not if it had lost step before.
+        connection.execute(text("INSERT INTO segment_fts (segment_fts) VALUES ('rebuild')"))
 
 
 def _segments(where: Any) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import orjson
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DatabaseError
 
 from mmsearch.stores.lexical.index import SqlLexicalIndex, by_modality
 from mmsearch.stores.lexical.scoring import Weighed
@@ -24,6 +25,18 @@ _FROM = """
 
 class SqliteLexicalIndex(SqlLexicalIndex):
     """See the module."""
+
+    def problems(self) -> list[str]:
+        # A write, though it changes nothing: FTS5 takes its commands so.
+        check = "INSERT INTO segment_fts (segment_fts, rank) VALUES ('integrity-check', 1)"
+        with self._engine.connect().execution_options(mmsearch_write=True) as connection:
+            try:
+                connection.execute(text(check))
+            except DatabaseError:
+                return ["full text differs from the segments' words (mmsearch reindex cuts them)"]
+            finally:
+                connection.rollback()
+        return []
 
     def _count(self, connection: Connection, collection_id: int, unit: WordUnit, most: int) -> int:
         query = text(f"SELECT count(*) FROM (SELECT 1 {_FROM} LIMIT :most)")
