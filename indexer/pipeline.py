@@ -219,7 +219,7 @@ class Pipeline:
 
     def _load(self, item: Item, *, anew: bool = False) -> Loaded:
         """Hash, decode and cut one item. What is wrong with it becomes its failure."""
-        if self._stop.is_set():
+        if self._stop.is_set() and not anew:
             raise InterruptedError
         found = Loaded(item, item.file)
         try:
