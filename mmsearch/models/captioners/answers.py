@@ -47,9 +47,16 @@ def caption_of(answer: str) -> str | None:
     )
     text = _MARKUP.sub(" ", _FENCE.sub(" ", text)).strip()
     text = " ".join(_LEAD.sub("", text).split()).strip(_QUOTES + " ")
-    if sum(map(str.isalpha, text)) < 3 or _REFUSAL.search(text[:200]) or loops(text):
+    if sum(map(str.isalpha, text)) < 3 or _REFUSAL.search(text[:200]):
+        return None
+    if loops(text) or _babbles(text.casefold().split()):
         return None
     return _shortened(text)
+
+
+def _babbles(words: list[str]) -> bool:
+    """Many words, and hardly a different one among them."""
+    return len(words) >= 12 and len(set(words)) < 0.15 * len(words)
 
 
 def _shortened(text: str) -> str:

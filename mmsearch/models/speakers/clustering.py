@@ -235,6 +235,8 @@ def _assigned(
     frames: Matrix, where: npt.NDArray[np.int64], voices: Sequence[_Voice]
 ) -> npt.NDArray[np.intp]:
     """The voice of every frame: the likeliest sequence, where a change has its price (Viterbi)."""
+    if len(voices) == 1:
+        return np.zeros(len(frames), np.intp)
     likelihoods = np.stack([_log_likelihood(frames, voice) for voice in voices], axis=1)
     count = len(voices)
     best = likelihoods[0].copy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from mmsearch.errors import CaptionError, ConfigurationError, SettingsError
 from mmsearch.models.captioners.answers import MAX_CHARACTERS, caption_of
+from mmsearch.models.captioners.local import LocalCaptioner
 from mmsearch.models.captioners.openai import OpenAICaptioner
 from mmsearch.protocols import Captioner
 from tests.models.rerankers.stub import serving
@@ -45,6 +47,7 @@ def jpeg(colour: str = "red") -> bytes:
         ("As an AI, I do not describe people.", None),
         ("No image was provided. Please upload the picture.", None),
         ("dog dog dog dog dog dog dog dog dog dog", None),
+        ("yes no no yes no yes yes no no yes yes yes no no no yes no", None),
         ("A sign says that you cannot park here.", "A sign says that you cannot park here."),
     ],
 )
@@ -53,7 +56,7 @@ def test_what_of_an_answer_is_a_caption(answer: str, caption: str | None) -> Non
 
 
 def test_a_novel_is_cut_at_a_sentence() -> None:
-    told = " ".join(f"Sentence number {i} is about a dog." for i in range(200))
+    told = " ".join(f"Sentence number {i} tells of dog{i * i} and dog." for i in range(200))
     caption = caption_of(told)
     assert caption is not None
     assert len(caption) <= MAX_CHARACTERS
@@ -63,6 +66,40 @@ def test_a_novel_is_cut_at_a_sentence() -> None:
     assert endless is not None
     assert len(endless) <= MAX_CHARACTERS
     assert caption_of("a " + "b" * 10_000_000) is not None
+
+
+# ------------------------------------------------------------------ on this machine
+
+
+def test_a_local_model_is_asked_for_a_description(tmp_path: Path) -> None:
+    """The model of this test can say yes and no: that is an answer, and no caption."""
+    from mmsearch.models.vlm import VisionLanguageScorer
+    from tests.models.rerankers.folders import write_vlm
+
+    model = VisionLanguageScorer(str(write_vlm(tmp_path / "vlm")), threads=1)
+    with Image.open(io.BytesIO(jpeg())) as image:
+        said = model.say("Describe {} this.", image, 6)
+    assert set(said.split()) <= {"yes", "no"}
+    assert len(said.split()) >= 1
+    captioner = LocalCaptioner(model)
+    assert isinstance(captioner, Captioner)
+    assert captioner.caption([jpeg()]) == [None]
+    other = LocalCaptioner(model, instruction="What is it?")
+    assert captioner.fingerprint != other.fingerprint
+    captioner.release()
+
+
+def test_a_local_models_words_become_a_caption() -> None:
+    class Model:
+        name = "vlm"
+
+        def say(self, instruction: str, image: Image.Image, tokens: int) -> str:
+            assert "cannot see it" in instruction
+            assert image.mode == "RGB"
+            return f"Caption: a picture of {image.width} pixels."
+
+    captioner = LocalCaptioner(Model())  # type: ignore[arg-type]
+    assert captioner.caption([jpeg(), jpeg()]) == ["a picture of 32 pixels."] * 2
 
 
 # ------------------------------------------------------------------ a server
