@@ -96,6 +96,18 @@ def test_search_see_and_play(address: str) -> None:
         names = page.locator("#hits .file").all_inner_texts()
         assert any("red.png" in name for name in names)
 
+        # Where in the picture the words match, laid over the whole of it.
+        page.click("#hits article button.picture >> nth=0")
+        page.click("button.heat")
+        page.wait_for_selector("img.overlay", state="attached")
+        until(page, "document.querySelector('img.overlay').naturalWidth > 0")
+        sizes = "['img.overlay', 'img.full'].map((s) => document.querySelector(s).clientWidth)"
+        shown = page.evaluate(sizes)
+        assert shown[0] == shown[1] > 0
+        page.click("button.heat")
+        assert not page.locator("img.overlay").is_visible()
+        page.click("#viewer [data-close]")
+
         page.check("input[name=kind][value=speech]", force=True)
         page.wait_for_selector("#hits audio", state="attached")
         page.click("#hits .play")
