@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-SIDE = 512
+SIDE = 384
 FLAT = 0.7
 """Share of pixels like their neighbour above which a picture is a screen or a page."""
-THRESHOLD_FLAT, THRESHOLD = 0.5, 2.5
+THRESHOLD_FLAT, THRESHOLD = 0.0, 2.0
 """Above this score a picture is read. Leaves and faces score high at times, plain grounds do
 not; where they lie was chosen on held-out pictures."""
 
@@ -65,23 +65,38 @@ def _logits(grey: Array) -> Array:
     """(height // 8, width // 8) from (height, width) of 0..255: three layers and a read-out."""
     weights = _weights()
     rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
-    x = grey[: rows * 8, : columns * 8] / 127.5 - 1
-    # Layers whose stride is their size: cut into blocks, then one product.
-    x = x.reshape(rows * 2, 4, columns * 2, 4).swapaxes(1, 2).reshape(-1, 16)
-    x = np.maximum(x @ weights["first"] + weights["first_bias"], 0)
-    x = x.reshape(rows, 2, columns, 2, -1).swapaxes(1, 2).reshape(rows * columns, -1)
-    x = np.maximum(x @ weights["second"] + weights["second_bias"], 0)
-    padded = np.pad(x.reshape(rows, columns, -1), ((1, 1), (1, 1), (0, 0)))
-    total = np.broadcast_to(weights["third_bias"], (rows, columns, 24)).copy()
-    for down in range(3):
-        for right in range(3):
-            part = padded[down : down + rows, right : right + columns]
-            total += part @ weights["third"][down, right]
-    logits: Array = np.maximum(total, 0) @ weights["last"] + weights["last_bias"]
+    x = grey[: rows * 8, : columns * 8].reshape(rows * 2, 4, columns * 2, 4)
+    # Layers whose stride is their size: cut into blocks, then one product. Grey is scaled to
+    # -1..1 by the first layer's own numbers.
+    x = x.swapaxes(1, 2).reshape(-1, 16) @ weights["first"] + weights["first_bias"]
+    x = np.maximum(x, 0, out=x).reshape(rows, 2, columns, 2, -1).swapaxes(1, 2)
+    x = x.reshape(rows * columns, -1) @ weights["second"] + weights["second_bias"]
+    np.maximum(x, 0, out=x)
+    # A layer of 3 x 3: one product for all nine neighbours, then each into its place.
+    each = (x @ weights["third"]).reshape(rows, columns, 3, 3, -1)
+    total = np.empty((rows, columns, each.shape[-1]), np.float32)
+    total[:] = weights["third_bias"]
+    for down, (to_row, from_row) in enumerate(_SHIFTS):
+        for right, (to_column, from_column) in enumerate(_SHIFTS):
+            total[to_row, to_column] += each[from_row, from_column, down, right]
+    logits: Array = np.maximum(total, 0, out=total) @ weights["last"] + weights["last_bias"]
     return logits[:, :, 0]
+
+
+_SHIFTS = (
+    (slice(1, None), slice(None, -1)),
+    (slice(None), slice(None)),
+    (slice(None, -1), slice(1, None)),
+)
+"""(to, from) along one axis for the neighbour before, the cell itself, the one after."""
 
 
 @lru_cache(maxsize=1)
 def _weights() -> dict[str, Array]:
     with np.load(_WEIGHTS, allow_pickle=False) as stored:
-        return {name: stored[name].astype(np.float32) for name in stored.files}
+        weights: dict[str, Array] = {name: stored[name].astype(np.float32) for name in stored.files}
+    weights["first_bias"] = weights["first_bias"] - weights["first"].sum(axis=0)
+    weights["first"] = weights["first"] / np.float32(127.5)
+    inputs = weights["third"].shape[2]
+    weights["third"] = weights["third"].transpose(2, 0, 1, 3).reshape(inputs, -1)
+    return weights
