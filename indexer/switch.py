@@ -313,6 +313,7 @@ class Switch:
         if switched:
             self.engine.refresh()
             removed = remove_retired(self.engine)
+            self.engine.calibrate(self.store.collection(self.collection.name))
         return SwitchSummary(
             plan=self.plan,
             switched=switched,
