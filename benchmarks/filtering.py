@@ -3,7 +3,7 @@
     python benchmarks/filtering.py [--segments 100000] [--database postgresql+psycopg://...]
 
 A made library of one segment a source, without vectors; every figure is the median of --rounds.
-Wall time and the processor time of this process (all of it with SQLite; PostgreSQL works elsewhere).
+Wall time, and the processor time of this process (with SQLite all of it).
 """
 
 from __future__ import annotations

@@ -21,11 +21,23 @@ if TYPE_CHECKING:
     from mmsearch.errors import MMSearchError
     from mmsearch.search.engine import SearchEngine
     from mmsearch.settings import Settings
-    from mmsearch.types import Hit, Modality, Place, Query, SearchResult, Segment, Source, Term
+    from mmsearch.types import (
+        Facet,
+        Hit,
+        Modality,
+        Place,
+        Query,
+        SearchResult,
+        Segment,
+        SortKey,
+        Source,
+        Term,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Facet",
     "Hit",
     "MMSearchError",
     "Modality",
@@ -35,6 +47,7 @@ __all__ = [
     "SearchResult",
     "Segment",
     "Settings",
+    "SortKey",
     "Source",
     "Term",
     "__version__",

@@ -27,7 +27,7 @@ from mmsearch.protocols import Reranker
 from mmsearch.search.arrangement import SORT_POOL, Arrangement, Arranger
 from mmsearch.search.collection_models import CollectionModels
 from mmsearch.search.explain import explained, heat_map
-from mmsearch.search.facets import facets_of
+from mmsearch.search.facets import Counts, FacetCounter
 from mmsearch.search.fusion import Fused, fuse
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
@@ -89,6 +89,7 @@ class SearchEngine:
         self.planner = Planner(settings, store, self._models_of, sandbox)
         self.retriever = Retriever(settings, store, indexes, self._models_of)
         self.arranger = Arranger(store)
+        self.facets = FacetCounter(store)
         self.pictures = Pictures(settings, sandbox)
         self.reranking = RerankStage(
             settings, store, self.pictures, rerankers or (lambda _profile, _choice: ())
@@ -253,9 +254,9 @@ class SearchEngine:
             stages.done("hits")
             hits = self._in_context(self._told(page.hits, plan, reranked))
             stages.done("explain")
-            facets = {}
+            facets: Counts = {}
             if query.facets:
-                facets = facets_of(self.store, plan.collection.id, query, metadata_keys())
+                facets = self.facets.count(plan.collection.id, query, metadata_keys())
                 stages.done("facets")
         except MMSearchError as error:
             return error

@@ -290,7 +290,7 @@ function otherPlaces(hit, words) {
       player.currentTime = segment.start;
       player.play().catch(() => {});
     });
-    const said = segment.text ? element("span", {}, marked(segment.text, words)) : null;
+    const said = segment.text ? element("span", {}, marked(segment.text, words)) : segment.start === null ? null : element("span", {}, "what is seen there");
     list.append(element("li", {}, place, said));
   }
   return list;
