@@ -52,6 +52,7 @@ class Worker:
         self._poll = poll
         self._ending = threading.Event()
         self._wake = threading.Event()
+        self._unpublished = False
         self.name = name or f"{socket.gethostname()}/{os.getpid()}"
 
     def run(self, *, once: bool = False) -> int:
@@ -69,11 +70,24 @@ class Worker:
             if claim is not None:
                 taken += 1
                 self._work_on(claim)
-            elif once:
+                continue
+            self._publish()
+            if once:
                 break
-            else:
-                self._wake.wait(self._poll)
+            self._wake.wait(self._poll)
+        self._publish()
         return taken
+
+    def _publish(self) -> None:
+        """Write the indexes' snapshots when there is nothing else to do: they are only caches,
+        and a snapshot after each of a thousand uploads would cost more than the uploads."""
+        if not self._unpublished:
+            return
+        self._unpublished = False
+        try:
+            self._engine.indexes.refresh(publish=True)
+        except (DBAPIError, MMSearchError) as error:
+            logger.warning("the indexes could not be written: %s", error)
 
     def wake(self) -> None:
         """There is a new job: do not wait for the next look."""
@@ -94,7 +108,7 @@ class Worker:
             with Lease(store, claim, self._lease, self._ending) as lease:
                 run_job(self._engine, claim, lease)
             store.finish(claim, "done")
-            self._engine.indexes.refresh(publish=True)
+            self._unpublished = True
         except BaseException as error:
             self._report(claim, error)
             if not isinstance(error, Exception):  # Ctrl-C

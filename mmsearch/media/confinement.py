@@ -8,6 +8,7 @@ inside.
 
 from __future__ import annotations
 
+import os
 import platform
 import struct
 import sys
@@ -18,6 +19,7 @@ try:
 except ImportError:  # Windows has no limits to give up
     resource = None  # type: ignore[assignment]
 
+NICENESS = 5
 CPU_FACTOR = 2
 """Processor seconds a step may take, per second of the wall clock: some decoders have threads."""
 
@@ -56,9 +58,12 @@ _X32 = 0x40000000
 
 
 def limit_resources(memory_mb: int) -> None:
-    """Bound address space, files and core dumps; the hard limits too."""
+    """Bound address space, files and core dumps; the hard limits too. Step behind others."""
     if resource is None:
         return
+    with suppress(OSError):
+        # Whoever waits for an answer of the service goes before whoever takes files in.
+        os.nice(NICENESS)
     for name, value in (
         ("RLIMIT_AS", memory_mb * 2**20),
         ("RLIMIT_CORE", 0),

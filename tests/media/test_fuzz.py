@@ -26,35 +26,42 @@ MAX_BYTES = 600_000
 """Larger originals are left out: what is wanted is many variants, not long decoding."""
 
 ORIGINALS = {
-    "jpeg": ("images/*.jpg",),
-    "png": ("images/*.png",),
-    "gif": ("images/*.gif",),
-    "webp": ("images/*.webp",),
-    "tiff": ("images/*.tif*",),
-    "heif": ("images/*.heic", "images/*.avif"),
-    "wav": ("audio/*.wav", "sounds/*.wav"),
-    "mp3": ("audio/*.mp3", "sounds/*.mp3"),
-    "ogg": ("audio/*.ogg", "sounds/*.ogg", "audio/*.opus"),
-    "flac": ("audio/*.flac", "sounds/*.flac"),
-    "m4a": ("audio/*.m4a", "sounds/*.m4a"),
-    "video": ("video/*.mp4", "video/*.webm", "video/*.mkv"),
-    "pdf": ("documents/*.pdf",),
-    "docx": ("documents/*.docx",),
-    "pptx": ("documents/*.pptx",),
-    "xlsx": ("documents/*.xlsx",),
-    "epub": ("documents/*.epub",),
-    "odf": ("documents/*.od?",),
-    "mail": ("documents/*.eml", "documents/*.msg"),
-    "html": ("documents/*.html",),
-    "json": ("documents/*.json", "documents/*.ipynb"),
-    "csv": ("documents/*.csv",),
-    "text": ("documents/*.txt", "documents/*.md"),
+    "jpeg": (".jpg", ".jpeg"),
+    "png": (".png",),
+    "gif": (".gif",),
+    "webp": (".webp",),
+    "tiff": (".tif", ".tiff"),
+    "heif": (".heic", ".heif", ".avif"),
+    "other pictures": (".bmp", ".jp2", ".ico", ".ppm", ".tga", ".psd", ".svg"),
+    "wav": (".wav",),
+    "mp3": (".mp3",),
+    "ogg": (".ogg", ".opus", ".oga"),
+    "flac": (".flac",),
+    "m4a": (".m4a", ".aac"),
+    "video": (".mp4", ".webm", ".mkv", ".mov", ".avi"),
+    "pdf": (".pdf",),
+    "word": (".docx",),
+    "slides": (".pptx",),
+    "sheets": (".xlsx",),
+    "books": (".epub",),
+    "open document": (".odt", ".ods", ".odp"),
+    "letters": (".eml", ".msg"),
+    "html": (".html", ".htm"),
+    "json": (".json", ".ipynb"),
+    "rtf": (".rtf",),
+    "text": (".txt", ".md", ".csv"),
 }
+FOLDERS = ("images", "audio", "sounds", "video", "documents")
 
 
 def originals(data: Path, kind: str) -> list[Path]:
-    found = [p for pattern in ORIGINALS[kind] for p in sorted(data.glob(pattern))]
-    return [p for p in found if p.stat().st_size <= MAX_BYTES] or found[:1]
+    found = [
+        path
+        for folder in FOLDERS
+        for path in sorted((data / folder).rglob("*"))
+        if path.suffix.lower() in ORIGINALS[kind] and path.is_file()
+    ]
+    return [path for path in found if path.stat().st_size <= MAX_BYTES] or found[:1]
 
 
 def variant(content: bytes, rng: random.Random) -> bytes:

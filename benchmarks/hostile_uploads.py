@@ -1,0 +1,145 @@
+"""How quickly the service answers while hostile files are uploaded to it, 8 at a time.
+
+    python benchmarks/hostile_uploads.py --files FOLDER [--at-once 8] [--limit 100] [--json]
+
+A service with the nano models in a process of its own, over a small library of drawn pictures;
+one client asks for words again and again. First alone, then while the files of FOLDER (any files;
+for instance corrupt, truncated, fuzzed ones and bombs) are uploaded and taken in. The reference is
+the same client on the same machine a moment before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+
+QUESTIONS = ("a red boat", "a castle in the forest", "a dog on the beach", "snow at night")
+
+
+def ask(url: str, until: threading.Event | float) -> list[float]:
+    """Milliseconds of each answer, one after the other."""
+    took = []
+    with httpx.Client(base_url=url, timeout=120) as client:
+        end = time.monotonic() + until if isinstance(until, float) else None
+        while (
+            not until.is_set() if isinstance(until, threading.Event) else time.monotonic() < end  # type: ignore[operator]
+        ):
+            began = time.perf_counter()
+            question = {"query": QUESTIONS[len(took) % len(QUESTIONS)], "limit": 10}
+            client.post("v1/search", json=question).raise_for_status()
+            took.append((time.perf_counter() - began) * 1e3)
+            time.sleep(0.02)
+    return took
+
+
+def upload(url: str, path: Path) -> tuple[int, int | None]:
+    """(status, job)."""
+    with path.open("rb") as file:
+        answer = httpx.post(f"{url}v1/uploads", files={"file": (path.name, file)}, timeout=300)
+    return answer.status_code, answer.json()["job"]["id"] if answer.status_code == 202 else None
+
+
+def told(took: list[float]) -> dict[str, float]:
+    ordered = sorted(took)
+    return {
+        "answers": len(took),
+        "p50_ms": round(statistics.median(ordered), 1),
+        "p95_ms": round(ordered[int(0.95 * (len(ordered) - 1))], 1),
+        "max_ms": round(ordered[-1], 1),
+    }
+
+
+def measure(url: str, files: list[Path], at_once: int) -> dict[str, object]:
+    ask(url, 3.0)  # warm
+    alone = ask(url, 10.0)
+    over = threading.Event()
+    meanwhile: list[float] = []
+    asking = threading.Thread(target=lambda: meanwhile.extend(ask(url, over)))
+    asking.start()
+    began = time.monotonic()
+    with ThreadPoolExecutor(at_once) as pool:
+        sent = list(pool.map(lambda path: upload(url, path), files))
+    jobs = [job for _, job in sent if job is not None]
+    outcomes: Counter[str] = Counter()
+    for job in jobs:
+        while True:
+            state = httpx.get(f"{url}v1/jobs/{job}", timeout=120).json()["job"]
+            if state["finished_at"] is not None:
+                break
+            time.sleep(0.2)
+        outcomes[state["state"]] += 1
+        for item in state["items"]:
+            outcomes[item["code"] or item["outcome"]] += 1
+    seconds = time.monotonic() - began
+    over.set()
+    asking.join()
+    return {
+        "alone": told(alone),
+        "meanwhile": told(meanwhile),
+        "ratio_p50": round(statistics.median(meanwhile) / statistics.median(alone), 2),
+        "statuses": dict(Counter(str(status) for status, _ in sent)),
+        "outcomes": dict(outcomes.most_common()),
+        "seconds": round(seconds, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=Path, required=True)
+    parser.add_argument("--at-once", type=int, default=8)
+    parser.add_argument("--limit", type=int, default=100)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    every = sorted(p for p in given.files.rglob("*") if p.is_file() and p.suffix != ".jsonl")
+    files = every[:: max(1, len(every) // given.limit)][: given.limit]
+    with tempfile.TemporaryDirectory() as place:
+        from mmsearch.picturebook import write_library
+
+        library = Path(place) / "library"
+        write_library(Path(place) / "book", 40, 1)
+        mmsearch = [sys.executable, "-m", "mmsearch"]
+        subprocess.run(
+            [*mmsearch, "index", str(Path(place) / "book"), "--library", str(library),
+             "--profile", "nano"],
+            check=True,
+        )  # fmt: skip
+        with subprocess.Popen(
+            [*mmsearch, "serve", "--library", str(library), "--port", "0",
+             "--set", "decode_seconds=20"],
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as server:  # fmt: skip
+            assert server.stderr is not None
+            url = next(m[0] for line in server.stderr if (m := re.search(r"http://\S+/", line)))
+            threading.Thread(target=server.stderr.read, daemon=True).start()
+            try:
+                while httpx.get(f"{url}readyz", timeout=60).status_code != 200:
+                    time.sleep(0.5)
+                found = measure(url, files, given.at_once)
+            finally:
+                server.terminate()
+    if given.json:
+        sys.stdout.write(json.dumps(found) + "\n")
+        return
+    from machine import describe_machine
+
+    print(describe_machine())
+    print(f"{len(files)} files, {given.at_once} at a time, taken in after {found['seconds']} s")
+    for name in ("alone", "meanwhile", "ratio_p50", "statuses", "outcomes"):
+        print(f"{name}: {found[name]}")
+
+
+if __name__ == "__main__":
+    main()
