@@ -46,9 +46,7 @@ class JsonServer:
     def __init__(self, url: str, key: str | None = None, *, setting: str = "rerank_url") -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(
-                f"{setting} must be an http:// or https:// address", param=setting
-            )
+            raise SettingsError(f"{setting} must be an http:// or https:// address", param=setting)
         self.url = url.rstrip("/")
         self.host = parts.hostname + (f":{parts.port}" if parts.port else "")
         """For messages: no path, no user, no password."""
