@@ -8,6 +8,7 @@ more memory than a few batches.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -53,6 +54,7 @@ Rows = tuple[npt.NDArray[np.int64], npt.NDArray[np.float16]]
 """(ordinals (n,), unit vectors (n, dimension)) of some segments of one file."""
 
 _WAITING_BATCHES = 2
+_CUT_WORD = re.compile(r"[^\W\d_]-$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,13 +269,18 @@ def _letters(text: str) -> int:
 
 
 def _as_text(read: Sequence[WordLine]) -> tuple[str, tuple[TextLine, ...]]:
-    """Lines that were read as one text, and where each stands."""
+    """Lines that were read as one text, and where each stands; a word that a line's end cuts in
+    two is one."""
+    text = ""
     lines: list[TextLine] = []
-    at = 0
     for line in read:
-        lines.append(TextLine(at, at + len(line.text), line.box))
-        at += len(line.text) + 1
-    return "\n".join(line.text for line in read), tuple(lines)
+        if _CUT_WORD.search(text) and line.text[:1].islower():
+            text = text[:-1]
+        elif text:
+            text += "\n"
+        lines.append(TextLine(len(text), len(text) + len(line.text), line.box))
+        text += line.text
+    return text, tuple(lines)
 
 
 def _on_page(

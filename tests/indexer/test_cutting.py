@@ -57,13 +57,15 @@ def test_a_page_can_be_found_by_how_it_looks(folder: Path, tmp_path: Path) -> No
 def test_a_scanned_page_is_read(folder: Path, tmp_path: Path) -> None:
     """Its words become passages of the page, each in the place where it was read."""
     (folder / "scan.pdf").write_bytes(a_scan(["whatever is drawn"]))
-    read = ["The rent is due", "on the first Monday"]
+    read = ["The rent is due", "on the first Mon-", "day"]
     with open_fake(tmp_path / "library", read=read) as engine:
         index_into(engine, [folder])
         hit = engine.search("rent due Monday", modality="text").hits[0]
         assert hit.segment.text == "The rent is due\non the first Monday"
         assert hit.segment.place.page == 1
-        assert hit.segment.place.box == (0.1, 0.0, 0.9, 0.9)
+        left, top, right, bottom = hit.segment.place.box or (1, 1, 0, 0)
+        assert (left, top, right) == (0.1, 0.0, 0.9)
+        assert bottom == pytest.approx(2 / 3 + 0.8 / 3)
         assert hit.segment.metadata["origin"] == "ocr"
 
 
