@@ -90,12 +90,17 @@ def mirror(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     }
 
 
-def recoloured(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-    """The pictures in false colours (channels changed about, each with its own contrast, some
-    without colour), with no colour to tell. The book holds back combinations of object and
-    colour: whoever knows objects by their colours knows none of those."""
+def recoloured(
+    batch: dict[str, Tensor], rng: np.random.Generator, share: float
+) -> dict[str, Tensor]:
+    """A share of the pictures in false colours (channels changed about, each with its own
+    contrast, some without colour), with no colour to tell. The book holds back combinations of
+    object and colour: whoever knows objects by their colours knows none of those.
+
+    Every batch is a mixture, because batch normalisation takes a batch for the world."""
     x = batch["x"]
     n = len(x)
+    false = torch.from_numpy(rng.random(n) < share).to(x.device)
     order = torch.from_numpy(np.stack([rng.permutation(3) for _ in range(n)]))
     x = x.gather(1, order[:, :, None, None].to(x.device).expand_as(x))
     grey = torch.from_numpy(rng.random(n) < 0.3)[:, None, None, None].to(x.device)
@@ -104,9 +109,10 @@ def recoloured(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, 
     sign = torch.from_numpy(np.where(rng.random((n, 3, 1, 1)) < 0.15, -1.0, 1.0)).float()
     shift = torch.from_numpy(rng.uniform(-0.3, 0.3, (n, 3, 1, 1))).float().to(x.device)
     x = (x * gain * sign.to(x.device) + shift).clamp(-1, 1)
+    x = torch.where(false[:, None, None, None], x, batch["x"])
     return batch | {
         "x": x.contiguous(memory_format=torch.channels_last),
-        "colour": torch.full_like(batch["colour"], -100),
+        "colour": batch["colour"].masked_fill(false[:, None], -100),
     }
 
 
@@ -203,7 +209,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--windows", type=int, default=800, help="steps on windows, first")
     parser.add_argument("--mix", action="store_true", help="then every second step on windows")
-    parser.add_argument("--false-colours", type=float, default=0.4, help="share of such batches")
+    parser.add_argument("--false-colours", type=float, default=0.4, help="share of such pictures")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
@@ -246,8 +252,8 @@ def main() -> None:
         batch["x"] = pixels(pictures[pick]).to(device) * float(rng.uniform(0.88, 1.05))
         if rng.random() < 0.5:
             batch = mirror(batch)
-        if rng.random() < args.false_colours:
-            batch = recoloured(batch, rng)
+        if args.false_colours:
+            batch = recoloured(batch, rng, args.false_colours)
         if small:
             batch = windows(batch, rng)
         parts = losses(heads(net.forward_features(batch["x"])), batch)
@@ -267,10 +273,29 @@ def main() -> None:
         if step % 50 == 49 or step == steps - 1:
             if step >= args.windows:
                 print("  test:", test(slow, heads, test_pictures, test_labels), flush=True)
+            if step == steps - 1:
+                settled = tower()
+                settled.load_state_dict(slow)
+                settle(settled, pictures)
+                slow = settled.state_dict()
+                print("  settled:", test(slow, heads, test_pictures, test_labels), flush=True)
             state = {"net": slow, "live": net.state_dict(), "heads": heads.state_dict()}
             state |= {"optimizer": optimizer.state_dict(), "step": step + 1}
             torch.save(state, path.with_suffix(".part"))
             path.with_suffix(".part").rename(path)
+
+
+def settle(net: nn.Module, pictures: np.ndarray) -> None:
+    """Measures the normalisation's means and deviations anew, on pictures as they are."""
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None
+    net.train()
+    with torch.no_grad():
+        for i in range(0, min(len(pictures), 2560), 64):
+            net.forward_features(pixels(pictures[i : i + 64]))
+    net.eval()
 
 
 def test(slow: dict[str, Tensor], heads: Heads, pictures, labels: dict[str, Tensor]) -> str:
