@@ -14,7 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, func, literal
+from sqlalchemy import ColumnElement, Text, func, literal
+from sqlalchemy import cast as cast_to
 
 from mmsearch.search.filters import FIELDS, check_field, compile_filter, known_fields
 from mmsearch.stores.json_values import as_python, each_value
@@ -94,7 +95,8 @@ def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], Colum
             return columns, is_value
         text: Any = columns[0]
         if dialect == "postgresql":
-            text = columns[0].op("#>>")(literal("{}"))
+            # A date has nothing in it that JSON would escape.
+            text = func.btrim(cast_to(columns[0], Text), '"')
         begins = func.substr(text, 1, _LENGTH[facet.by])
         # Only what looks like a date is counted by date.
         return [begins], is_value & text.like("____-__-__%")
@@ -103,12 +105,14 @@ def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], Colum
     if not FIELDS[facet.field].is_moment:
         return [column], there
     length = facet.by if facet.by != "value" else "day"
-    seconds = column / 10**9
-    if dialect == "postgresql":
-        moment = func.to_timestamp(seconds) if facet.field == "modified_at" else column
-        return [func.to_char(func.timezone("UTC", moment), _FORMAT[length])], there
     if facet.field == "modified_at":
-        return [func.strftime(_STRFTIME[length], seconds, "unixepoch")], there
+        seconds = column / 10**9
+        if dialect == "postgresql":
+            column = func.to_timestamp(seconds)
+        else:
+            return [func.strftime(_STRFTIME[length], seconds, "unixepoch")], there
+    if dialect == "postgresql":
+        return [func.to_char(func.timezone("UTC", column), _FORMAT[length])], there
     return [func.strftime(_STRFTIME[length], column)], there
 
 

@@ -76,7 +76,9 @@ def each_value(dialect: str, key: str) -> tuple[list[ColumnElement[Any]], Column
         return [value], func.jsonb_typeof(value).in_(["string", "number", "boolean"])
     each = _each(key, implicit=True)
     scalar = [name for names in _TYPES.values() for name in names]
-    return [each.c.value, each.c.type], and_(each.c.type.in_(scalar), _own(each))
+    # 640 and 640.0 are one value.
+    kind = case((each.c.type == "real", "integer"), else_=each.c.type)
+    return [each.c.value, kind], and_(each.c.type.in_(scalar), _own(each))
 
 
 def as_python(row: tuple[Any, ...]) -> Scalar:
