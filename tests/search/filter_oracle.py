@@ -80,7 +80,7 @@ def _one(name: str, condition: Any, record: Mapping[str, Any]) -> bool:
 
 def _holds(op: str, value: Any, held: Any) -> bool:
     if op == "exists":
-        return (held is not None) == value
+        return bool((held is not None) == value)
     if op == "ne":
         return not _holds("eq", value, held)
     if op in {"in", "any"}:
