@@ -281,10 +281,13 @@ def serve(
     profile: ProfileName = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.")] = None,
-    no_worker: Annotated[
-        bool,
-        typer.Option("--no-worker", help="Only queue uploads, for `mmsearch worker` elsewhere."),
-    ] = False,
+    worker: Annotated[
+        Literal[thread, process, none],
+        typer.Option(
+            help="Who takes uploads in: a thread of the service, a process of its own (with "
+            "models of its own), or none: `mmsearch worker` elsewhere."
+        ),
+    ] = "thread",
     set_: Set = None,
 ) -> None:
     """Serve the search page and the HTTP API."""
@@ -293,7 +296,7 @@ def serve(
 
     given = settings_from(set_, profile=profile, host=host, port=port)
     with open_library(library or load_settings().library, **given) as engine:
-        run_server(engine, work=not no_worker)
+        run_server(engine, worker=worker)
 
 
 @app.command()

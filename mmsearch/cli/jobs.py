@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -174,6 +175,7 @@ def worker(
     library: Library = None,
     profile: ProfileName = None,
     once: Annotated[bool, typer.Option("--once", help="End when no job is due.")] = False,
+    until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -186,6 +188,9 @@ def worker(
     with open_library(library or load_settings().library, **given) as engine:
         working = Worker(engine)
         _on_terminate(working.end)
+        if until_eof:  # beside a service: it ends with it, and leaves Ctrl-C to it
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            threading.Thread(target=_await_eof, args=(working.end,), daemon=True).start()
         output.err.print(f"worker {working.name} serves {engine.library}  (Ctrl-C ends)")
         taken = working.run(once=once)
     if as_json:
@@ -310,6 +315,12 @@ def _store(library: Path | None, set_: list[str] | None) -> Any:
 
     settings = load_settings(library or load_settings().library, **settings_from(set_))
     return closing(open_store(settings))
+
+
+def _await_eof(end: Callable[[], None]) -> None:
+    while sys.stdin.buffer.read(1024):
+        pass
+    end()
 
 
 def _on_terminate(end: Any) -> None:

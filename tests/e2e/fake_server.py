@@ -1,6 +1,6 @@
 """A worker or a service with fake models in a process of its own, to be killed by tests.
 
-python -m tests.e2e.fake_server worker|serve LIBRARY [SETTING=VALUE...]
+python -m tests.e2e.fake_server worker|serve|serve-only LIBRARY [SETTING=VALUE...]
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if __name__ == "__main__":
     settings: dict[str, Any] = dict(one.split("=", 1) for one in given)
     with open_fake(Path(library), workers=1, **settings) as engine:
         slow_down(engine)
-        if role == "serve":
-            run_server(engine)
+        if role.startswith("serve"):
+            run_server(engine, worker="none" if role == "serve-only" else "thread")
         else:
             Worker(engine, poll=0.1).run()
