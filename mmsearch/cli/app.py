@@ -11,7 +11,7 @@ import os
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 from rich.markup import escape
@@ -282,7 +282,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.")] = None,
     worker: Annotated[
-        Literal[thread, process, none],
+        Literal["thread", "process", "none"],
         typer.Option(
             help="Who takes uploads in: a thread of the service, a process of its own (with "
             "models of its own), or none: `mmsearch worker` elsewhere."
