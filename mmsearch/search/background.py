@@ -60,3 +60,15 @@ BACKGROUND: tuple[str, ...] = (
     "vrrt", "bloon skavit pheno", "jjhgf", "umpo tirraf", "xkcdq", "yubble", "grenth oskil",
     "lkjasd oiu", "mibbet corvane", "wqx rtz plm", "snorvik", "eutha glim", "ghghgh",
 )  # fmt: skip
+
+EVERYDAY: tuple[str, ...] = (
+    "a dog", "a dog running on grass", "a cat", "a horse", "a bird", "a fish", "a duck on a lake",
+    "a cow in a field", "children playing", "a man", "a woman", "a girl in a red dress", "a boy",
+    "two people walking", "a group of people", "a man wearing a hat", "a person on a bicycle",
+    "a beach", "a boat on the water", "the sea at sunset", "mountains with snow", "a forest",
+    "a tree", "a flower", "a garden", "a street in a city", "a house", "a tall building",
+    "a castle", "a farm", "a park", "a bridge", "a red car", "a bus", "a train", "an airplane",
+    "a kitchen", "a bedroom", "a table and a chair", "a cake", "an apple", "a cup", "a ball",
+    "a book", "a guitar", "an umbrella", "a rainy day", "a night sky with stars", "snow",
+)  # fmt: skip
+"""What pictures often show: a model that knows pictures finds some of it in most collections."""

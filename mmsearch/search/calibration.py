@@ -18,7 +18,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from mmsearch.errors import StorageError
 from mmsearch.protocols import VectorIndex
-from mmsearch.search.background import BACKGROUND
+from mmsearch.search.background import BACKGROUND, EVERYDAY
 from mmsearch.search.composition import Composer
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
@@ -37,11 +37,22 @@ from mmsearch.types import Collection, Modality, Vectors
 Kind = Literal["words", "example"]
 Numbers = npt.NDArray[np.float64]
 
-VERSION = 1
+VERSION = 3
 """Counts up when the same vectors give another calibration."""
 
 EXAMPLES = 128
 """Vectors of the space that stand in for unrelated examples."""
+
+PROBES = 48
+PROBE_WORDS = 7
+"""Passages that are asked for by some of their own words, and how many of them."""
+
+HALF = 3.0
+"""A score of 0.5 is for evidence so many scales above the location of the best that unrelated
+queries find: one in twenty of them comes so far."""
+
+ABLE = 0.15
+"""The least power with which a channel may say that there is no answer: three times chance."""
 
 FEW = 16
 """Worth of the background's spread beside the query's own, in sampled vectors."""
@@ -66,6 +77,9 @@ class Calibration:
     """Of the Gumbel distribution of their best similarities."""
     best: tuple[float, ...]
     """The evidence for each one's best match, in the order of the queries."""
+    power: float | None = None
+    """How many of the queries that should be answered find what only one unrelated one in
+    twenty does: 0.05 for a model that knows nothing of what it sees. None: not known."""
     version: int = VERSION
 
     def evidence(self, similarities: npt.ArrayLike, sampled: Vectors | None) -> Numbers:
@@ -107,7 +121,22 @@ def measure(index: VectorIndex, sample: Vectors, queries: Vectors, own: bool) ->
     evidence = [
         float(made.evidence([one], some)[0]) for one, some in zip(best, sampled, strict=True)
     ]
-    return Calibration(made.mean, made.deviation, made.location, made.scale, tuple(evidence))
+    return replace(made, best=tuple(evidence))
+
+
+def power(
+    calibration: Calibration, index: VectorIndex, sample: Vectors, probes: Vectors
+) -> float | None:
+    """See `Calibration.power`; `probes`, shape (n, dimension), should be answered."""
+    if not len(probes):
+        return None
+    scores, _ = index.search(probes, 1)
+    found = [
+        float(calibration.evidence(best, sample @ probe if len(sample) else None)[0])
+        for best, probe in zip(scores, probes, strict=True)
+    ]
+    location, scale = joint([calibration.best])
+    return float(np.mean((np.array(found) - location) / scale >= HALF))
 
 
 class Calibrations:
@@ -172,7 +201,9 @@ class Calibrations:
     ) -> Calibration | None:
         sample = self._composer.sample(stored.id, modality)
         if kind == "words":
-            return measure(index, sample, self._words(collection, stored), own=False)
+            made = measure(index, sample, self._words(collection, stored), own=False)
+            probes = self._probes(collection, stored, modality, index)
+            return replace(made, power=power(made, index, sample, probes))
         for source in EXAMPLES_FROM.get(stored.space.name, tuple(Modality)):
             examples = self._composer.sample(stored.id, source)[:EXAMPLES]
             if len(examples) > 1:
@@ -186,6 +217,27 @@ class Calibrations:
             embedder = self._models_of(collection).embedder(stored.space.name)
             self._background[fingerprint] = embedder.encode_texts(list(BACKGROUND), "query")
         return self._background[fingerprint]
+
+    def _probes(
+        self, collection: Collection, stored: StoredSpace, modality: Modality, index: VectorIndex
+    ) -> Vectors:
+        """Queries in words that should be answered, where any are known.
+
+        Some words from the middle of what is there; of pictures, what they often show.
+        """
+        texts: list[str] = []
+        if modality in {Modality.IMAGE, Modality.VIDEO} and stored.space.name == "clip":
+            texts = list(EVERYDAY)
+        elif modality in {Modality.TEXT, Modality.SPEECH}:
+            ids = np.random.default_rng(0).permutation(index.ids())[:PROBES].tolist()
+            for segment in self._store.segments(ids).values():
+                words = (segment.text or "").split()
+                start = max(0, (len(words) - PROBE_WORDS) // 2)
+                texts.append(" ".join(words[start : start + PROBE_WORDS]))
+        texts = [text for text in texts if text]
+        if not texts:
+            return np.empty((0, stored.space.dimension), np.float32)
+        return self._models_of(collection).embedder(stored.space.name).encode_texts(texts, "query")
 
     def _read(self, key: tuple[int, Modality, Kind]) -> tuple[int, Calibration] | None:
         found = self._store.calibration(*key)

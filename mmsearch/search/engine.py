@@ -28,7 +28,7 @@ from mmsearch.search.arrangement import SORT_POOL, Arrangement, Arranger
 from mmsearch.search.collection_models import CollectionModels
 from mmsearch.search.explain import explained, heat_map
 from mmsearch.search.facets import Counts, FacetCounter
-from mmsearch.search.fusion import Fused, fuse
+from mmsearch.search.fusion import Fused, can_tell, fuse
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.pictures import Pictures, thumbnail_path
@@ -310,7 +310,9 @@ class SearchEngine:
     def _fused(self, plan: QueryPlan) -> list[Fused]:
         every = sum(len(ranking.ids) for ranking in plan.rankings)
         fused = fuse(plan.rankings, every, self.settings.fusion)
-        return fused if fused and fused[0].score >= plan.answer_score else []
+        if fused and fused[0].score < plan.answer_score and can_tell(plan.rankings):
+            return []
+        return fused
 
     def _told(self, hits: tuple[Hit, ...], plan: QueryPlan, reranked: Reranked) -> tuple[Hit, ...]:
         """With reasons and explanations, where they were asked for."""

@@ -23,7 +23,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.search.calibration import joint
+from mmsearch.search.calibration import ABLE, HALF, joint
 from mmsearch.types import Ids, Modality
 
 Method = Literal["scores", "ranks"]
@@ -31,12 +31,8 @@ Method = Literal["scores", "ranks"]
 RRF_K = 60
 """The constant of the original paper: how slowly a list's weight falls with rank."""
 
-HALF = 3.0
-"""A score of 0.5 is for evidence so many scales above the location of the best that unrelated
-queries find: one in twenty of them comes so far."""
-
 SOFTNESS = 3.0
-"""... and how slowly scores rise there."""
+"""How slowly scores rise where they are 0.5."""
 
 ENOUGH = 0.75
 """A share of the words asked for, weighted by rarity, that scores 0.5."""
@@ -62,6 +58,8 @@ class ChannelRanking:
     """As `Calibration.evidence` tells it, shape (n,); None where it is not known."""
     unrelated: tuple[float, ...] = ()
     """The evidence that unrelated queries find at best in this channel."""
+    power: float | None = None
+    """As `Calibration.power`: whether the channel can tell that there is no answer."""
     shares: npt.NDArray[np.float32] | None = None
     """Full text: how much of what was asked for is there."""
 
@@ -157,6 +155,17 @@ def _sums(rankings: Sequence[ChannelRanking]) -> dict[int, _Sum]:
             if ranking.shares is not None:
                 one.parts[f"{ranking.name}:share"] = float(ranking.shares[rank - 1])
     return sums
+
+
+def can_tell(rankings: Sequence[ChannelRanking]) -> bool:
+    """Whether these channels know a query without an answer from one that has one.
+
+    A model that is weak at what is searched finds as much for nonsense as for sense: then the
+    least bad must do. Channels of which nothing is known do not count, but all of them cannot
+    be unknown.
+    """
+    known = [one.power for one in rankings if one.weight > 0 and one.power is not None]
+    return bool(known) and min(known) >= ABLE
 
 
 def weighted(

@@ -163,6 +163,7 @@ class Retriever:
                     scores=row_scores[keep],
                     evidence=evidence,
                     unrelated=calibration.best if calibration is not None else (),
+                    power=calibration.power if calibration is not None else None,
                 )
             )
 

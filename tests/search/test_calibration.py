@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pytest
 
 from indexer.runs import index_into
-from mmsearch.search.calibration import Calibration, gumbel, joint, measure
-from mmsearch.search.fusion import ChannelRanking, score_fusion
+from mmsearch.search.calibration import Calibration, gumbel, joint, measure, power
+from mmsearch.search.fusion import ChannelRanking, can_tell, score_fusion
 from mmsearch.stores.memory_index import MemoryIndex
 from mmsearch.types import Modality, Vectors
 from tests.fakes import open_fake, some_files
@@ -101,6 +101,29 @@ def test_examples_do_not_count_themselves() -> None:
     vectors = unit(rng.standard_normal((100, 16)))
     made = measure(an_index(vectors), vectors, vectors[:50], own=True)
     assert made.location < 0.9
+
+
+def test_a_model_that_knows_nothing_must_not_say_that_there_is_no_answer() -> None:
+    """Queries that should be answered tell whether it does."""
+    rng = np.random.default_rng(6)
+    vectors = unit(rng.standard_normal((300, 32)))
+    index = an_index(vectors)
+    made = measure(index, vectors, unit(rng.standard_normal((200, 32))), own=False)
+    near = unit(vectors[:40] + 0.1 * rng.standard_normal((40, 32)))
+    blind = unit(rng.standard_normal((40, 32)))
+    able, unable = (power(made, index, vectors, probes) for probes in (near, blind))
+    assert able == 1
+    assert unable is not None
+    assert unable < 0.15
+    assert power(made, index, vectors, near[:0]) is None
+
+    def channel(value: float | None) -> ChannelRanking:
+        ids, scores = np.array([1], np.int64), np.array([0.5], np.float32)
+        return ChannelRanking("clip:image", Modality.IMAGE, ids, scores, power=value)
+
+    assert can_tell([channel(able), channel(None)])
+    assert not can_tell([channel(able), channel(unable)])
+    assert not can_tell([channel(None)])
 
 
 def test_few_vectors_borrow_the_background_s_spread() -> None:
