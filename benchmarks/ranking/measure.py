@@ -1,7 +1,7 @@
 """Measures what each part of ranking is worth, and writes the page that tells it.
 
     python benchmarks/ranking/data.py --out SETS --part test --data SHARED_DATA
-    python benchmarks/ranking/measure.py --sets SETS --part test --library LIB --out docs/evaluation
+    python benchmarks/ranking/measure.py --sets SETS --library LIB --runs RUNS --out docs/evaluation
 
 Every set is asked as the engine ships, then without one part at a time, then reranked; and by
 what it must beat: its own best channel, and sorting raw cosines together. `--part dev` is for
@@ -105,6 +105,8 @@ def measure(arguments: argparse.Namespace) -> list[Evaluation]:
                 dataset, ways_of(plan, library, plain, arguments.rerank), measures=MEASURES
             )
             found.append(evaluation)
+            for run in evaluation.runs:
+                runs.save(run, arguments.runs)
             print(
                 f"{plan.name}: taken in in {taken:.0f} s, asked in "
                 f"{time.monotonic() - began - taken:.0f} s"
@@ -119,14 +121,38 @@ def measure(arguments: argparse.Namespace) -> list[Evaluation]:
     return found
 
 
+def saved(arguments: argparse.Namespace) -> list[Evaluation]:
+    """What earlier calls have measured, maybe set by set: from the saved runs."""
+    found: list[Evaluation] = []
+    for plan in PLANS:
+        path = arguments.sets / arguments.part / (plan.folder or plan.name) / f"{plan.name}.jsonl"
+        every = [runs.load(file) for file in sorted(arguments.runs.glob(f"{plan.name}-*.json"))]
+        stages = [run for run in every if run.name.startswith(("without", "with", "reranked"))]
+        base = [run for run in every if run.name == "fused"]
+        if not base:
+            continue
+        found.append(
+            Evaluation(
+                read_dataset(path),
+                base[0].about,
+                MEASURES,
+                (*base, *stages),
+                tuple(run for run in every if ":" in run.name and run not in stages),
+                tuple(run for run in every if run.name.startswith("raw cosine")),
+            )
+        )
+    return found
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=Path, required=True, help="where data.py wrote to")
     parser.add_argument("--part", choices=("dev", "test"), default="test")
-    parser.add_argument("--library", type=Path, required=True)
+    parser.add_argument("--library", type=Path, default=Path("ranking-library"))
     parser.add_argument("--profile", default="nano")
     parser.add_argument("--out", type=Path, default=None, help="write the page here")
-    parser.add_argument("--runs", type=Path, default=None, help="save every run here")
+    parser.add_argument("--runs", type=Path, required=True, help="every run is saved here")
+    parser.add_argument("--page", action="store_true", help="only write the page of saved runs")
     parser.add_argument("--rerank", nargs="*", default=["vlm"])
     parser.add_argument(
         "--plain", default="fusion=ranks", help="setting that leaves calibration out"
@@ -136,13 +162,9 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
     try:
-        found = measure(arguments)
+        found = saved(arguments) if arguments.page else measure(arguments)
     except MMSearchError as error:
         raise SystemExit(error.message) from None
-    if arguments.runs is not None:
-        for evaluation in found:
-            for run in evaluation.runs:
-                runs.save(run, arguments.runs)
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         page = story.page(found, arguments.part, describe_machine())

@@ -97,7 +97,7 @@ def page(found: Sequence[Evaluation], part: str, machine: str) -> Page:
                 comparison_table(
                     sentence, "set", [(f.of, f.comparison) for f in rows], ("without", "with")
                 ),
-                Paragraph(_verdict(rows)),
+                Paragraph(_refused(found) if name == "cut-off" else _verdict(rows)),
             ]
     for evaluation in found:
         name = evaluation.dataset.name
@@ -145,9 +145,20 @@ def _defaults() -> str:
     )
 
 
+def _refused(found: Sequence[Evaluation]) -> str:
+    told = []
+    for evaluation in found:
+        for run in evaluation.stages:
+            if run.name == "with the cut-off":
+                empty = sum(not ranking for ranking in run.rankings.values())
+                told.append(f"{evaluation.dataset.name} {empty} of {len(run.rankings)}")
+    return (
+        f"Answerable queries that it leaves without any hit: {', '.join(told)}. What it is for, "
+        "queries that nothing answers, is not in these sets."
+    )
+
+
 def _verdict(rows: Sequence[Finding]) -> str:
-    if rows[0].part == "cut-off":
-        return "What it is for, queries without an answer, is not in these sets."
     better = [f for f in rows if f.comparison.significant and f.comparison.difference.mean > 0]
     worse = [f for f in rows if f.comparison.significant and f.comparison.difference.mean < 0]
     told = []

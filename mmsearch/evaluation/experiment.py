@@ -99,6 +99,7 @@ def evaluate(
     that is not an ablation. Raises QueryError for unknown channels and measures.
     """
     first = ways[0]
+    about = describe(first.library) | {"depth": depth}
     stages: list[Run] = []
     for way in ways:
         on_progress(way.name)
@@ -126,9 +127,9 @@ def evaluate(
     versus += [_versus(run, last) for run in (_named(run) for run in against)]
     return Evaluation(
         dataset,
-        describe(first.library) | {"depth": depth},
+        about,
         tuple(measures),
-        tuple(stages),
+        tuple(replace(run, about=about | dict(run.about)) for run in stages),
         tuple(alone),
         tuple(naive),
         tuple(versus),
