@@ -16,6 +16,7 @@ from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -34,6 +35,8 @@ _MIN_LETTERS = 3
 # The detector sees the picture at no more than this; a page's smallest print is still told.
 _DETECT_SIDE = 1600
 _SMALLEST_SIDE = 12
+# Two columns: at least so many lines in each, at least so wide; a scan may be a little crooked.
+_COLUMN_LINES, _COLUMN_WIDTH, _SLACK = 5, 0.25, 0.01
 
 
 def resolve(name: Name) -> Literal["none", "rapidocr", "tesseract"]:
@@ -109,12 +112,11 @@ class RapidOcr:
         if not getattr(found, "txts", None) or found.boxes is None:
             return []
         corners = np.asarray(found.boxes, np.float64) / (width, height)
-        return _sensible(
-            [
-                WordLine(" ".join(text.split()), _around(box), float(score))
-                for text, box, score in zip(found.txts, corners, found.scores, strict=True)
-            ]
-        )
+        lines = [
+            WordLine(" ".join(text.split()), _around(box), float(score))
+            for text, box, score in zip(found.txts, corners, found.scores, strict=True)
+        ]
+        return by_columns(_sensible(lines))
 
     def release(self) -> None:
         with self._lock:
@@ -178,6 +180,47 @@ class TesseractOcr:
 
     def release(self) -> None:
         """There is nothing to free: it is a program of its own."""
+
+
+def by_columns(lines: list[WordLine]) -> list[WordLine]:
+    """Lines from the top to the bottom, but those of two columns of print one after the other.
+
+    Lines that run across both (a title) stay where they are: between what is above and below.
+    """
+    cut = _gutter(lines)
+    if cut is None:
+        return lines
+    ordered: list[WordLine] = []
+    left: list[WordLine] = []
+    right: list[WordLine] = []
+    for line in sorted(lines, key=lambda line: line.box[1]):
+        if line.box[2] <= cut + _SLACK:
+            left.append(line)
+        elif line.box[0] >= cut - _SLACK:
+            right.append(line)
+        else:
+            ordered += [*left, *right, line]
+            left, right = [], []
+    return ordered + left + right
+
+
+def _gutter(lines: Sequence[WordLine]) -> float | None:
+    """Where the page divides into two columns of prose, if it does."""
+    best: tuple[int, float, float] | None = None
+    for step in range(30, 71):
+        cut = step / 100
+        left = [line for line in lines if line.box[2] <= cut + _SLACK]
+        right = [line for line in lines if line.box[0] >= cut - _SLACK]
+        across = len(lines) - len(left) - len(right)
+        if min(len(left), len(right)) < _COLUMN_LINES or across > len(lines) // 5:
+            continue
+        # Prose fills its column; the cells of a table and the names beside a form do not.
+        widths = [median(line.box[2] - line.box[0] for line in side) for side in (left, right)]
+        if min(widths) < _COLUMN_WIDTH:
+            continue
+        found = (across, abs(cut - 0.5), cut)
+        best = found if best is None else min(best, found)
+    return None if best is None else best[2]
 
 
 def words_of(lines: Sequence[WordLine]) -> list[dict[str, Any]]:

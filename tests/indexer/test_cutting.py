@@ -180,4 +180,5 @@ def test_a_film_with_a_subtitle_file(folder: Path, tmp_path: Path) -> None:
         assert index_into(engine, [folder]).counts.unchanged == 1
         beside.write_text("1\n00:00:01,000 --> 00:00:02,000\nWe take the train.\n")
         assert index_into(engine, [folder]).counts.indexed == 1
-        assert engine.search("train", modality="speech").hits[0].segment.text == "We take the train."
+        again = engine.search("train", modality="speech").hits[0]
+        assert again.segment.text == "We take the train."

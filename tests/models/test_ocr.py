@@ -69,6 +69,27 @@ def test_words_share_their_line() -> None:
     assert words[2]["box"] == [0.55, 0.2, 0.75, 0.3]
 
 
+def two_columns(width: float, *, title: bool = False) -> list[WordLine]:
+    """Lines as a detector gives them: row by row."""
+    lines = [WordLine("title", (0.2, 0.02, 0.8, 0.05), 1.0)] if title else []
+    for row in range(8):
+        top = 0.1 + row * 0.05
+        lines.append(WordLine(f"left {row}", (0.05, top, 0.05 + width, top + 0.03), 1.0))
+        lines.append(WordLine(f"right {row}", (0.53, top, 0.53 + width, top + 0.03), 1.0))
+    return lines
+
+
+def test_columns_are_read_one_after_the_other() -> None:
+    read = [line.text for line in ocr.by_columns(two_columns(0.42, title=True))]
+    columns = [f"{side} {row}" for side in ("left", "right") for row in range(8)]
+    assert read == ["title", *columns]
+
+
+def test_tables_are_read_row_by_row() -> None:
+    cells = two_columns(0.12)
+    assert ocr.by_columns(cells) == cells
+
+
 def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """RapidOCR before Tesseract before none; what is asked for and not there is an error."""
     there = {"rapidocr", "tesseract"}
