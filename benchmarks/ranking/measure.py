@@ -101,8 +101,15 @@ def measure(arguments: argparse.Namespace) -> list[Evaluation]:
             taken = time.monotonic() - began
             for failure in summary.failures:
                 print(f"failed: {failure.path}: {failure.reason}")
+            ways = ways_of(plan, library, plain, arguments.rerank)
+            if arguments.brief:
+                ways = [way for way in ways if not way.name.startswith("without ")]
             evaluation = evaluate(
-                dataset, ways_of(plan, library, plain, arguments.rerank), measures=MEASURES
+                dataset,
+                ways,
+                measures=MEASURES,
+                channels=not arguments.brief,
+                baselines=not arguments.brief,
             )
             found.append(evaluation)
             for run in evaluation.runs:
@@ -152,6 +159,7 @@ def main() -> None:
     parser.add_argument("--profile", default="nano")
     parser.add_argument("--out", type=Path, default=None, help="write the page here")
     parser.add_argument("--runs", type=Path, required=True, help="every run is saved here")
+    parser.add_argument("--brief", action="store_true", help="neither ablations nor baselines")
     parser.add_argument("--page", action="store_true", help="only write the page of saved runs")
     parser.add_argument("--rerank", nargs="*", default=["vlm"])
     parser.add_argument(
