@@ -149,7 +149,9 @@ def main() -> None:
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
-            for old, new in zip(slow.state_dict().values(), look.state_dict().values(), strict=True):
+            for old, new in zip(
+                slow.state_dict().values(), look.state_dict().values(), strict=True
+            ):
                 old.copy_(old.lerp(new, 0.01) if old.is_floating_point() else new)
         if (step + 1) % 100 == 0:
             with torch.no_grad():

@@ -2,9 +2,10 @@
 
 One loss over class prompts (photos64) and one contrastive loss over captions (flickr8k and,
 where given, the picture book) in every step; with ``--teacher`` (see ``image_teacher.py``) also
-the distance to a larger network's vector of the same picture, and to its opinion of the classes. The run is bounded by wall-clock time: resolution
-and learning rate follow the fraction of the budget that is spent, so it may be interrupted and
-resumed, and shares a busy machine gracefully. Several single-threaded workers (``--workers``)
+the distance to a larger network's vector of the same picture, and to its opinion of the classes.
+The run is bounded by wall-clock time: resolution and learning rate follow the fraction of the
+budget that is spent, so it may be interrupted and resumed, and shares a busy machine gracefully.
+Several single-threaded workers (``--workers``)
 average their gradients; that beats as many threads where the cores are shared with others.
 """
 
@@ -54,7 +55,9 @@ class Captioned:
     mapped: Tensor | None = None
     """``vectors`` in the embedding's space, where that no longer moves."""
 
-    def texts(self, model: VisionTrainer, rows: NDArray[np.int64], pick: NDArray[np.int64]) -> Tensor:
+    def texts(
+        self, model: VisionTrainer, rows: NDArray[np.int64], pick: NDArray[np.int64]
+    ) -> Tensor:
         """Unit vectors [n, EMBED_DIM] of caption ``pick`` of each of ``rows``."""
         if self.mapped is not None:
             return self.mapped[torch.from_numpy(rows), torch.from_numpy(pick)]

@@ -81,7 +81,9 @@ def oracle_cells(folder: Path, split: str) -> np.ndarray:
 
 
 @torch.no_grad()
-def begin_by_matching(model: nn.Module, oracle: nn.Linear, tokenizer: PreTrainedTokenizerFast) -> None:
+def begin_by_matching(
+    model: nn.Module, oracle: nn.Linear, tokenizer: PreTrainedTokenizerFast
+) -> None:
     """Weights from which "which cell is the boat?" is nearly solved: an object's label looks like
     its word, and the lower layers' queries and keys are alike, so that a word attends to what
     looks like it. From usual weights it takes thousands of steps to find that."""

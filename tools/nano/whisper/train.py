@@ -203,14 +203,20 @@ def main() -> None:
             kind, batch, frames = cache[draw.integers(len(cache))]
         else:
             kind, batch = curriculum(
-                batcher, max(progress, float(arguments.again)), arguments.frames, draw, arguments.easy
+                batcher,
+                max(progress, float(arguments.again)),
+                arguments.frames,
+                draw,
+                arguments.easy,
             )
             with torch.set_grad_enabled(not frozen):
                 frames, middle = model.encode(batch.mel, batch.offset)
             if frozen:
                 cache.append((kind, batch, frames))
             heard += batch.seconds
-        lr = rate(progress, arguments.encoder_only, arguments.peak, arguments.freeze, arguments.decay)
+        lr = rate(
+            progress, arguments.encoder_only, arguments.peak, arguments.freeze, arguments.decay
+        )
         for stepper in steppers:
             stepper.param_groups[0]["lr"] = lr
             stepper.zero_grad()
