@@ -29,6 +29,12 @@ PENALTY = 3.0
 """Weight of a second Gaussian's parameters: higher finds fewer voices. Neighbouring frames are
 nearly the same frame, so that the criterion's own weight of 1 finds far too many."""
 
+ENOUGH_SECONDS = 20.0
+"""What more speech of a voice would add to the evidence is not counted."""
+
+_WINDOW_SECONDS = 90.0
+"""Speech that is clustered together; what follows is joined to the voices known by then. In longer
+stretches what is said begins to count for more than who says it."""
 _PIECE_SECONDS = 2.0
 _MOST_PIECES = 400
 _LEAST_SECONDS = 3.0
@@ -76,7 +82,14 @@ class ClusteringDiariser:
         return loading.fingerprint(
             adapter="clustering/1",
             penalty=self._penalty,
-            rules=[_PIECE_SECONDS, _LEAST_SECONDS, _SWITCH_COST, _MOST_VOICES, _PAUSE_SECONDS],
+            rules=[
+                ENOUGH_SECONDS,
+                _PIECE_SECONDS,
+                _LEAST_SECONDS,
+                _SWITCH_COST,
+                _MOST_VOICES,
+                _PAUSE_SECONDS,
+            ],
         )
 
     def begin(self) -> ClusteringTracker:
@@ -98,12 +111,17 @@ class ClusteringTracker:
         frames, where = _speech_frames(samples)
         if len(frames) == 0:
             return ()
+        speakers = np.zeros(len(frames), np.int64)
         with self._lock:
-            pieces = _pieces(where)
-            voices = _clustered([_Voice.of(frames[a:b]) for a, b in pieces], self._penalty)
-            assigned = _assigned(frames, where, voices)
-            numbers = self._numbered(frames, assigned, len(voices))
-        return _turns(where, numbers[assigned])
+            for a, b in _windows(where):
+                speakers[a:b] = self._window(frames[a:b], where[a:b])
+        return _turns(where, speakers)
+
+    def _window(self, frames: Matrix, where: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The recording's own number of who speaks in each frame."""
+        voices = _clustered([_Voice.of(frames[a:b]) for a, b in _pieces(where)], self._penalty)
+        assigned = _assigned(frames, where, voices)
+        return self._numbered(frames, assigned, len(voices))[assigned]
 
     def _numbered(
         self, frames: Matrix, assigned: npt.NDArray[np.intp], count: int
@@ -152,6 +170,20 @@ def _speech_frames(samples: Samples) -> tuple[Matrix, npt.NDArray[np.int64]]:
     return np.concatenate(rows), np.concatenate(places).astype(np.int64)
 
 
+def _windows(where: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Spans of rows of at most about _WINDOW_SECONDS of speech, cut at the longest pause."""
+    longest = int(_WINDOW_SECONDS / HOP_SECONDS)
+    spans: list[tuple[int, int]] = []
+    start = 0
+    while len(where) - start > longest * 1.5:
+        first = start + longest // 2
+        gaps = np.diff(where[first : start + longest])
+        end = first + int(gaps.argmax()) + 1
+        spans.append((start, end))
+        start = end
+    return [*spans, (start, len(where))]
+
+
 def _pieces(where: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
     """Spans of rows of about _PIECE_SECONDS each, cut at pauses where there are any."""
     length = max(_PIECE_SECONDS, len(where) * HOP_SECONDS / _MOST_PIECES) / HOP_SECONDS
@@ -196,16 +228,18 @@ def _merging_costs(one: _Voice, others: Sequence[_Voice], penalty: float) -> Mat
     """The criterion for `one` and each of the others, (n,); below 0: one Gaussian is better."""
     every = [one, *others]
     counts = np.array([voice.count for voice in every])
-    totals = np.stack([voice.total for voice in every])
-    products = np.stack([voice.products for voice in every])
+    # No voice is exactly Gaussian: with enough frames of it anything becomes significant.
+    share = np.minimum(1.0, ENOUGH_SECONDS / HOP_SECONDS / counts)
+    counts = share * counts
+    totals = share[:, None] * np.stack([voice.total for voice in every])
+    products = share[:, None, None] * np.stack([voice.products for voice in every])
     alone = _log_volumes(counts, totals, products)
-    joined = _log_volumes(
-        counts[1:] + counts[0], totals[1:] + totals[0], products[1:] + products[0]
-    )
+    together = counts[1:] + counts[0]
+    joined = _log_volumes(together, totals[1:] + totals[0], products[1:] + products[0])
     dimension = totals.shape[1]
     parameters = dimension + dimension * (dimension + 1) / 2
     gain = 0.5 * (joined - alone[1:] - alone[0])
-    return np.asarray(gain - 0.5 * penalty * parameters * np.log(counts[1:] + counts[0]))
+    return np.asarray(gain - 0.5 * penalty * parameters * np.log(together))
 
 
 def _clustered(pieces: Sequence[_Voice], penalty: float) -> list[_Voice]:
