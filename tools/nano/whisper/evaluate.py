@@ -170,6 +170,8 @@ def times(recognise: Recogniser, count: int) -> dict[str, float]:
         for _ in range(int(draw.integers(3, 9))):
             sentence = speaker.natural()
             said = espeak.say(sentence, manner)
+            if not said.phonemes:
+                continue
             at = len(audio) / RATE
             spans.append((at + said.phonemes[0][1], at + said.phonemes[-1][2]))
             spoken += transcript(sentence)
@@ -244,6 +246,13 @@ def silence(recognise: Recogniser) -> dict[str, int]:
     return result
 
 
+def keep(results: dict[str, Any], target: Path | None) -> None:
+    """Write what has been measured so far, if anybody asked for a file."""
+    if target is not None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(json.dumps(results, indent=1) + "\n")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
@@ -307,11 +316,10 @@ def main() -> None:
     for name, test in tests.items():
         results[name] = test()
         print(name, json.dumps(results[name]), flush=True)
+        keep(results, arguments.json)
     results["seconds of audio per second, one thread"] = round(recognise.heard / recognise.spent, 1)
     print(json.dumps({k: v for k, v in results.items() if not isinstance(v, dict)}))
-    if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n")
+    keep(results, arguments.json)
 
 
 if __name__ == "__main__":
