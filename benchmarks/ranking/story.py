@@ -70,8 +70,8 @@ def page(found: Sequence[Evaluation], part: str, machine: str) -> Page:
             "What ranking is worth, part by part, on data that nothing was trained or tuned on. "
             f"Part: {part}. Made by benchmarks/ranking/data.py and benchmarks/ranking/measure.py "
             "(its first lines say how to make it again); all figures, also those not shown here, "
-            "are in results.json. Weights and defaults are chosen on the part dev, which has "
-            "other scenes, photos and seeds."
+            "are in results.json. Weights and defaults are to be chosen on the part dev, which "
+            "has other scenes, photos and seeds; none of these queries was looked at for that."
         ),
         Paragraph(f"Machine: {machine}. The figures do not depend on it."),
         Paragraph(_defaults()),
