@@ -105,7 +105,7 @@ def test_python_command_line_and_http_give_identical_hits(nano: NanoLibrary) -> 
             except httpx.TransportError:
                 time.sleep(0.1)
         body = {"query": words, "limit": 7}
-        from_http = httpx.post(address + "v1/search", json=body, timeout=60).json()
+        from_http = httpx.post(address + "v1/search", json=body, timeout=300).json()
     finally:
         server.terminate()
         server.communicate(timeout=30)
