@@ -77,6 +77,7 @@ def page(found: Sequence[Evaluation], part: str, machine: str) -> Page:
         Paragraph(_defaults()),
         Heading("Targets"),
         _targets(found),
+        *_not_measured(found),
         Chart(
             f"{MAIN} of the first stage, every set",
             [Bar(e.dataset.name, e.stages[0].figures()[MAIN], strong=True) for e in found],
@@ -132,6 +133,17 @@ def _findings(found: Sequence[Evaluation]) -> list[Finding]:
         Finding(part, of, replace(comparison, p_adjusted=p))
         for (part, of, comparison), p in zip(compared, adjusted, strict=True)
     ]
+
+
+NO_RERANKING = (
+    "Reranking was not measured through the engine in this run; it is off by default. The figures "
+    "of nano-vlm alone are in its model card."
+)
+
+
+def _not_measured(found: Sequence[Evaluation]) -> list[Block]:
+    reranked = any(run.name.startswith("reranked") for one in found for run in one.stages)
+    return [] if reranked else [Paragraph(NO_RERANKING)]
 
 
 def _defaults() -> str:
