@@ -23,7 +23,7 @@ from typing import Self
 
 from mmsearch.errors import ConfigurationError, MediaError
 from mmsearch.media import wire
-from mmsearch.media.parts import DecodeRequest, Part
+from mmsearch.media.parts import DecodeRequest, ImagePart, Part
 
 _ROOT = Path(__file__).resolve().parents[2]
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
@@ -94,6 +94,14 @@ class Sandbox:
                 self._discard(worker)
                 worker = None
             self._slots.put(worker)
+
+    def picture(self, request: DecodeRequest) -> ImagePart | None:
+        """The first picture of a file, if it has one; raises as `decode` does.
+
+        The parts are read to their end: a worker that is left before is not used again.
+        """
+        pictures = [part for part in self.decode(request) if isinstance(part, ImagePart)]
+        return pictures[0] if pictures else None
 
     def warm(self) -> None:
         """Start one worker now, in the background, so that the first file does not wait."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +52,9 @@ class Pictures:
     def _decoded(self, segment: Segment, source: Source, **wanted: Any) -> ImagePart | None:
         for origin in self._origins(segment, source):
             request = decode_request(self._settings, **origin, kinds=("image",), **wanted)
-            try:
-                for part in self._sandbox.decode(request):
-                    if isinstance(part, ImagePart):
-                        return part
-            except MediaError:
-                continue
+            with suppress(MediaError):
+                if (part := self._sandbox.picture(request)) is not None:
+                    return part
         return None
 
     def thumbnails(self, segment: Segment, source: Source) -> list[Path]:

@@ -20,7 +20,6 @@ from mmsearch.errors import (
     NotFoundError,
     QueryError,
 )
-from mmsearch.media.parts import ImagePart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox import Sandbox
 from mmsearch.protocols import TextEmbedder
@@ -271,9 +270,9 @@ class Planner:
         request = decode_request(
             self.settings, content=content, kinds=("image",), preprocess=models.clip.preprocess
         )
-        for part in self.sandbox.decode(request):
-            if isinstance(part, ImagePart) and part.pixels is not None:
-                return np.asarray(models.clip.encode_pixels(part.pixels[None])[0], np.float32)
+        part = self.sandbox.picture(request)
+        if part is not None and part.pixels is not None:
+            return np.asarray(models.clip.encode_pixels(part.pixels[None])[0], np.float32)
         raise QueryError("the query's picture is not a picture", param="image")
 
     def _look_for_recording(self, plan: QueryPlan, models: ModelSet, term: Term) -> None:

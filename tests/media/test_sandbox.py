@@ -458,3 +458,14 @@ def test_requests_survive_the_pipe(spec: Preprocess) -> None:
         header, buffers = wire.encode_request(request)
         header = json.loads(json.dumps(header | {"buffers": []}))
         assert wire.decode_request(header, [bytearray(b) for b in buffers]) == request
+
+
+def test_a_picture_is_read_to_its_end_so_that_its_worker_is_used_again() -> None:
+    """Twenty pictures for a second look must not start twenty processes."""
+    with Sandbox(1) as sandbox:
+        request = DecodeRequest(content=png(40, 30, rows=30), kinds=("image",), thumbnail=64)
+        assert sandbox.picture(request) is not None
+        first = sandbox.pids
+        assert sandbox.picture(request) is not None
+        assert sandbox.pids == first
+        assert sandbox.picture(NOTE) is None
