@@ -8,6 +8,7 @@ spectrum and judged by a linear rule that comes in the model's folder (`mmsearch
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ import numpy.typing as npt
 
 from mmsearch.models.cepstrum import BANDS, SPEECH_RATE, mel_spectrum
 from mmsearch.types import Samples
-import itertools
 
 FEATURES = 5 * BANDS
 PIECE_SECONDS = 6.0

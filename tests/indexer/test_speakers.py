@@ -64,8 +64,7 @@ def test_no_word_is_lost_and_none_invented() -> None:
         heard = said(" ".join(f"w{i}" for i in range(draw.integers(1, 30))), 0, 0.3)
         edges = np.sort(draw.uniform(0, heard.end, 5))
         turns = [
-            Turn(float(a), float(b), int(draw.integers(1, 4)))
-            for a, b in itertools.pairwise(edges)
+            Turn(float(a), float(b), int(draw.integers(1, 4))) for a, b in itertools.pairwise(edges)
         ]
         told = with_speakers([heard], turns)
         assert [word for one in told for word in one.words] == list(heard.words)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from mmsearch.models.languages import RATE, Span, language_runs
 from mmsearch.types import Samples
-import itertools
 
 LEVELS = {0.1: ("en", 0.95), 0.2: ("de", 0.95), 0.3: ("fr", 0.6), 0.4: ("is", 0.3)}
 

@@ -65,7 +65,8 @@ def test_sentences_have_places() -> None:
 def test_channels_are_read_from_the_scores() -> None:
     scores = {
         "clip:image": 0.31, "clip:image:rank": 2.0, "clip:image:calibrated": 0.8,
-        "lexical:text": 4.0, "lexical:text:rank": 1.0, "lexical:text:share": 0.5, "rerank": 0.9, "first_stage": 0.5,
+        "lexical:text": 4.0, "lexical:text:rank": 1.0, "lexical:text:share": 0.5,
+        "rerank": 0.9, "first_stage": 0.5,
     }  # fmt: skip
     assert channels_of(scores) == (
         ChannelScore("clip:image", 2, 0.31, 0.8),
