@@ -59,7 +59,9 @@ def test_a_run_takes_everything_in_and_counts_it(tmp_path: Path) -> None:
     assert status["segments"] == counts.segments
     assert sum(status["vectors"].values()) == counts.vectors
     assert status["verify"] == {"ok": True, "problems": []}
-    assert set(status["index"]["clip"]["channels"]) == {"image", "text", "speech"}
+    assert set(status["index"]["clip"]["channels"]) == {
+        "image", "page", "speech", "text", "video",
+    }  # fmt: skip
 
 
 def test_a_second_run_embeds_nothing(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ KEYED = [
     ("GET", "/v1/sources/1/media"),
     ("GET", "/v1/sources/1/thumbnail"),
     ("GET", "/v1/segments/1"),
+    ("GET", "/v1/segments/1/heatmap"),
     ("POST", "/v1/uploads"),
     ("POST", "/v1/uploads/resumable"),
     ("PATCH", "/v1/uploads/resumable/1"),
