@@ -254,8 +254,8 @@ def _leaves(value: Any, name: str) -> Iterator[str]:
 
 def _readable_table(text: str, delimiter: str | None) -> str:
     delimiter = delimiter or _delimiter(text)
-    # Fields can be as long as the file; the default limit of the module is for its own safety.
-    csv.field_size_limit(len(text) + 1)
+    # Fields can be as long as the file; the limit is the whole process's, so it only grows.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text) + 1))
     try:
         rows = [
             [" ".join(cell.split()) for cell in row]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from pathlib import Path
@@ -74,8 +75,12 @@ def test_offsets_hold_after_normalisation() -> None:
         ("photo.jpg", b"It says photo.", "text/plain"),
         ("song.mp3", b"", "empty"),
         ("a.md", b"\x89PNG\r\n\x1a\n", "image/png"),
-        ("a.txt", b"%PDF-1.4", "unsupported"),
-        ("a.txt", b"PK\x03\x04[Content_Types].xml word/document.xml", "unsupported"),
+        ("a.txt", b"%PDF-1.4", "application/pdf"),
+        (
+            "a.txt",
+            b"PK\x03\x04[Content_Types].xml word/document.xml",
+            "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+        ),
         ("a.svg", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "unsupported"),
         ("a.txt", b"BM is the beginning of a word", "text/plain"),
         ("a.txt", b"P1 means priority one", "text/plain"),
@@ -90,6 +95,12 @@ def test_content_decides_and_the_name_only_between_texts(
     except MediaError as error:
         found = error.code
     assert found == mime
+
+
+def test_a_table_leaves_the_csv_limit_of_the_process_as_large() -> None:
+    before = csv.field_size_limit()
+    assert read(b"a,b\n1,2", "text/csv", LIMIT)[0]
+    assert csv.field_size_limit() >= before
 
 
 def test_html_is_what_a_reader_sees() -> None:
