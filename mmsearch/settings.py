@@ -263,8 +263,8 @@ class Settings(BaseSettings):
         0.5,
         ge=0,
         le=1,
-        description="... and no hits at all if the best one scores less: then nothing here is "
-        "about it. Libraries of fewer than 50 vectors always answer.",
+        description="... and no hits at all if the best one scores less and stands out too little: "
+        "then nothing here is about it. Libraries of fewer than 50 vectors always answer.",
     )
     fusion: Literal["scores", "ranks"] = Field(
         "scores",

@@ -11,6 +11,12 @@ how far it stands out among this query's similarities (mean and standard deviati
 of the channel; those orders best across modalities) plus how far it lies above the best match
 of an unrelated query (Gumbel location and scale; that knows a query without an answer). Fits
 use median and lower quartile: that some of the queries are answered after all does not matter.
+
+Whether there is an answer at all is asked in another way than which is best. In a shared space some
+items are near to whatever is asked (hubs), so the best match of nonsense is mostly one of those.
+Against that, `Calibration.certainty` looks at similarities less what unrelated queries have with
+the same item on average. That is the query less their mean, so it costs one more search and
+no vectors of items. Ranking is left alone: the same correction costs it as much as it brings.
 """
 
 from __future__ import annotations
@@ -37,7 +43,7 @@ from mmsearch.types import Collection, Modality, Vectors
 Kind = Literal["words", "example"]
 Numbers = npt.NDArray[np.float64]
 
-VERSION = 3
+VERSION = 4
 """Counts up when the same vectors give another calibration."""
 
 EXAMPLES = 128
@@ -51,8 +57,11 @@ HALF = 3.0
 """A score of 0.5 is for evidence so many scales above the location of the best that unrelated
 queries find: one in twenty of them comes so far."""
 
-ABLE = 0.15
-"""The least power with which a channel may say that there is no answer: three times chance."""
+ANSWERED = 2.0
+"""Certainty from which a query has an answer: one in eight unrelated queries comes so far."""
+
+ABLE = 0.3
+"""The least power with which a channel may say that there is no answer; chance is 0.13."""
 
 FEW = 16
 """Worth of the background's spread beside the query's own, in sampled vectors."""
@@ -77,9 +86,16 @@ class Calibration:
     """Of the Gumbel distribution of their best similarities."""
     best: tuple[float, ...]
     """The evidence for each one's best match, in the order of the queries."""
+    centre: tuple[float, ...] = ()
+    """The mean of the unrelated queries' vectors; empty where queries are examples."""
+    floor: float = 0.0
+    spread: float = 1.0
+    """Of the Gumbel distribution of their best similarities less the centre's."""
+    certainties: tuple[float, ...] = ()
+    """The certainty that each one has an answer, in the order of the queries."""
     power: float | None = None
-    """How many of the queries that should be answered find what only one unrelated one in
-    twenty does: 0.05 for a model that knows nothing of what it sees. None: not known."""
+    """How many of the queries that should be answered are as certain as only one unrelated one
+    in eight: 0.13 for a model that knows nothing of what it sees. None: not known."""
     version: int = VERSION
 
     def evidence(self, similarities: npt.ArrayLike, sampled: Vectors | None) -> Numbers:
@@ -92,6 +108,12 @@ class Calibration:
             deviation = max(math.sqrt(variance), 1e-6)
         raw = np.asarray(similarities, np.float64)
         return (raw - mean) / deviation + 0.5 * (raw - self.location) / self.scale
+
+    def certainty(self, index: VectorIndex, queries: Vectors) -> Numbers:
+        """That something in the channel answers each query, shape (n,): their best match without
+        the part that it has in common with unrelated queries, in scales of theirs."""
+        best, _ = index.search(queries - np.array(self.centre, np.float32), 1)
+        return (best[:, 0].astype(np.float64) - self.floor) / self.spread
 
 
 def gumbel(values: npt.ArrayLike) -> tuple[float, float]:
@@ -117,6 +139,13 @@ def measure(index: VectorIndex, sample: Vectors, queries: Vectors, own: bool) ->
     location, scale = gumbel(best)
     deviation = max(float(every.std()), 1e-6)
     made = Calibration(float(every.mean()), deviation, location, max(scale, deviation / 20), ())
+    if not own:
+        made = replace(made, centre=tuple(queries.mean(axis=0).tolist()))
+        plain = made.certainty(index, queries)
+        floor, spread = gumbel(plain)
+        spread = max(spread, deviation / 20)
+        certainties = tuple(((plain - floor) / spread).tolist())
+        made = replace(made, floor=floor, spread=spread, certainties=certainties)
     sampled = [query @ sample.T for query in queries] if len(sample) else [None] * len(queries)
     evidence = [
         float(made.evidence([one], some)[0]) for one, some in zip(best, sampled, strict=True)
@@ -124,19 +153,11 @@ def measure(index: VectorIndex, sample: Vectors, queries: Vectors, own: bool) ->
     return replace(made, best=tuple(evidence))
 
 
-def power(
-    calibration: Calibration, index: VectorIndex, sample: Vectors, probes: Vectors
-) -> float | None:
+def power(calibration: Calibration, index: VectorIndex, probes: Vectors) -> float | None:
     """See `Calibration.power`; `probes`, shape (n, dimension), should be answered."""
     if not len(probes):
         return None
-    scores, _ = index.search(probes, 1)
-    found = [
-        float(calibration.evidence(best, sample @ probe if len(sample) else None)[0])
-        for best, probe in zip(scores, probes, strict=True)
-    ]
-    location, scale = joint([calibration.best])
-    return float(np.mean((np.array(found) - location) / scale >= HALF))
+    return float(np.mean(calibration.certainty(index, probes) >= ANSWERED))
 
 
 class Calibrations:
@@ -203,7 +224,7 @@ class Calibrations:
         if kind == "words":
             made = measure(index, sample, self._words(collection, stored), own=False)
             probes = self._probes(collection, stored, modality, index)
-            return replace(made, power=power(made, index, sample, probes))
+            return replace(made, power=power(made, index, probes))
         for source in EXAMPLES_FROM.get(stored.space.name, tuple(Modality)):
             examples = self._composer.sample(stored.id, source)[:EXAMPLES]
             if len(examples) > 1:
@@ -244,7 +265,8 @@ class Calibrations:
         if found is None or found[1].get("version") != VERSION:
             return None
         size, data = found
-        return size, Calibration(**{**data, "best": tuple(data["best"])})
+        lists = {name: tuple(data[name]) for name in ("best", "centre", "certainties")}
+        return size, Calibration(**{**data, **lists})
 
     def _write(self, key: tuple[int, Modality, Kind], size: int, made: Calibration) -> None:
         try:
@@ -254,7 +276,7 @@ class Calibrations:
 
 
 def joint(best: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Gumbel of the best evidence that an unrelated query finds in any of several channels."""
+    """Gumbel of the best evidence, or certainty, that unrelated queries find in several channels."""
     most = min(len(some) for some in best)
     together = np.max([some[:most] for some in best], axis=0)
     location, scale = gumbel(together)

@@ -310,7 +310,8 @@ class SearchEngine:
     def _fused(self, plan: QueryPlan) -> list[Fused]:
         every = sum(len(ranking.ids) for ranking in plan.rankings)
         fused = fuse(plan.rankings, every, self.settings.fusion)
-        if fused and fused[0].score < plan.answer_score and can_tell(plan.rankings):
+        doubtful = bool(fused) and fused[0].score < plan.answer_score
+        if doubtful and can_tell(plan.rankings) and not self.retriever.answers(plan):
             return []
         return fused
 

@@ -172,10 +172,12 @@ def weighted(
     rankings: Sequence[ChannelRanking], weights: Mapping[str, float]
 ) -> list[ChannelRanking]:
     """With the weights named: by channel ("clip:image"), or all of a space ("clip")."""
-    return [
-        replace(one, weight=weights.get(one.name, weights.get(one.name.partition(":")[0], 1.0)))
-        for one in rankings
-    ]
+    return [replace(one, weight=weight_of(one.name, weights)) for one in rankings]
+
+
+def weight_of(channel: str, weights: Mapping[str, float]) -> float:
+    """Of a channel by its name, or by its space's; 1 if neither is named."""
+    return weights.get(channel, weights.get(channel.partition(":")[0], 1.0))
 
 
 def _score(one: _Sum) -> float:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmsearch.errors import MMSearchError
-from mmsearch.search.calibration import Calibrations
+from mmsearch.search.calibration import ANSWERED, Calibrations, joint
 from mmsearch.search.composition import Composer
-from mmsearch.search.fusion import ChannelRanking, weighted
+from mmsearch.search.fusion import ChannelRanking, weight_of, weighted
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.plan import LEXICAL, Channel, QueryPlan
@@ -22,6 +22,8 @@ from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection, Ids, Modality, SearchParams, WordUnit
 
 NOTHING = np.empty(0, np.int64)
+
+WRITTEN = frozenset({Modality.TEXT, Modality.SPEECH})
 
 SPARE = 16
 """Candidates beyond the limit, for those deleted between the index and SQL."""
@@ -69,6 +71,36 @@ class Retriever:
             if plan.error is None:
                 self._look_for_words(plan)
                 plan.rankings = weighted(plan.rankings, self._weights(plan))
+
+    def answers(self, plan: QueryPlan) -> bool:
+        """Whether some channel is certain to have an answer to a query in words, where the
+        scores do not tell (see `calibration`). Takes one more search a channel.
+
+        Words that are compared with words need it not, and raise the bar where they have a say.
+        Neither do channels of unknown power.
+        """
+        certainties: list[float] = []
+        unrelated: list[tuple[float, ...]] = []
+        weights = self._weights(plan)
+        for stored in self.indexes.spaces:
+            if stored.collection_id != plan.collection.id:
+                continue
+            for (space, modality), vector in plan.vectors.items():
+                index = self.indexes.get(stored.id, modality)
+                if space != stored.space.name or modality in WRITTEN:
+                    continue
+                if index is None or not len(index):
+                    continue
+                calibration = self.calibrations.of(plan.collection, stored, modality, "words")
+                if calibration is None or calibration.power is None:
+                    continue
+                if weight_of(f"{space}:{modality.value}", weights) > 0:
+                    certainties.append(float(calibration.certainty(index, vector[None])[0]))
+                    unrelated.append(calibration.certainties)
+        if not certainties:
+            return False
+        location, scale = joint(unrelated)
+        return (max(certainties) - location) / scale >= ANSWERED
 
     def size(self, collection: Collection) -> int:
         """Vectors of a collection, in all spaces."""

@@ -10,7 +10,15 @@ import numpy.typing as npt
 import pytest
 
 from indexer.runs import index_into
-from mmsearch.search.calibration import Calibration, gumbel, joint, measure, power
+from mmsearch.search.calibration import (
+    ABLE,
+    ANSWERED,
+    Calibration,
+    gumbel,
+    joint,
+    measure,
+    power,
+)
 from mmsearch.search.fusion import ChannelRanking, can_tell, score_fusion
 from mmsearch.stores.memory_index import MemoryIndex
 from mmsearch.types import Modality, Vectors
@@ -111,11 +119,11 @@ def test_a_model_that_knows_nothing_must_not_say_that_there_is_no_answer() -> No
     made = measure(index, vectors, unit(rng.standard_normal((200, 32))), own=False)
     near = unit(vectors[:40] + 0.1 * rng.standard_normal((40, 32)))
     blind = unit(rng.standard_normal((40, 32)))
-    able, unable = (power(made, index, vectors, probes) for probes in (near, blind))
+    able, unable = (power(made, index, probes) for probes in (near, blind))
     assert able == 1
     assert unable is not None
-    assert unable < 0.15
-    assert power(made, index, vectors, near[:0]) is None
+    assert unable < ABLE
+    assert power(made, index, near[:0]) is None
 
     def channel(value: float | None) -> ChannelRanking:
         ids, scores = np.array([1], np.int64), np.array([0.5], np.float32)
@@ -124,6 +132,29 @@ def test_a_model_that_knows_nothing_must_not_say_that_there_is_no_answer() -> No
     assert can_tell([channel(able), channel(None)])
     assert not can_tell([channel(able), channel(unable)])
     assert not can_tell([channel(None)])
+
+
+def test_hubs_answer_nothing() -> None:
+    """Items that are near to whatever is asked must not make nonsense look answered."""
+    rng = np.random.default_rng(8)
+
+    def some(n: int, common: float) -> Vectors:
+        """Unit vectors that share a direction, which tells nothing, to this degree."""
+        own = unit(rng.standard_normal((n, 32)))
+        own[:, 0] = common
+        return unit(own)
+
+    vectors = some(300, 0.1)
+    vectors[:6] = some(6, 4.0)  # the hubs
+    index = an_index(vectors)
+    made = measure(index, vectors, some(200, 1.0), own=False)
+    nonsense = some(300, 1.0)
+    asked = unit(0.55 * vectors[50:130] + 0.7 * some(80, 1.0))
+    assert (np.argmax(nonsense @ vectors.T, axis=1) < 6).mean() > 0.5
+    assert (made.certainty(index, nonsense) >= ANSWERED).mean() <= 0.2
+    kept = (made.certainty(index, asked) >= ANSWERED).mean()
+    by_best = (asked @ vectors.T).max(axis=1) >= made.location + ANSWERED * made.scale
+    assert kept >= by_best.mean() + 0.2
 
 
 def test_few_vectors_borrow_the_background_s_spread() -> None:
