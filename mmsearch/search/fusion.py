@@ -6,7 +6,8 @@ above any image (the modality gap). Two ways around it:
 `score_fusion` (the default) turns each channel's similarities into a calibrated 0..1: how sure
 it is that this is no chance match (see `calibration.py`; for words, how much of what was asked
 for is there). What several channels say of one segment is joined as independent evidence,
-``1 - (1 - a)(1 - b)``, each channel's weight as an exponent.
+``1 - (1 - a)(1 - b) / (1 - c)`` with c for a match as good as chance, which adds nothing; each
+channel's weight is an exponent.
 
 `reciprocal_rank_fusion` (Cormack, Clarke and Büttcher, 2009) looks at ranks alone: a segment's
 contributions are summed over the channels that could have returned it.
@@ -16,6 +17,7 @@ contributions are summed over the channels that could have returned it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -39,6 +41,9 @@ ENOUGH = 0.75
 
 SHARPNESS = 0.08
 """... and how quickly scores rise there: one word of two is little, all of them are much."""
+
+CHANCE = 1 / (1 + math.exp(HALF / SOFTNESS))
+"""What a match scores that is as good as an unrelated query's best one."""
 
 BLIND = 0.6
 """What the best of a channel scores that cannot be calibrated."""
@@ -79,11 +84,21 @@ class Fused:
 class _Sum:
     """What the channels say of one segment."""
 
-    doubt: float = 1.0
-    """The product of what each channel leaves in doubt."""
+    doubts: list[tuple[float, float]] = field(default_factory=list)
+    """What each channel leaves in doubt, and what it would at chance."""
     ranks: float = 0.0
     standout: float = -np.inf
     parts: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def doubt(self) -> float:
+        """What one channel leaves in doubt, times what the others take from that.
+
+        A match as good as chance takes nothing: else what several channels know of (a photo in
+        which words were read) would be preferred to what one knows of, whatever is asked.
+        """
+        taken = math.prod(min(1.0, doubt / chance) for doubt, chance in self.doubts)
+        return taken * min(max(doubt, chance) for doubt, chance in self.doubts)
 
 
 def fuse(rankings: Sequence[ChannelRanking], limit: int, method: Method = "scores") -> list[Fused]:
@@ -141,10 +156,12 @@ def _sums(rankings: Sequence[ChannelRanking]) -> dict[int, _Sum]:
         spread = float(ranking.scores.std()) or 1.0
         centre = float(np.median(ranking.scores))
         share = ranking.weight / total[ranking.modality]
+        chance = 1.0 if ranking.shares is not None else 1 - CHANCE
         told = zip(ranking.ids.tolist(), ranking.scores.tolist(), values.tolist(), strict=True)
         for rank, (segment, raw, value) in enumerate(told, start=1):
             one = sums.setdefault(segment, _Sum())
-            one.doubt *= (1 - min(value, 1 - 1e-9)) ** ranking.weight
+            doubt = (1 - min(value, 1 - 1e-9)) ** ranking.weight
+            one.doubts.append((doubt, chance**ranking.weight))
             one.ranks += share * (RRF_K + 1) / (RRF_K + rank)
             one.standout = max(one.standout, (raw - centre) / spread)
             one.parts |= {

@@ -72,6 +72,15 @@ def test_agreement_of_two_channels_beats_the_leader_of_one(method: str) -> None:
     assert best.score > alone[0].score
 
 
+def test_matches_as_good_as_chance_do_not_add_up() -> None:
+    """A photo in which words were read is not preferred, if neither looks nor words fit."""
+    looks = ranking("clip:image", Modality.IMAGE, [1, 2], [0.3, 0.2], 1.0, [3.2, 2.2])
+    words_there = ranking("text:image", Modality.IMAGE, [2], [0.3], 1.0, [2.0])
+    first, second = score_fusion([looks, words_there], 2)
+    assert (first.id, second.id) == (1, 2)
+    assert second.score == pytest.approx(score_fusion([looks], 2)[1].score, abs=0.02)
+
+
 def test_a_chance_match_scores_low_and_a_good_one_high() -> None:
     """Half is where one unrelated query in twenty comes; most stay far below."""
     evidence = [12.0, 6.0, 4.0, 2.5, 0.0]

@@ -24,7 +24,7 @@ from towers import EMBED_DIM
 from vision import SpaceMap, class_vectors, load_captioned
 
 FEATURES = 1280
-SIZE = 128
+SIZE = 160
 """Pixels at which the teacher looks at every picture."""
 
 

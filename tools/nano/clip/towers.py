@@ -13,7 +13,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 
 EMBED_DIM = 256
-IMAGE_SIZE = 96
+IMAGE_SIZE = 128
 CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": EMBED_DIM,
