@@ -276,7 +276,7 @@ class Calibrations:
 
 
 def joint(best: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Gumbel of the best evidence, or certainty, that unrelated queries find in several channels."""
+    """Gumbel of the best evidence (or certainty) that unrelated queries find in some channels."""
     most = min(len(some) for some in best)
     together = np.max([some[:most] for some in best], axis=0)
     location, scale = gumbel(together)

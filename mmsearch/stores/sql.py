@@ -7,8 +7,7 @@ vector indexes follow that log and are never written to directly.
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +19,7 @@ from mmsearch.errors import NotFoundError
 from mmsearch.stores.calibrations import CalibrationStore
 from mmsearch.stores.candidates import CandidateStore
 from mmsearch.stores.change_log import log_change
+from mmsearch.stores.collections import CollectionStore
 from mmsearch.stores.database import now
 from mmsearch.stores.jobs import JobStore
 from mmsearch.stores.lexical.index import SqlLexicalIndex, lexical_index
@@ -41,7 +41,6 @@ from mmsearch.stores.rows import (
     little_endian,
     matrix,
     segment_values,
-    to_collection,
     to_draft,
     to_segment,
     to_source,
@@ -49,15 +48,12 @@ from mmsearch.stores.rows import (
 from mmsearch.stores.spaces import SpaceStore, check_writable, forgone_notes
 from mmsearch.stores.tables import (
     ChangeRow,
-    CollectionRow,
-    LibraryRow,
     SegmentRow,
     SourceRow,
     SpaceRow,
     VectorRow,
 )
 from mmsearch.types import (
-    Collection,
     Failure,
     Ids,
     Metadata,
@@ -69,81 +65,15 @@ from mmsearch.types import (
 )
 
 
-class SqlStore(JobStore, SpaceStore, RerankScoreStore, CandidateStore, CalibrationStore):
+class SqlStore(
+    CollectionStore, JobStore, SpaceStore, RerankScoreStore, CandidateStore, CalibrationStore
+):
     """See the module. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
 
     @cached_property
     def lexical(self) -> SqlLexicalIndex:
         """Full text over the words of segments and the names of their sources."""
         return lexical_index(self.engine)
-
-    # ------------------------------------------------------------------ library, collections
-
-    def library_uuid(self) -> str:
-        with self._read() as connection:
-            found = connection.scalar(select(LibraryRow.uuid))
-        if found is not None:
-            return str(found)
-        with self._write() as connection:
-            found = connection.scalar(select(LibraryRow.uuid))
-            if found is None:
-                found = str(uuid.uuid4())
-                connection.execute(insert(LibraryRow).values(id=1, uuid=found, created_at=now()))
-        return str(found)
-
-    def collections(self) -> list[Collection]:
-        with self._read() as connection:
-            rows = connection.execute(select(CollectionRow).order_by(CollectionRow.name))
-            return [to_collection(row) for row in rows]
-
-    def collection(self, name: str | None = None) -> Collection:
-        """The named one; without a name the only one, or "default". NotFoundError if none."""
-        every = self.collections()
-        if name is None and len(every) == 1:
-            return every[0]
-        for one in every:
-            if one.name == (name or "default"):
-                return one
-        known = ", ".join(repr(one.name) for one in every) or "none yet: index something first"
-        raise NotFoundError(
-            f"there is no collection '{name or 'default'}' in this library (collections: {known})",
-            param="collection",
-        )
-
-    def ensure_collection(
-        self, name: str, profile: str, models: Mapping[str, str] | None = None
-    ) -> Collection:
-        """The named collection, made with `profile` if it is new, and `models` in place of its."""
-        with self._write() as connection:
-            row = connection.execute(
-                select(CollectionRow).where(CollectionRow.name == name)
-            ).one_or_none()
-            if row is not None:
-                return to_collection(row)
-            new = connection.scalar(
-                insert(CollectionRow)
-                .values(
-                    name=name,
-                    profile=profile,
-                    created_at=now(),
-                    settings={"models": dict(models)} if models else {},
-                )
-                .returning(CollectionRow.id)
-            )
-            assert new is not None
-            return Collection(new, name, profile, tuple(sorted((models or {}).items())))
-
-    def set_weights(self, collection_id: int, weights: Mapping[str, float]) -> None:
-        """Weights of channels for all queries of a collection, in place of those it had."""
-        with self._write() as connection:
-            own = connection.scalar(
-                select(CollectionRow.settings).where(CollectionRow.id == collection_id)
-            )
-            connection.execute(
-                update(CollectionRow)
-                .where(CollectionRow.id == collection_id)
-                .values(settings={**(own or {}), "weights": dict(weights)})
-            )
 
     # ------------------------------------------------------------------ writing sources
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +26,7 @@ from mmsearch.types import Modality, Vectors
 from tests.fakes import open_fake, some_files
 
 
-def unit(rows: npt.NDArray[np.float64]) -> Vectors:
+def unit(rows: npt.NDArray[np.floating[Any]]) -> Vectors:
     return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
 
 
