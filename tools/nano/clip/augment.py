@@ -28,12 +28,12 @@ def normalise(images: Tensor) -> Tensor:
 
 
 def plain(pixels: NDArray[np.uint8], size: int) -> Tensor:
-    """Squash to ``size`` as open_clip's preprocessing does (bicubic, antialiased), normalised."""
+    """Squash to ``size`` as open_clip's preprocessing does (bilinear, antialiased), normalised."""
     images = to_float(pixels)
     if images.shape[-1] != size or images.shape[-2] != size:
         images = functional.interpolate(
-            images, (size, size), mode="bicubic", antialias=True, align_corners=False
-        ).clamp_(0, 1)
+            images, (size, size), mode="bilinear", antialias=True, align_corners=False
+        )
     return normalise(images)
 
 

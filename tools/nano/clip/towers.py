@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
         "mode": "RGB",
         "mean": list(MEAN),
         "std": list(STD),
-        "interpolation": "bicubic",
+        "interpolation": "bilinear",
         "resize_mode": "squash",
     },
 }
