@@ -102,7 +102,13 @@ def show_examples(engine: SearchEngine) -> list[dict[str, Any]]:
     """Ask the examples and print the answers; returns them in short."""
     shown = []
     for example in EXAMPLES:
-        result = engine.search(example.words, modality=example.modality, limit=3)
+        # Each is known to have an answer here: whether it has one is not to be doubted.
+        result = engine.search(
+            example.words,
+            modality=example.modality,
+            limit=3,
+            min_score=engine.settings.min_score,
+        )
         output.out.print(f"[bold]{escape(example.words)}[/]  [dim]{escape(example.shows)}[/]")
         output.print_result(result)
         output.out.print()

@@ -448,9 +448,11 @@ def _converted(module: nn.Module, arithmetic: Arithmetic, without: str = "") -> 
         return module.to(memory_format=torch.channels_last)
     skipped = getattr(module, without, None) if without else None
     memo = {id(skipped): None} if skipped is not None else {}
-    other = copy.deepcopy(module, memo)
-    if arithmetic == "bf16":
-        return other.to(torch.bfloat16).to(memory_format=torch.channels_last)
+    # Ordinary tensors, also where towers are tried without gradients: heat maps need some.
+    with torch.inference_mode(mode=False):
+        other = copy.deepcopy(module, memo)
+        if arithmetic == "bf16":
+            return other.to(torch.bfloat16).to(memory_format=torch.channels_last)
     before = sum(p.numel() for p in other.parameters())
     quantise_linears(other)
     if sum(p.numel() for p in other.parameters()) > before / 2:

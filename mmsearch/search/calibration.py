@@ -60,8 +60,8 @@ queries find: one in twenty of them comes so far."""
 ANSWERED = 2.0
 """Certainty from which a query has an answer: one in eight unrelated queries comes so far."""
 
-ABLE = 0.3
-"""The least power with which a channel may say that there is no answer; chance is 0.13."""
+ABLE = 0.38
+"""The least power with which a channel may say that there is no answer: three times chance."""
 
 FEW = 16
 """Worth of the background's spread beside the query's own, in sampled vectors."""
