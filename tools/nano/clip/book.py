@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--scenes", type=int, default=12000)
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--seed", type=int, default=20)
     args = parser.parse_args()
     args.cache.mkdir(parents=True, exist_ok=True)
