@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from mmsearch.settings import Settings
 
 DESCRIPTION = "mmsearch.json"
-"""In a model's folder: {"rules": {...}, "familiar": {...}}, both optional."""
+"""In a model's folder: {"rules": {...}, "familiar": {...}, "alone": seconds}, all optional."""
 
 _RATE = 16_000
 _NEEDS = ("model.bin",)
@@ -90,6 +90,9 @@ class _Loaded:
     rules: Rules = field(default_factory=Rules)
     familiarity: Familiarity | None = None
     """None: the model knows people's speech."""
+    alone: float | None = None
+    """None: the model hears one speaker after another in one window. Otherwise every stretch of
+    speech is a window by itself, cut at its pauses where it is longer than so many seconds."""
 
 
 class WhisperTranscriber:
@@ -144,7 +147,7 @@ class WhisperTranscriber:
             return _NOTHING
         loaded = self._lazy.get()
         samples = np.ascontiguousarray(samples, dtype=np.float32)
-        speech = _speech(samples)
+        speech = _speech(samples, loaded.alone)
         if loaded.familiarity is not None:
             speech = loaded.familiarity.familiar(samples, speech)
             samples = _only(samples, speech)
@@ -152,7 +155,14 @@ class WhisperTranscriber:
             return _NOTHING
         heard: list[Utterance] = []
         for run in self._runs(loaded, samples, speech, language):
-            heard += self._hear(loaded, samples[run.start : run.end], run)
+            clips = None
+            if loaded.alone is not None:
+                clips = [
+                    (a - run.start, b - run.start)
+                    for a, b in speech
+                    if run.start < b and a < run.end
+                ]
+            heard += self._hear(loaded, samples[run.start : run.end], run, clips)
         return _transcript(believable(heard, loaded.rules))
 
     def release(self) -> None:
@@ -178,12 +188,18 @@ class WhisperTranscriber:
 
         return language_runs(samples, speech, detect, each=self._each_language)
 
-    def _hear(self, loaded: _Loaded, samples: Samples, run: LanguageRun) -> list[Utterance]:
+    def _hear(
+        self,
+        loaded: _Loaded,
+        samples: Samples,
+        run: LanguageRun,
+        clips: Sequence[tuple[int, int]] | None,
+    ) -> list[Utterance]:
         """What Whisper writes for one run, with times of the whole recording."""
         translated = self._translate and run.language != "en"
         task = "translate" if translated else "transcribe"
         try:
-            segments = self._segments(loaded.model, samples, run.language, task)
+            segments = self._segments(loaded.model, samples, run.language, task, clips)
             heard = list(_utterances(segments, len(samples) / _RATE))
         except ValueError as error:
             if "language" in str(error):
@@ -206,14 +222,28 @@ class WhisperTranscriber:
             for utterance in heard
         ]
 
-    def _segments(self, model: Any, samples: Samples, language: str, task: str) -> Iterable[Any]:
+    def _segments(
+        self,
+        model: Any,
+        samples: Samples,
+        language: str,
+        task: str,
+        clips: Sequence[tuple[int, int]] | None,
+    ) -> Iterable[Any]:
         options = {**_OPTIONS, "language": language, "task": task}
+        spans = [(max(a, 0) / _RATE, min(b, len(samples)) / _RATE) for a, b in clips or ()]
+        if clips is not None:
+            options["vad_filter"] = False
         if self._mode == "sequential":
+            if clips is not None:
+                options["clip_timestamps"] = [second for span in spans for second in span]
             return model.transcribe(samples, **options, **_SEQUENTIAL)[0]
         from faster_whisper import BatchedInferencePipeline
 
         # The pipeline keeps state between calls, so every call has its own.
         pipeline = BatchedInferencePipeline(model=model)
+        if clips is not None:
+            options["clip_timestamps"] = [{"start": a, "end": b} for a, b in spans]
         return pipeline.transcribe(samples, **options, batch_size=_BATCH)[0]
 
     # -------------------------------------------------------------- loading
@@ -236,7 +266,7 @@ class WhisperTranscriber:
             raise
         except Exception as error:
             raise loading.unreadable(self._name, folder, error) from error
-        rules, familiarity = self._described(folder)
+        described = self._described(folder, model)
         self._check_translation(model)
         files = [folder / "model.bin", *folder.glob("*.json"), *folder.glob("vocabulary.txt")]
         self._fingerprint = loading.fingerprint(
@@ -245,19 +275,25 @@ class WhisperTranscriber:
             mode=self._mode,
             translate=self._translate,
             each_language=self._each_language,
-            options=[_OPTIONS, _SEQUENTIAL, _VAD],
-            rules=asdict(rules),
+            options=[_OPTIONS, _SEQUENTIAL, _VAD, described.alone],
+            rules=asdict(described.rules),
         )
-        return _Loaded(model, rules, familiarity)
+        return described
 
-    def _described(self, folder: Path) -> tuple[Rules, Familiarity | None]:
-        """What the model's folder says about it, and the settings on top."""
+    def _described(self, folder: Path, model: Any) -> _Loaded:
+        """The model with what its folder says about it, and the settings on top."""
         path = folder / DESCRIPTION
         try:
             told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
             rules = Rules(**(told.get("rules", {}) | self._rules))
             familiar = told.get("familiar")
-            return rules, Familiarity.from_json(familiar) if familiar else None
+            alone = told.get("alone")
+            return _Loaded(
+                model,
+                rules,
+                Familiarity.from_json(familiar) if familiar else None,
+                None if alone is None else float(alone),
+            )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise loading.unreadable(self._name, path, error) from error
 
@@ -319,11 +355,12 @@ class WhisperTranscriber:
         return "int8" if device == "cpu" else "float16"
 
 
-def _speech(samples: Samples) -> list[tuple[int, int]]:
-    """Stretches that hold speech, as (first sample, last + 1)."""
+def _speech(samples: Samples, longest: float | None) -> list[tuple[int, int]]:
+    """Stretches that hold speech, as (first sample, last + 1), of `longest` seconds at the most."""
     from faster_whisper.vad import get_speech_timestamps
 
-    return [(found["start"], found["end"]) for found in get_speech_timestamps(samples, **_VAD)]
+    options = _VAD if longest is None else _VAD | {"max_speech_duration_s": longest}
+    return [(found["start"], found["end"]) for found in get_speech_timestamps(samples, **options)]
 
 
 def _only(samples: Samples, speech: Sequence[tuple[int, int]]) -> Samples:

@@ -1,8 +1,9 @@
-"""Batched augmentation on uint8 arrays: crop, flip, colour, and CutMix; and plain resizing."""
+"""Batched augmentation on uint8 arrays: crop, flip, colour, and mixing; and plain resizing."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -74,20 +75,34 @@ def augmented(
     return normalise(out.clamp_(0, 1))
 
 
-def cutmix(images: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor, float]:
-    """Paste one random box of each picture's partner into it.
+@dataclass(frozen=True)
+class Mix:
+    """What of each picture is still its own, and whose the rest is: index int64 [n]."""
 
-    Returns (images, partner index int64 [n], weight of the own label).
+    partner: Tensor
+    keep: float
+
+    def share(self, own: Tensor) -> Tensor:
+        """The mixture of per-picture rows: ``keep`` of the own, the rest of the partner's."""
+        return self.keep * own + (1 - self.keep) * own[self.partner]
+
+
+def mixed(images: Tensor, rng: np.random.Generator) -> tuple[Tensor, Mix]:
+    """Blend each picture with a partner (mixup), or paste a box of it (CutMix), by a coin.
+
+    Sources: Zhang et al., 2018; Yun et al., 2019.
     """
     n, _, height, width = images.shape
     partner = torch.randperm(n)
-    keep = float(rng.beta(1.0, 1.0))
-    side = math.sqrt(1 - keep)
+    if rng.random() < 0.5:
+        keep = float(rng.beta(0.4, 0.4))
+        return images.lerp(images[partner], 1 - keep), Mix(partner, keep)
+    side = math.sqrt(1 - rng.random())
     box_h, box_w = int(height * side), int(width * side)
     top = int(rng.integers(0, height - box_h + 1))
     left = int(rng.integers(0, width - box_w + 1))
-    mixed = images.clone(memory_format=torch.channels_last)
-    mixed[:, :, top : top + box_h, left : left + box_w] = images[partner][
+    pasted = images.clone(memory_format=torch.channels_last)
+    pasted[:, :, top : top + box_h, left : left + box_w] = images[partner][
         :, :, top : top + box_h, left : left + box_w
     ]
-    return mixed, partner, 1 - box_h * box_w / (height * width)
+    return pasted, Mix(partner, 1 - box_h * box_w / (height * width))

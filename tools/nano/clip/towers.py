@@ -12,13 +12,13 @@ from augment import MEAN, STD
 from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 
-EMBED_DIM = 256
+EMBED_DIM = 192
 IMAGE_SIZE = 128
 CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": EMBED_DIM,
         "vision_cfg": {
-            "timm_model_name": "regnetx_002",
+            "timm_model_name": "resnet10t",
             "timm_model_pretrained": False,
             "timm_pool": "avg",
             "timm_proj": "linear",

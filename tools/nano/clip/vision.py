@@ -35,8 +35,8 @@ from towers import CONFIG, EMBED_DIM, IMAGE_SIZE
 
 from mmsearch.models.devices import native_bf16
 
-BATCH_PHOTOS = 64
-BATCH_CAPTIONED = 24
+BATCH_PHOTOS = 72
+BATCH_CAPTIONED = 20
 NEGATIVES = 2048
 NATIVE_BF16 = native_bf16(torch.device("cpu"))
 """Emulated, bfloat16 would be ten times slower than float32."""
@@ -208,7 +208,7 @@ def validate(
 def resolution(progress: float) -> int:
     """Small pictures first: they are cheap. The last ones are as small as makes things in their
     crops as large as things are in whole pictures of the final size (Touvron et al., 2019)."""
-    return 80 if progress < 0.3 else 96 if progress < 0.55 else FINEST
+    return 64 if progress < 0.45 else 96 if progress < 0.8 else FINEST
 
 
 @dataclass(frozen=True)
@@ -231,10 +231,9 @@ class Goals:
             model.caption_scale.copy_(saved["caption_scale"])
         return cls(saved["photos"].float(), saved["flickr"].float(), saved["class_scale"].exp())
 
-    def opinion(self, logits: Tensor, rows: NDArray[np.int64], classes: Tensor) -> Tensor:
-        """Cross-entropy of the tower's class logits against the teacher's probabilities."""
-        wanted = (self.scale * self.photos[torch.from_numpy(rows)] @ classes.T).softmax(-1)
-        return -(wanted * logits.log_softmax(-1)).sum(-1).mean()
+    def opinion(self, rows: NDArray[np.int64], classes: Tensor) -> Tensor:
+        """The teacher's probabilities float32 [n, classes] of the photos ``rows``."""
+        return (self.scale * self.photos[torch.from_numpy(rows)] @ classes.T).softmax(-1)
 
 
 def average_gradients(parameters: list[nn.Parameter], spent: float) -> float:
@@ -261,7 +260,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--trunk", default=CONFIG["model_cfg"]["vision_cfg"]["timm_model_name"])
     parser.add_argument("--captions", type=int, default=5, help="captions used of each photo")
-    parser.add_argument("--cutmix", type=float, default=0.0, help="share of batches mixed")
+    parser.add_argument("--mix", type=float, default=0.0, help="share of batches mixed")
     parser.add_argument("--teacher", type=Path, help="targets written by image_teacher.py")
     parser.add_argument("--start", type=Path, help="checkpoint whose image tower to begin with")
     parser.add_argument("--seed", type=int, default=0)
@@ -365,31 +364,32 @@ def train(rank: int, args: argparse.Namespace) -> None:
                 flickr_queue = rng.permutation(len(flickr.vectors))
             picked, flickr_queue = flickr_queue[:BATCH_CAPTIONED], flickr_queue[BATCH_CAPTIONED:]
 
-        images = augment.augmented(pixels[rows], size, (0.5, 1.0), colour=0.2)
-        labels = torch.from_numpy(photos.labels[rows])
-        partner, keep = None, 1.0
-        if rng.random() < args.cutmix:
-            images, partner, keep = augment.cutmix(images, rng)
+        images = augment.augmented(pixels[rows], size, (0.4, 1.0), colour=0.2)
+        text = model.space(classes)
+        # What each photo should be taken for: its class, and the teacher's opinion of it.
+        wanted = functional.one_hot(torch.from_numpy(photos.labels[rows]), len(classes)).float()
+        wanted = 0.95 * wanted + 0.05 / len(classes)
+        aim = None
+        if goals is not None:
+            wanted = 0.4 * wanted + 0.6 * goals.opinion(rows, text)
+            aim = goals.photos[torch.from_numpy(rows)]
+        if rng.random() < args.mix * (1 - progress):
+            images, mix = augment.mixed(images, rng)
+            wanted = mix.share(wanted)
+            aim = None if aim is None else functional.normalize(mix.share(aim), dim=-1)
         captioned = augment.augmented(source.pixels[picked], size, source.scale, source.flip)
         both = torch.cat([images, captioned]).contiguous(memory_format=torch.channels_last)
         vectors = model.image(both)
-        logits = model.class_scale.exp().clamp(max=60) * (
-            vectors[:BATCH_PHOTOS] @ model.space(classes).T
-        )
-        loss = keep * functional.cross_entropy(logits, labels, label_smoothing=0.05)
-        if partner is not None:
-            loss = loss + (1 - keep) * functional.cross_entropy(
-                logits, labels[partner], label_smoothing=0.05
-            )
-        pair = contrastive(model, vectors[BATCH_PHOTOS:], source, picked, rng)
-        if goals is not None:
+        logits = model.class_scale.exp().clamp(max=60) * (vectors[: len(rows)] @ text.T)
+        loss = -(wanted * logits.log_softmax(-1)).sum(-1).mean()
+        pair = contrastive(model, vectors[len(rows) :], source, picked, rng)
+        if goals is not None and aim is not None:
             # The label is one word, the teacher's vector says what else the picture is like.
-            near = 1 - (vectors[:BATCH_PHOTOS] * goals.photos[torch.from_numpy(rows)]).sum(-1)
+            near = 1 - (vectors[: len(rows)] * aim).sum(-1)
             if source is flickr:
                 own = goals.flickr[torch.from_numpy(picked)]
-                near = torch.cat([near, 1 - (vectors[BATCH_PHOTOS:] * own).sum(-1)])
-            opinion = goals.opinion(logits, rows, model.space(classes))
-            loss = 0.4 * loss + 0.6 * opinion + 2.0 * near.mean()
+                near = torch.cat([near, 1 - (vectors[len(rows) :] * own).sum(-1)])
+            loss = loss + 2.0 * near.mean()
         (loss + 0.5 * pair).backward()
         if args.workers > 1:
             spent = average_gradients(everything, spent)
