@@ -21,6 +21,7 @@ from pathlib import Path
 
 import augment
 import book
+import convolution
 import corpora
 import numpy as np
 import teacher
@@ -96,6 +97,7 @@ class VisionTrainer(nn.Module):
         self.visual = TimmModel(
             trunk, EMBED_DIM, image_size=cfg["image_size"], pool="avg", proj="linear"
         )
+        convolution.quicken(self.visual)
         self.space = SpaceMap(sample)
         self.class_scale = nn.Parameter(torch.tensor(math.log(16.0)))
         self.caption_scale = nn.Parameter(torch.tensor(math.log(14.0)))
