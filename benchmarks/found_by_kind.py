@@ -253,9 +253,7 @@ def near(seconds: Sequence[float]) -> Callable[[int, Hit], bool]:
 
     def right(n: int, hit: Hit) -> bool:
         starts = [hit.segment.place.start, *(part.segment.place.start for part in hit.evidence)]
-        return any(
-            start is not None and abs(start - seconds[n]) <= TOLERANCE for start in starts
-        )
+        return any(start is not None and abs(start - seconds[n]) <= TOLERANCE for start in starts)
 
     return right
 

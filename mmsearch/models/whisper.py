@@ -61,6 +61,8 @@ _SEQUENTIAL: dict[str, Any] = {
     "hallucination_silence_threshold": 2.0,
 }
 _VAD: dict[str, Any] = {"min_silence_duration_ms": 500, "speech_pad_ms": 200}
+_APART_MS = 250
+"""The silence that parts two sentences, for a model that hears each alone."""
 
 
 def from_spec(spec: ModelSpec, settings: Settings) -> WhisperTranscriber:
@@ -275,7 +277,7 @@ class WhisperTranscriber:
             mode=self._mode,
             translate=self._translate,
             each_language=self._each_language,
-            options=[_OPTIONS, _SEQUENTIAL, _VAD, described.alone],
+            options=[_OPTIONS, _SEQUENTIAL, _VAD, described.alone, _APART_MS],
             rules=asdict(described.rules),
         )
         return described
@@ -359,7 +361,9 @@ def _speech(samples: Samples, longest: float | None) -> list[tuple[int, int]]:
     """Stretches that hold speech, as (first sample, last + 1), of `longest` seconds at the most."""
     from faster_whisper.vad import get_speech_timestamps
 
-    options = _VAD if longest is None else _VAD | {"max_speech_duration_s": longest}
+    options = dict(_VAD)
+    if longest is not None:
+        options |= {"min_silence_duration_ms": _APART_MS, "max_speech_duration_s": longest}
     return [(found["start"], found["end"]) for found in get_speech_timestamps(samples, **options)]
 
 

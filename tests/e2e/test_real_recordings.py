@@ -73,6 +73,32 @@ def test_nano_still_hears_the_speech_that_it_knows(nano: WhisperTranscriber) -> 
         assert len(set(said) & set(re.findall(r"[a-z']+", memo["text"].lower()))) >= 4
 
 
+@pytest.mark.parametrize("mode", ["sequential", "batched"])
+def test_nano_hears_every_sentence_of_a_long_recording(nano: WhisperTranscriber, mode: Any) -> None:
+    """Four memos of several sentences one after the other: the words stay at their seconds."""
+    import mmsearch.picturebook
+
+    folder = Path(mmsearch.picturebook.__file__).parent / "recordings"
+    memos = json.loads((folder / "recordings.json").read_text())[1::5]
+    pieces = [audio.decode(folder / memo["file"]).samples for memo in memos]
+    pause = np.zeros(10_000, np.float32)
+    whole = np.concatenate([part for piece in pieces for part in (piece, pause)])
+    heard = WhisperTranscriber("nano-whisper", mode=mode).transcribe(whole)
+    begin, shares = 0.0, []
+    for memo, piece in zip(memos, pieces, strict=True):
+        end = begin + len(piece) / 16_000
+        said = {
+            word.text.strip().lower()
+            for one in heard.utterances
+            for word in one.words
+            if begin - 0.3 <= word.start <= end + 0.3
+        }
+        wanted = set(re.findall(r"[a-z']+", memo["text"].lower()))
+        shares.append(len(said & wanted) / len(wanted))
+        begin = end + len(pause) / 16_000
+    assert np.mean(shares) >= 0.8, shares  # 0.5 where twelve-second windows are heard at once
+
+
 # ------------------------------------------------------------------ public checkpoints
 
 

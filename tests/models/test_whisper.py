@@ -63,7 +63,7 @@ def with_engine(
     loaded = whisper._Loaded(engine)
     monkeypatch.setattr(transcriber, "_lazy", loading.Lazy(lambda: loaded))
     spans = [(int(a * 16_000), int(b * 16_000)) for a, b in speech]
-    monkeypatch.setattr(whisper, "_speech", lambda samples: spans)
+    monkeypatch.setattr(whisper, "_speech", lambda samples, longest: spans)
     return transcriber
 
 
@@ -164,6 +164,18 @@ def test_a_model_hears_only_what_is_familiar_to_it(monkeypatch: pytest.MonkeyPat
     transcriber.transcribe(samples)
     assert shown[0][: 2 * 16_000].any() == False  # noqa: E712  # NumPy's own
     assert shown[0][2 * 16_000 :].all()
+
+
+def test_a_model_that_hears_one_utterance_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every stretch of speech is a window of its own, and the library cuts no others."""
+    engine = Engine([Segment("hello")])
+    transcriber = with_engine(engine, monkeypatch, ((0, 1), (2, 3.5)))
+    loaded = whisper._Loaded(engine, alone=11.0)
+    monkeypatch.setattr(transcriber, "_lazy", loading.Lazy(lambda: loaded))
+    transcriber.transcribe(np.full(3 * 16_000, 0.1, np.float32))
+    (options,) = engine.options
+    assert options["vad_filter"] is False
+    assert options["clip_timestamps"] == [0.0, 1.0, 2.0, 3.0]
 
 
 def test_no_samples_and_wrong_shapes() -> None:
