@@ -414,7 +414,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
                     slow.lerp_(fast, 1 - rate)
                 else:
                     slow.copy_(fast)
-        running.append(float(loss))
+        running.append(float(loss.detach()))
         seen += len(both) * args.workers
         if spent >= next_report:
             figures = validate(ema, quick, classes, flickr_val, IMAGE_SIZE)
