@@ -93,7 +93,6 @@ class Espeak:
             ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event)
         )
         self._callback = callback_type(self._receive)  # kept alive with the object
-        self._library.espeak_SetSynthCallback(self._callback)
 
     def _receive(self, wave: object, count: int, events: object) -> int:
         if count > 0:
@@ -111,6 +110,8 @@ class Espeak:
         """Speak `text`. Raises ValueError if eSpeak does not know the voice."""
         self._chunks.clear()
         self._events.clear()
+        # The library is one for the whole process: another object may have spoken last.
+        self._library.espeak_SetSynthCallback(self._callback)
         if self._library.espeak_SetVoiceByName(manner.voice.encode()) != 0:
             raise ValueError(f"eSpeak has no voice {manner.voice!r}")
         for parameter, value in (

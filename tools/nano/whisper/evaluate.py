@@ -3,8 +3,9 @@
     python tools/nano/whisper/evaluate.py MODEL_DIR [--json docs/models/nano-whisper.json]
         [--sounds DIR] [--speech DIR]
 
-Everything is recognised through faster-whisper on the CPU in int8, with the settings that mmsearch
-uses. `--sounds` and `--speech` name folders of real recordings, which should give no text.
+Single sentences are recognised through faster-whisper alone on the CPU in int8; memos of several
+as mmsearch does, with what it leaves out. `--sounds` and `--speech` name folders of real
+recordings, which should give no text.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from typing import Any
 import jiwer
 import numpy as np
 from espeak import ACCENTS, RATE, Espeak, Manner
-from faster_whisper import BatchedInferencePipeline, WhisperModel, decode_audio
+from faster_whisper import WhisperModel, decode_audio
 from lexicon import words
 from numpy.typing import NDArray
 from sentences import Speaker, transcript
 from sound import noise
 from synthesize import HELD_OUT_ACCENT, HELD_OUT_VARIANTS, Studio
+
+from mmsearch.models.whisper import WhisperTranscriber
 
 SETTINGS: dict[str, Any] = {
     "language": "en",
@@ -157,12 +160,13 @@ def word_errors(
     }
 
 
-def times(recognise: Recogniser, count: int) -> dict[str, float]:
-    """Memos of several sentences with pauses: how far segment and word times are off (s)."""
+def times(folder: Path, count: int) -> dict[str, float]:
+    """Memos of several sentences with pauses as mmsearch hears them: words, and seconds (s)."""
+    sequential, batched = (
+        WhisperTranscriber(str(folder), mode=mode) for mode in ("sequential", "batched")
+    )
     espeak, speaker, draw = Espeak(), Speaker(SEED + 1), np.random.default_rng(SEED)
-    starts, ends, word_starts, true, heard = [], [], [], [], []
-    batched_true, batched = [], []
-    pipeline = BatchedInferencePipeline(recognise.model)
+    starts, ends, word_starts, true, heard, in_batch = [], [], [], [], [], []
     segments_true = segments_found = 0
     for manner in manners("variants", count):
         audio, spans, spoken = np.zeros(RATE // 2, np.float32), [], []
@@ -178,25 +182,23 @@ def times(recognise: Recogniser, count: int) -> dict[str, float]:
             word_times += [(word, at + start) for word, start, _ in said.words]
             pause = np.zeros(int(draw.uniform(0.4, 1.5) * RATE), np.float32)
             audio = np.concatenate([audio, said.audio * 0.5, pause])
-        found, _ = recognise.model.transcribe(audio, **SETTINGS)
-        segments = list(found)
+        found = sequential.transcribe(audio, language="en").utterances
         true.append(" ".join(spoken))
-        heard.append(" ".join("".join(s.text for s in segments).split()))
+        heard.append(" ".join(one.text.strip() for one in found))
+        again = batched.transcribe(audio, language="en").utterances
+        in_batch.append(" ".join(one.text.strip() for one in again))
         segments_true += len(spans)
-        segments_found += len(segments)
-        for s in segments:
-            starts.append(min(abs(s.start - span[0]) for span in spans))
-            ends.append(min(abs(s.end - span[1]) for span in spans))
-            for word in s.words or []:
-                near = [t for w, t in word_times if w == word.word.strip()]
+        segments_found += len(found)
+        for one in found:
+            starts.append(min(abs(one.start - span[0]) for span in spans))
+            ends.append(min(abs(one.end - span[1]) for span in spans))
+            for word in one.words:
+                near = [t for w, t in word_times if w == word.text.strip()]
                 if near:
                     word_starts.append(min(abs(word.start - t) for t in near))
-        in_batch, _ = pipeline.transcribe(audio, language="en", batch_size=4)
-        batched_true.append(true[-1])
-        batched.append(" ".join("".join(s.text for s in in_batch).split()))
     return {
         "wer": round(jiwer.wer(true, heard), 4),
-        "wer_batched": round(jiwer.wer(batched_true, batched), 4),
+        "wer_batched": round(jiwer.wer(true, in_batch), 4),
         "segments_true": segments_true,
         "segments_found": segments_found,
         "segment_start_error_median_s": round(float(np.median(starts)), 3),
@@ -297,7 +299,7 @@ def main() -> None:
         "unseen sentences, unseen variants, pink noise at 10 dB": lambda: word_errors(
             recognise, written, manners("variants", count), noisy
         ),
-        "memos with pauses": lambda: times(recognise, max(3, count // 4)),
+        "memos with pauses": lambda: times(arguments.model, max(3, count // 4)),
         "silence and noise without VAD, words": lambda: silence(recognise),
     }
     for name, folder in (("sounds", arguments.sounds), ("real speech", arguments.speech)):
