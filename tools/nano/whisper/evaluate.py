@@ -163,7 +163,7 @@ def word_errors(
 def times(folder: Path, count: int) -> dict[str, float]:
     """Memos of several sentences with pauses as mmsearch hears them: words, and seconds (s)."""
     sequential, batched = (
-        WhisperTranscriber(str(folder), mode=mode) for mode in ("sequential", "batched")
+        WhisperTranscriber(str(folder.resolve()), mode=mode) for mode in ("sequential", "batched")
     )
     espeak, speaker, draw = Espeak(), Speaker(SEED + 1), np.random.default_rng(SEED)
     starts, ends, word_starts, true, heard, in_batch = [], [], [], [], [], []
