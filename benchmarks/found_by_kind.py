@@ -1,6 +1,6 @@
 """What is taken in and found again, kind by kind, in a folder of real files.
 
-    python benchmarks/found_by_kind.py --data FOLDER [--json] [--page FILE]
+    python benchmarks/found_by_kind.py --data FOLDER [--json] [--keep FOLDER]
 
 FOLDER holds lists that say what is in its files (images/captions.jsonl, images/formats.jsonl,
 documents/documents.jsonl, audio/speech.jsonl, sounds/sounds.jsonl, video/video.jsonl). Everything
@@ -34,6 +34,15 @@ from mmsearch.types import Hit
 
 TOLERANCE = 2.0
 SHOT = 4.0
+
+LISTS = (
+    ("images", "captions"),
+    ("images", "formats"),
+    ("documents", "documents"),
+    ("audio", "speech"),
+    ("sounds", "sounds"),
+    ("video", "video"),
+)
 
 READ = {
     "test.docx": "agents that can converse with each other to accomplish tasks",
@@ -268,8 +277,9 @@ def measure(data: Path, folder: Path) -> list[Row]:
     labels = [row for row in captions if row["caption_kind"] != "human"]
     voiced = make_voiced(made, [data / "images" / row["file"] for row in people[-32:]])
     screens = make_screens(made)
-    kinds = ("images", "documents", "audio", "sounds", "video")
-    summary = index([*(data / kind for kind in kinds), made], folder / "library", profile="nano")
+    # The lists themselves would be texts that say what is in every file.
+    given = [data / kind / row["file"] for kind, name in LISTS for row in listed(data, kind, name)]
+    summary = index([*given, made], folder / "library", profile="nano")
     print(f"{summary.counts}, {summary.seconds:.0f} s", file=sys.stderr)
     with SearchEngine.open(folder / "library") as engine:
         states = {
@@ -296,10 +306,11 @@ def ask_all(
     table.append(
         asker.ask(asker.row("photos of one thing", names), "its name, pictures only", asks)
     )
-    names = [row["file"] for row in listed(data, "images", "formats")]
+    formats = {Path(row["file"]).name: row["file"] for row in listed(data, "images", "formats")}
+    names = list(formats)
     asks = [
-        (name, {"image": data / "images" / name, "modality": "image"})
-        for name in names
+        (name, {"image": data / "images" / path, "modality": "image"})
+        for name, path in formats.items()
         if asker.states.get(name, "missing") is None
     ]
     table.append(asker.ask(asker.row("pictures of many formats", names), "the picture", asks))

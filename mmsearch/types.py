@@ -263,6 +263,8 @@ class WordUnit:
     """The last token is only the beginning of a word."""
     weight: float = 1.0
     """Negative: those that hold it are pushed down."""
+    quoted: bool = False
+    """It may begin in one segment and end in the next."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,7 @@ def parse_words(text: str, weight: float = 1.0) -> Words:
     excluded: list[WordUnit] = []
 
     def quoted(match: re.Match[str]) -> str:
-        unit = _phrase(match["plain"] or match["curly"], weight)
+        unit = _phrase(match["plain"] or match["curly"], weight, quoted=True)
         if unit is not None:
             (excluded if match["minus"] else required).append(unit)
         return " "
@@ -89,7 +89,9 @@ def _units(text: str, weight: float) -> list[WordUnit]:
     return list(dict.fromkeys(found))
 
 
-def _phrase(text: str, weight: float, *, prefix: bool = False) -> WordUnit | None:
+def _phrase(
+    text: str, weight: float, *, prefix: bool = False, quoted: bool = False
+) -> WordUnit | None:
     """Everything in `text`, side by side; None if there is no word in it."""
     words = tokens(text)
     if not words:
@@ -98,7 +100,7 @@ def _phrase(text: str, weight: float, *, prefix: bool = False) -> WordUnit | Non
     if words[-1] != last[-1]:
         # The last character of a run stands alone after its pairs; here the run may go on.
         words.pop()
-    return WordUnit(tuple(words), prefix or is_beginning, weight)
+    return WordUnit(tuple(words), prefix or is_beginning, weight, quoted)
 
 
 def _is_prefix(word: str) -> bool:

@@ -103,6 +103,26 @@ def test_phrases_and_beginnings(library: Library) -> None:
     assert library.index.holding(library.collection, WordUnit(("red",))).tolist() == [right, wrong]
 
 
+def test_a_quoted_phrase_may_cross_from_one_passage_to_the_next(library: Library) -> None:
+    """It is found where it begins; not across sources, gaps or what the source is called."""
+    first, second, third = library.add("a", "we saw the old red", "boat of Anna", "at last")
+    library.add("b", "nothing red", "a boat", "boat")
+    library.add("red", "boat")
+    crossing = WordUnit(("red", "boat", "of"), quoted=True)
+    answer = library.ask(crossing)
+    assert answer.rankings[TEXT].ids.tolist() == [first]
+    assert answer.rankings[TEXT].shares.tolist() == [1.0]
+    assert answer.known == 1
+    assert library.index.holding(library.collection, crossing).tolist() == [first]
+    assert library.found(WordUnit(("red", "boat", "of"))) == []
+    assert library.found(WordUnit(("of", "anna", "at", "l"), prefix=True, quoted=True)) == [second]
+    assert library.found(WordUnit(("old", "red", "at"), quoted=True)) == []
+    (whole,) = library.add("c", "the red boat of Anna")
+    assert set(library.found(crossing)) == {first, whole}
+    only = {TEXT: np.array([third, whole])}
+    assert library.ask(crossing, allowed=only).rankings[TEXT].ids.tolist() == [whole]
+
+
 def test_names_are_found_but_never_as_one_phrase_with_the_text(library: Library) -> None:
     """A picture has the words of its file name and its title, at its first segment only."""
     (photo,) = library.add("RedBoat_07.jpg", None, modality=IMAGE, metadata={"title": "Our trip"})

@@ -11,6 +11,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, func, select
 
 from mmsearch.stores.lexical.scoring import Weighed, rank, weigh
+from mmsearch.stores.lexical.seams import Crossing, crossing
 from mmsearch.stores.rows import chunks
 from mmsearch.stores.tables import SegmentWordsRow
 from mmsearch.types import Ids, LexicalAnswer, LexicalRanking, Modality, WordUnit
@@ -52,23 +53,41 @@ class SqlLexicalIndex(ABC):
             least, share, most = LOOKED_AT
             budget = min(max(least, int(share * total)), most)
             counts = [self._count(connection, collection_id, u, budget + 1) for u in units]
+            crossed = self._crossing(connection, collection_id, units, allowed)
             weighed = weigh(units, counts, total)
             wanted = [one for one in weighed if one.unit.weight > 0]
             mass = sum(one.gain for one in wanted)
-            known = sum(one.gain for one in wanted if one.count) / mass if mass else 0.0
+            there = [one for one in wanted if one.count or (one.unit.quoted and crossed)]
+            known = sum(one.gain for one in there) / mass if mass else 0.0
             drivers = _drivers([one for one in wanted if one.count], budget)
-            rankings: dict[Modality, LexicalRanking] = {}
+            some: dict[Modality, list[int]] = {}
             if drivers:
                 some = self._candidates(connection, collection_id, drivers, k, budget, allowed)
-                for modality, ids in some.items():
-                    words = _words(connection, ids)
-                    mean = totals[modality.value][1]
-                    rankings[modality] = rank(words, weighed, mean, k)
+            rankings: dict[Modality, LexicalRanking] = {}
+            for modality in some.keys() | crossed.keys():
+                words = _words(connection, some.get(modality, ())) | crossed.get(modality, {})
+                mean = totals[modality.value][1]
+                rankings[modality] = rank(words, weighed, mean, k)
         return LexicalAnswer(rankings, known)
 
     def holding(self, collection_id: int, unit: WordUnit) -> Ids:
         with self._engine.connect() as connection:
-            return np.sort(np.fromiter(self._holding(connection, collection_id, unit), np.int64))
+            ids = set(self._holding(connection, collection_id, unit))
+            for some in self._crossing(connection, collection_id, [unit]).values():
+                ids |= some.keys()
+        return np.sort(np.fromiter(ids, np.int64))
+
+    def _crossing(
+        self,
+        connection: Connection,
+        collection_id: int,
+        units: Sequence[WordUnit],
+        allowed: Mapping[Modality, Ids] | None = None,
+    ) -> Crossing:
+        def holding(unit: WordUnit) -> list[int]:
+            return self._holding(connection, collection_id, unit)
+
+        return crossing(connection, holding, units, allowed)
 
     def problems(self) -> list[str]:
         """Where the index and the words in the table differ."""

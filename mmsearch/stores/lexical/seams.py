@@ -1,0 +1,84 @@
+"""Phrases that begin in one passage and end in the next: where a text is cut is our affair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from sqlalchemy import Connection, and_, select
+from sqlalchemy.orm import aliased
+
+from mmsearch.stores.lexical.analysis import BREAK
+from mmsearch.stores.lexical.scoring import occurrences
+from mmsearch.stores.rows import chunks
+from mmsearch.stores.tables import SegmentRow, SegmentWordsRow
+from mmsearch.types import Ids, Modality, WordUnit
+
+MOST = 1_000
+"""Passages with a half of the phrase that are looked at: ordinary words are everywhere."""
+
+Crossing = dict[Modality, dict[int, list[str]]]
+"""By modality: {the segment in which a phrase begins: its words, and the rest of the phrase}."""
+
+
+def crossing(
+    connection: Connection,
+    holding: Callable[[WordUnit], Sequence[int]],
+    units: Iterable[WordUnit],
+    allowed: Mapping[Modality, Ids] | None = None,
+) -> Crossing:
+    """Where the quoted phrases among `units` cross from one segment of a source to the next."""
+    found: Crossing = {}
+    for unit in units:
+        if not unit.quoted or len(unit.tokens) < 2:
+            continue
+        # Wherever it is cut, one of its halves stands whole on one side.
+        half = len(unit.tokens) // 2
+        begins = holding(replace(unit, tokens=unit.tokens[:half], prefix=False))[:MOST]
+        ends = holding(replace(unit, tokens=unit.tokens[half:]))[:MOST]
+        for modality, segment_id, words in _joined(connection, begins, ends, unit):
+            found.setdefault(modality, {})[segment_id] = words
+    if allowed is None:
+        return found
+    kept = {modality: set(ids.tolist()) for modality, ids in allowed.items()}
+    return {
+        modality: {i: words for i, words in some.items() if i in kept.get(modality, ())}
+        for modality, some in found.items()
+    }
+
+
+def _joined(
+    connection: Connection, begins: Sequence[int], ends: Sequence[int], unit: WordUnit
+) -> list[tuple[Modality, int, list[str]]]:
+    """(modality, segment, its words and the beginning of the next one's) for each that crosses."""
+    here, there = aliased(SegmentRow), aliased(SegmentRow)
+    own, following = aliased(SegmentWordsRow), aliased(SegmentWordsRow)
+    pairs = (
+        select(here.id, here.modality, own.words, following.words)
+        .join(
+            there,
+            and_(
+                there.source_id == here.source_id,
+                there.ordinal == here.ordinal + 1,
+                there.modality == here.modality,
+            ),
+        )
+        .join(own, own.segment_id == here.id)
+        .join(following, following.segment_id == there.id)
+    )
+    sides = [*((here.id, chunk) for chunk in chunks(begins))]
+    sides += [*((there.id, chunk) for chunk in chunks(ends))]
+    reach = len(unit.tokens) - 1
+    crossed = []
+    for column, chunk in sides:
+        for segment_id, modality, before, after in connection.execute(
+            pairs.where(column.in_(chunk))
+        ):
+            stop = before.index(BREAK) if BREAK in before else len(before)
+            rest = list(after[:reach])
+            if BREAK in rest:
+                rest = rest[: rest.index(BREAK)]
+            if occurrences(unit, [*before[max(0, stop - reach) : stop], *rest]):
+                words = [*before[:stop], *rest, *before[stop:]]
+                crossed.append((Modality(modality), segment_id, words))
+    return crossed
