@@ -173,6 +173,8 @@ def _filesystem(url: str, *, allow_private: bool) -> tuple[Any, str]:
 
 
 def _found(filesystem: Any, path: str) -> dict[str, dict[str, Any]]:
+    # fsspec keeps file systems, and their listings, as long as the process lives.
+    filesystem.invalidate_cache()
     if any(c in path for c in "*?["):
         return dict(filesystem.glob(path, detail=True))
     info = filesystem.info(path)
