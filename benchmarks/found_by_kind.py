@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mmsearch import SearchEngine
-from mmsearch.types import Hit
+from mmsearch.types import Hit, Modality
 
 TOLERANCE = 2.0
 SHOT = 4.0
@@ -415,7 +415,8 @@ def heard_nothing(asker: Asker, data: Path, folder: str, listing: str, kind: str
     for source in asker.engine.store.sources(limit=1_000_000):
         if Path(source.path).parent == data / folder:
             invented += any(
-                segment.text and segment.metadata.get("origin") != "subtitles"
+                segment.modality is Modality.SPEECH
+                and segment.metadata.get("origin") != "subtitles"
                 for segment in asker.engine.store.segments_of(source.id)
             )
     return asker.row(kind, names, f"{invented} with invented words")

@@ -22,13 +22,16 @@ def join() -> tuple[int, int]:
     return 0, 1
 
 
-def average(parameters: Sequence[torch.nn.Parameter], world: int) -> None:
-    """Replaces every gradient by the mean over the processes."""
+def average(parameters: Sequence[torch.nn.Parameter], world: int, spent: float = 0.0) -> float:
+    """Replaces every gradient by the mean over the processes; returns the mean of ``spent``."""
     if world == 1:
-        return
+        return spent
     grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([g.flatten() for g in grads])
+    flat = torch.cat([*(g.flatten() for g in grads), torch.tensor([spent])])
     dist.all_reduce(flat)
     flat /= world
-    for parameter, part in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
+    sizes = [*(g.numel() for g in grads), 1]
+    *parts, mean = flat.split(sizes)
+    for parameter, part in zip(parameters, parts, strict=True):
         parameter.grad = part.view_as(parameter)
+    return float(mean)
