@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, String, and_, func, literal, not_, or_
+from sqlalchemy import ColumnElement, String, and_, false, func, not_, or_, true
 
 from mmsearch.errors import FilterError
 from mmsearch.stores.json_values import is_there, some_value
@@ -141,7 +141,7 @@ class _Compiler:
                 parts.append(not_(func.coalesce(self.group(value, depth + 1), False)))
             else:
                 parts.append(self.field(name, value))
-        return and_(*parts) if parts else literal(True)
+        return and_(true(), *parts)
 
     def field(self, name: str, condition: Any) -> ColumnElement[bool]:
         check_field(name, self.known)
@@ -163,7 +163,7 @@ class _Compiler:
             if len(value) > MAX_VALUES:
                 raise FilterError(f"'{op}' on field '{name}' takes at most {MAX_VALUES} values")
             if op == "all":
-                return and_(literal(True), *(self.equal(name, [one]) for one in value))
+                return and_(true(), *(self.equal(name, [one]) for one in value))
             found = self.equal(name, value)
             return found if op != "not_in" else not_(func.coalesce(found, False))
         if op == "exists":
@@ -181,7 +181,7 @@ class _Compiler:
     def equal(self, name: str, values: Sequence[Any]) -> ColumnElement[bool]:
         """The field has one of the values, which may be of several types."""
         if name in FIELDS:
-            return or_(literal(False), *(self.compare_column(name, "eq", v) for v in values))
+            return or_(false(), *(self.compare_column(name, "eq", v) for v in values))
         by_type: dict[type, list[str | float | bool]] = {}
         parts: list[ColumnElement[bool]] = []
         for value in values:
@@ -196,7 +196,7 @@ class _Compiler:
             else:
                 by_type.setdefault(str, []).append(value)
         parts += [some_value(self.dialect, name, "in", some) for some in by_type.values()]
-        return or_(literal(False), *parts)
+        return or_(false(), *parts)
 
     def compare(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
         if op == "like" and not isinstance(value, str):

@@ -12,6 +12,7 @@ from sqlalchemy import cast as cast_to
 
 from mmsearch.stores.database import Database
 from mmsearch.stores.rows import SEGMENTS, SOURCES, chunks
+from mmsearch.stores.source_values import asks_values
 from mmsearch.types import Ids, Modality
 
 _FIELDS = (
@@ -125,10 +126,16 @@ class CandidateStore(Database):
         modalities: Sequence[Modality],
         *columns: ColumnElement[Any],
     ) -> Select[Any]:
+        source_id: ColumnElement[Any] = SOURCES.c.id
+        collection: ColumnElement[Any] = SOURCES.c.collection_id
+        if self.engine.dialect.name == "sqlite" and asks_values(where):
+            # Values, their sources, their segments: in any other order the whole collection is
+            # gone through, however few pass. SQLite finds no way back through a sum.
+            source_id, collection = source_id + 0, collection + 0
         query = (
             select(*columns)
-            .select_from(SOURCES.join(SEGMENTS, SOURCES.c.id == SEGMENTS.c.source_id))
-            .where(SOURCES.c.collection_id == collection_id, where)
+            .select_from(SOURCES.join(SEGMENTS, source_id == SEGMENTS.c.source_id))
+            .where(collection == collection_id, where)
         )
         if modalities:
             query = query.where(SEGMENTS.c.modality.in_([m.value for m in modalities]))

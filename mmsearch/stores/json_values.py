@@ -17,6 +17,7 @@ from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
 from mmsearch.stores.rows import SOURCES
+from mmsearch.stores.source_values import Scalar, has_value
 
 _COLUMN = SOURCES.c.metadata
 _PATH_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -32,16 +33,17 @@ _COMPARED: dict[str, Callable[[Any, Any], Any]] = {
     "starts": lambda column, start: func.substr(column, 1, len(start)) == start,
 }
 
-Scalar = str | float | bool
-
 
 def some_value(
     dialect: str, key: str, op: str, value: Scalar | Sequence[Scalar]
 ) -> ColumnElement[bool]:
     """Whether a value of the sources' metadata compares: in lt lte gt gte like starts.
 
-    `in` takes several values of one type, at least one.
+    `in` takes several values of one type, at least one. By index where there is one.
     """
+    indexed = has_value(key, op, value)
+    if indexed is not None:
+        return indexed
     if dialect == "postgresql":
         return _in_jsonpath(key, op, value)
     each = _each(key)

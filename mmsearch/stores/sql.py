@@ -45,6 +45,7 @@ from mmsearch.stores.rows import (
     to_segment,
     to_source,
 )
+from mmsearch.stores.source_values import write_values
 from mmsearch.stores.spaces import SpaceStore, check_writable, forgone_notes
 from mmsearch.stores.tables import (
     ChangeRow,
@@ -116,6 +117,7 @@ class SqlStore(
         else:
             self._drop_segments(connection, collection_id, source_id)
             connection.execute(update(table).where(table.c.id == source_id).values(**values))
+        write_values(connection, source_id, write.metadata)
         if write.segments:
             self._add_segments(connection, collection_id, source_id, write)
         return int(source_id)

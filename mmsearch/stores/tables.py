@@ -18,6 +18,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Dialect,
+    Double,
     ForeignKey,
     Index,
     Integer,
@@ -27,6 +28,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -35,6 +37,9 @@ BigId = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite gives AUTOINCREMENT, and with it never-reused ids, to INTEGER only."""
 
 Json = JSON().with_variant(JSONB(), "postgresql")
+
+Head = String(200).with_variant(String(200, collation="C"), "postgresql")
+"""The beginning of a text, in order of code points, as SQLite and Python have it."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -180,6 +185,34 @@ class SourceRow(Base):
     failure_reason: Mapped[str | None] = mapped_column(Text)
     meta: Mapped[dict[str, Any]] = mapped_column("metadata", Json)
     indexed_at: Mapped[datetime]
+
+
+class SourceValueRow(Base):
+    """A value of a source's metadata, for filters (see `mmsearch.stores.source_values`)."""
+
+    __tablename__ = "source_values"
+    __table_args__ = (
+        *(
+            Index(
+                f"ix_source_values_{name}",
+                *("key", "kind", name, "source_id"),
+                sqlite_where=text(f"{name} IS NOT NULL"),
+                postgresql_where=text(f"{name} IS NOT NULL"),
+            )
+            for name in ("text", "number")
+        ),
+        {"sqlite_with_rowid": False},
+    )
+
+    source_id: Mapped[int] = mapped_column(
+        ForeignKey("sources.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    )
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    place: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(10))
+    """text, number or bool"""
+    text: Mapped[str | None] = mapped_column(Head)
+    number: Mapped[float | None] = mapped_column(Double)
 
 
 class SegmentRow(Base):
