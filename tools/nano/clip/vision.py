@@ -16,6 +16,7 @@ import copy
 import math
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -41,8 +42,6 @@ BATCH_CAPTIONED = 20
 NEGATIVES = 2048
 NATIVE_BF16 = native_bf16(torch.device("cpu"))
 """Emulated, bfloat16 would be ten times slower than float32."""
-FINEST = 112
-"""Pixels in the end: ``IMAGE_SIZE`` times the root of a crop's mean area."""
 LONGEST_STEP = 15.0
 """Seconds of one step that count as spent: a paused process keeps its schedule."""
 
@@ -207,10 +206,10 @@ def validate(
     }
 
 
-def resolution(progress: float) -> int:
+def resolution(progress: float, sizes: Sequence[int]) -> int:
     """Small pictures first: they are cheap. The last ones are as small as makes things in their
     crops as large as things are in whole pictures of the final size (Touvron et al., 2019)."""
-    return 64 if progress < 0.45 else 96 if progress < 0.8 else FINEST
+    return sizes[0] if progress < 0.45 else sizes[1] if progress < 0.8 else sizes[2]
 
 
 @dataclass(frozen=True)
@@ -262,6 +261,7 @@ def main() -> None:
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--trunk", default=CONFIG["model_cfg"]["vision_cfg"]["timm_model_name"])
     parser.add_argument("--captions", type=int, default=5, help="captions used of each photo")
+    parser.add_argument("--sizes", type=int, nargs=3, default=(64, 96, 112), help="pixels")
     parser.add_argument("--mix", type=float, default=0.0, help="share of batches mixed")
     parser.add_argument("--teacher", type=Path, help="targets written by image_teacher.py")
     parser.add_argument("--start", type=Path, help="checkpoint whose image tower to begin with")
@@ -345,7 +345,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     agreed = spent  # the same in all workers, so that they stop at the same step
     while agreed < budget:
         progress = agreed / budget
-        size = resolution(progress)
+        size = resolution(progress, args.sizes)
         warm = min(1.0, (step + 1) / 200)
         lr = args.lr * warm * (0.5 * (1 + math.cos(math.pi * progress)) * 0.99 + 0.01)
         for group in optimiser.param_groups:

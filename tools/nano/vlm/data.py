@@ -1,6 +1,6 @@
 """Pictures, dense labels and questions that nano-vlm learns from, all out of the picture book.
 
-python tools/nano/vlm/data.py --out /tmp/vlm --train 60000 --test 1500
+python tools/nano/vlm/data.py --out /tmp/vlm --train 32000 --test 1500
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ SIDE = 112
 """Pixels a side that the model looks at."""
 GRID = 7
 """Image tokens a side."""
-ANSWERING = 16_000
-"""The last pictures of `train`, which the tower never learns from: the language model shall read
-it as it is on pictures that are new to it."""
 
 KIND_INDEX = {kind.name: i for i, kind in enumerate(OBJECTS)}
 COLOUR_INDEX = {name: i for i, name in enumerate(COLOURS)}
@@ -103,15 +100,27 @@ def render(out: Path, split: str, n: int, seed: int) -> None:
 
 def load(folder: Path, split: str) -> tuple[NDArray[np.uint8], list[Scene]]:
     """The rendered pictures (memory-mapped) and their scenes."""
-    pictures = np.load(folder / f"{split}.npy", mmap_mode="r")
+    path = folder / f"{split}.npy"
+    if not path.exists():
+        path = folder / f"{split}.part.npy"
+    pictures = np.load(path, mmap_mode="r")
     scenes = pickle.loads((folder / f"{split}.pkl").read_bytes())
     return pictures, scenes
+
+
+def rendered(pictures: NDArray[np.uint8]) -> int:
+    """How many pictures are there already: training may begin while the rest is being drawn."""
+    low, high = 0, len(pictures)
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if pictures[middle].any() else (low, middle)
+    return low
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--train", type=int, default=60000)
+    parser.add_argument("--train", type=int, default=32000)
     parser.add_argument("--test", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=20)
     args = parser.parse_args()

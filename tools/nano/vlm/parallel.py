@@ -22,16 +22,13 @@ def join() -> tuple[int, int]:
     return 0, 1
 
 
-def average(parameters: Sequence[torch.nn.Parameter], world: int, spent: float = 0.0) -> float:
-    """Replaces every gradient by the mean over the processes; returns the mean of ``spent``."""
+def average(parameters: Sequence[torch.nn.Parameter], world: int) -> None:
+    """Replaces every gradient by the mean over the processes."""
     if world == 1:
-        return spent
+        return
     grads = [p.grad if p.grad is not None else torch.zeros_like(p) for p in parameters]
-    flat = torch.cat([*(g.flatten() for g in grads), torch.tensor([spent])])
+    flat = torch.cat([g.flatten() for g in grads])
     dist.all_reduce(flat)
     flat /= world
-    sizes = [*(g.numel() for g in grads), 1]
-    *parts, mean = flat.split(sizes)
-    for parameter, part in zip(parameters, parts, strict=True):
+    for parameter, part in zip(parameters, flat.split([g.numel() for g in grads]), strict=True):
         parameter.grad = part.view_as(parameter)
-    return float(mean)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import parallel
 import torch
-from data import ANSWERING, COLOUR_INDEX, KIND_INDEX, load
+from data import COLOUR_INDEX, KIND_INDEX, load, rendered
 from language import USUAL, WORDINGS, Batch, Packer, choose
 from model import build_model, build_tokenizer, save
 from torch import Tensor, nn
@@ -216,13 +216,11 @@ def main() -> None:
         vision = torch.load(args.out / "vision.pt", weights_only=True)
         model.model.vision_tower.timm_model.load_state_dict(vision["net"])
         pictures, test_pictures = load(args.data, "train")[0], load(args.data, "test")[0]
-        pictures, scenes = pictures[-ANSWERING:], scenes[-ANSWERING:]
         stem = f"cells-{vision['step']}.npy"
-        cells = features(model, pictures, len(pictures), args.out / f"train-{stem}")
+        cells = features(model, pictures, rendered(pictures), args.out / f"train-{stem}")
         test_cells = features(model, test_pictures, len(test_scenes), args.out / f"test-{stem}")
         if state is None:
-            told = oracle_cells(args.data, "train")[-ANSWERING:]
-            learn_to_read(projector, oracle, cells, told, 600)
+            learn_to_read(projector, oracle, cells, oracle_cells(args.data, "train"), 600)
     rng = np.random.default_rng([args.seed, start, rank])
     n = len(cells)
     model.model.vision_tower.requires_grad_(False)

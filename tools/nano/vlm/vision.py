@@ -19,34 +19,32 @@ import parallel
 import timm
 import torch
 from data import (
-    ANSWERING,
     COLOUR_INDEX,
     GRID,
     KIND_INDEX,
     PLACE_INDEX,
     dense_labels,
     load,
+    rendered,
     scene_labels,
 )
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmsearch.models.devices import native_bf16
-
 TOWER = "resnet18"
 TOWER_ARGS = {
-    "layers": [1, 2, 2, 2],
-    "channels": [32, 64, 160, 256],
+    "layers": [1, 2, 2, 1],
+    "channels": [32, 64, 128, 192],
     "stem_type": "deep",
     "stem_width": 16,
     "output_stride": 16,
     "global_pool": "",
 }
-WIDTH = 256
+WIDTH = 192
 
 
 def tower() -> nn.Module:
-    """A residual network that keeps a 7 x 7 grid of 256 numbers for 112 x 112 pixels."""
+    """A residual network that keeps a 7 x 7 grid of 192 numbers for 112 x 112 pixels."""
     return timm.create_model(TOWER, pretrained=False, num_classes=0, **TOWER_ARGS)
 
 
@@ -208,8 +206,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=25, help="of wall-clock time, in all")
-    parser.add_argument("--windows", type=float, default=0.12, help="of these on windows, first")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--windows", type=int, default=800, help="steps on windows, first")
+    parser.add_argument("--mix", action="store_true", help="then every second step on windows")
     parser.add_argument("--false-colours", type=float, default=0.4, help="share of such pictures")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
@@ -225,9 +224,7 @@ def main() -> None:
     device = torch.device(args.device)
     net = tower().to(device, memory_format=torch.channels_last)
     heads = Heads().to(device)
-    begun, path = 0, args.out / "vision.pt"
-    spent, budget = 0.0, 60 * args.minutes
-    bf16 = device.type == "cpu" and native_bf16(device)
+    start, path = 0, args.out / "vision.pt"
     parameters = [*net.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.03, betas=(0.9, 0.98))
     if path.exists():
@@ -235,17 +232,21 @@ def main() -> None:
         net.load_state_dict(state.get("live", state["net"]))
         heads.load_state_dict(state["heads"])
         optimizer.load_state_dict(state["optimizer"])
-        begun, spent = state["step"], state["spent"]
-    rng = np.random.default_rng([args.seed, begun, rank])
+        start = state["step"]
+    rng = np.random.default_rng([args.seed, start, rank])
+    steps = args.steps
     slow = {name: value.clone() for name, value in net.state_dict().items()}
-    there = len(pictures) - ANSWERING
-    step, mean, tick = begun, 0.0, time.monotonic()
-    while spent < budget:
-        progress = spent / budget
-        rate = min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+    there = rendered(pictures)
+    began, mean = time.time(), 0.0
+    for step in range(start, steps):
+        rate = min(1.0, (step + 1) / 100) * (
+            0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / steps))
+        )
         for group in optimizer.param_groups:
             group["lr"] = args.lr * rate
-        small = progress < args.windows
+        if step % 20 == 0 and there < len(pictures):
+            there = rendered(pictures)
+        small = step < args.windows or (args.mix and step % 2 == 1)
         pick = np.sort(rng.integers(0, there, args.batch * (3 if small else 1)))
         batch = {k: v[torch.from_numpy(pick)].to(device) for k, v in labels.items()}
         batch["x"] = pixels(pictures[pick]).to(device) * float(rng.uniform(0.88, 1.05))
@@ -255,37 +256,33 @@ def main() -> None:
             batch = recoloured(batch, rng, args.false_colours)
         if small:
             batch = windows(batch, rng)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            grid = net.forward_features(batch["x"])
-        parts = losses(heads(grid.float()), batch)
+        parts = losses(heads(net.forward_features(batch["x"])), batch)
         loss = sum(parts.values())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        # The workers go by one clock, so that they stop at the same step.
-        now = time.monotonic()
-        spent, tick = spent + now - tick, now
-        spent = parallel.average(parameters, world, spent)
+        parallel.average(parameters, world)
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
-        follow(slow, net, min(0.998, (step + 1 - begun) / (step + 20 - begun)))
-        mean = loss.item() if step == begun else 0.98 * mean + 0.02 * loss.item()
-        step += 1
-        last = spent >= budget
-        if rank or not (last or step % 400 == 0):
+        follow(slow, net, min(0.98, (step + 1 - start) / (step + 10 - start)))
+        mean = loss.item() if step == start else 0.97 * mean + 0.03 * loss.item()
+        if rank:
             continue
-        print(f"{spent / 60:.1f} min step {step} loss {mean:.3f}", flush=True)
-        if not small:
-            print("  test:", test(slow, heads, test_pictures, test_labels), flush=True)
-        if last:
-            settled = tower()
-            settled.load_state_dict(slow)
-            settle(settled, pictures)
-            slow = settled.state_dict()
-            print("  settled:", test(slow, heads, test_pictures, test_labels), flush=True)
-        state = {"net": slow, "live": net.state_dict(), "heads": heads.state_dict()}
-        state |= {"optimizer": optimizer.state_dict(), "step": step, "spent": spent}
-        torch.save(state, path.with_suffix(".part"))
-        path.with_suffix(".part").rename(path)
+        if step % 25 == 24 or step == steps - 1:
+            pace = (time.time() - began) / (step + 1 - start)
+            print(f"{step + 1}/{steps} loss {mean:.3f} {pace:.2f} s/step", flush=True)
+        if step % 50 == 49 or step == steps - 1:
+            if step >= args.windows:
+                print("  test:", test(slow, heads, test_pictures, test_labels), flush=True)
+            if step == steps - 1:
+                settled = tower()
+                settled.load_state_dict(slow)
+                settle(settled, pictures)
+                slow = settled.state_dict()
+                print("  settled:", test(slow, heads, test_pictures, test_labels), flush=True)
+            state = {"net": slow, "live": net.state_dict(), "heads": heads.state_dict()}
+            state |= {"optimizer": optimizer.state_dict(), "step": step + 1}
+            torch.save(state, path.with_suffix(".part"))
+            path.with_suffix(".part").rename(path)
 
 
 def settle(net: nn.Module, pictures: np.ndarray) -> None:
