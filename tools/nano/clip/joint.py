@@ -65,7 +65,7 @@ class Texts:
 
 @torch.no_grad()
 def features(model: CLIP, pixels: NDArray[np.uint8], size: int) -> Tensor:
-    """Pooled trunk features [n, 368] of whole pictures, as at inference."""
+    """Pooled trunk features float32 [n, width] of whole pictures, as at inference."""
     model.visual.eval()
     parts = [
         model.visual.trunk(augment.plain(pixels[i : i + 128], size))
