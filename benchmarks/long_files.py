@@ -1,5 +1,6 @@
 """What hours cost: a 3-hour recording and a 2-hour film taken in whole, time and peak memory.
 
+    pip install psutil
     python benchmarks/long_files.py [--recording-hours 3] [--film-hours 2] [--json]
 
 Both are made from the picture book's memos and scenes, a few minutes repeated packet by packet.
