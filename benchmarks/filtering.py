@@ -24,6 +24,7 @@ from mmsearch.search.filters import compile_filter
 from mmsearch.settings import load_settings
 from mmsearch.stores.database import now
 from mmsearch.stores.rows import SEGMENTS, SOURCES
+from mmsearch.stores.source_values import write_all_values
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Facet, Query
 
@@ -77,6 +78,7 @@ def fill(store: SqlStore, size: int) -> int:
                     for n in numbers
                 ],
             )
+        write_all_values(connection)
     return collection
 
 
