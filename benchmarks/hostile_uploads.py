@@ -1,6 +1,7 @@
 """How quickly the service answers while hostile files are uploaded to it, 8 at a time.
 
-    python benchmarks/hostile_uploads.py --files FOLDER [--at-once 8] [--limit 100] [--json]
+    python benchmarks/hostile_uploads.py --files FOLDER [--at-once 8] [--limit 100]
+        [--worker thread|process] [--json]
 
 A service with the nano models in a process of its own, over a small library of drawn pictures;
 one client asks for words again and again. First alone, then while the files of FOLDER (any files;
@@ -100,6 +101,7 @@ def main() -> None:
     parser.add_argument("--files", type=Path, required=True)
     parser.add_argument("--at-once", type=int, default=8)
     parser.add_argument("--limit", type=int, default=100)
+    parser.add_argument("--worker", choices=("thread", "process"), default="thread")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     every = sorted(p for p in given.files.rglob("*") if p.is_file() and p.suffix != ".jsonl")
@@ -117,7 +119,7 @@ def main() -> None:
         )  # fmt: skip
         with subprocess.Popen(
             [*mmsearch, "serve", "--library", str(library), "--port", "0",
-             "--set", "decode_seconds=20"],
+             "--worker", given.worker, "--set", "decode_seconds=20"],
             stderr=subprocess.PIPE,
             text=True,
         ) as server:  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
 from mmsearch.errors import FAILURES
+from mmsearch.media.confinement import NICENESS
 from mmsearch.settings import load_settings
 from mmsearch.stores.runs import Run, run_to_json
 
@@ -185,6 +187,8 @@ def worker(
     from mmsearch.cli import output
 
     given = settings_from(set_, profile=profile)
+    if until_eof and hasattr(os, "nice"):
+        os.nice(NICENESS)  # before there are threads: each has a niceness of its own
     with open_library(library or load_settings().library, **given) as engine:
         working = Worker(engine)
         _on_terminate(working.end)
