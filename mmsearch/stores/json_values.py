@@ -6,9 +6,8 @@ only values of the type that is compared with count: a number is never compared 
 
 from __future__ import annotations
 
-import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,18 +16,14 @@ from sqlalchemy import cast as cast_to
 from sqlalchemy.dialects.postgresql import JSONB, JSONPATH
 
 from mmsearch.stores.rows import SOURCES
-from mmsearch.stores.source_values import Scalar, has_value
+from mmsearch.stores.source_values import COMPARED, Scalar, has_value
 
 _COLUMN = SOURCES.c.metadata
 _PATH_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 _TYPES = {str: ("text",), bool: ("true", "false"), float: ("integer", "real")}
 
-_COMPARED: dict[str, Callable[[Any, Any], Any]] = {
-    "in": lambda column, values: column.in_(values),
-    "lt": operator.lt,
-    "lte": operator.le,
-    "gt": operator.gt,
-    "gte": operator.ge,
+_COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
+    **COMPARED,
     "like": lambda column, pattern: column.ilike(pattern),
     "starts": lambda column, start: func.substr(column, 1, len(start)) == start,
 }

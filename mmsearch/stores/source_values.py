@@ -24,12 +24,17 @@ _BATCH = 500
 _VALUES = SourceValueRow.__table__.c
 _LAST = "\U0010ffff"
 
-_COMPARED: dict[str, Callable[[Any, Any], Any]] = {
+COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
     "in": lambda column, values: column.in_(values),
     "lt": operator.lt,
     "lte": operator.le,
     "gt": operator.gt,
     "gte": operator.ge,
+}
+"""Operators of filters that compare a column and a value alike wherever the value lies."""
+
+_COMPARED: Mapping[str, Callable[[Any, Any], Any]] = {
+    **COMPARED,
     # In the order of code points, which both databases keep here, what begins so lies together.
     "starts": lambda column, start: (column >= start) & (column < start + _LAST),
 }
