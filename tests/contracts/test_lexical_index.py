@@ -123,6 +123,20 @@ def test_a_quoted_phrase_may_cross_from_one_passage_to_the_next(library: Library
     assert library.ask(crossing, allowed=only).rankings[TEXT].ids.tolist() == [whole]
 
 
+def test_of_two_quoted_phrases_each_is_known_for_itself(library: Library) -> None:
+    """Both over one seam, of different lengths; and one of them nowhere."""
+    first, _ = library.add("a", "we saw the old red", "boat of Anna")
+    short = WordUnit(("red", "boat"), quoted=True)
+    long = WordUnit(("red", "boat", "of", "anna"), quoted=True)
+    nowhere = WordUnit(("blue", "boat"), quoted=True)
+    for units in ((short, long), (long, short)):
+        answer = library.ask(*units)
+        assert answer.known == 1
+        assert answer.rankings[TEXT].ids.tolist() == [first]
+        assert answer.rankings[TEXT].shares.tolist() == [1.0]
+    assert 0 < library.ask(short, nowhere).known < 1
+
+
 def test_names_are_found_but_never_as_one_phrase_with_the_text(library: Library) -> None:
     """A picture has the words of its file name and its title, at its first segment only."""
     (photo,) = library.add("RedBoat_07.jpg", None, modality=IMAGE, metadata={"title": "Our trip"})

@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy import Connection, Engine, func, select
 
 from mmsearch.stores.lexical.scoring import Weighed, rank, weigh
-from mmsearch.stores.lexical.seams import Crossing, crossing
+from mmsearch.stores.lexical.seams import Crossings, crossings
 from mmsearch.stores.rows import chunks
 from mmsearch.stores.tables import SegmentWordsRow
 from mmsearch.types import Ids, LexicalAnswer, LexicalRanking, Modality, WordUnit
@@ -57,15 +57,16 @@ class SqlLexicalIndex(ABC):
             weighed = weigh(units, counts, total)
             wanted = [one for one in weighed if one.unit.weight > 0]
             mass = sum(one.gain for one in wanted)
-            there = [one for one in wanted if one.count or (one.unit.quoted and crossed)]
+            there = [one for one in wanted if one.count or one.unit in crossed.units]
             known = sum(one.gain for one in there) / mass if mass else 0.0
             drivers = _drivers([one for one in wanted if one.count], budget)
             some: dict[Modality, list[int]] = {}
             if drivers:
                 some = self._candidates(connection, collection_id, drivers, k, budget, allowed)
             rankings: dict[Modality, LexicalRanking] = {}
-            for modality in some.keys() | crossed.keys():
-                words = _words(connection, some.get(modality, ())) | crossed.get(modality, {})
+            for modality in some.keys() | crossed.words.keys():
+                words = _words(connection, some.get(modality, ()))
+                words |= crossed.words.get(modality, {})
                 mean = totals[modality.value][1]
                 rankings[modality] = rank(words, weighed, mean, k)
         return LexicalAnswer(rankings, known)
@@ -73,7 +74,7 @@ class SqlLexicalIndex(ABC):
     def holding(self, collection_id: int, unit: WordUnit) -> Ids:
         with self._engine.connect() as connection:
             ids = set(self._holding(connection, collection_id, unit))
-            for some in self._crossing(connection, collection_id, [unit]).values():
+            for some in self._crossing(connection, collection_id, [unit]).words.values():
                 ids |= some.keys()
         return np.sort(np.fromiter(ids, np.int64))
 
@@ -83,11 +84,11 @@ class SqlLexicalIndex(ABC):
         collection_id: int,
         units: Sequence[WordUnit],
         allowed: Mapping[Modality, Ids] | None = None,
-    ) -> Crossing:
+    ) -> Crossings:
         def holding(unit: WordUnit) -> list[int]:
             return self._holding(connection, collection_id, unit)
 
-        return crossing(connection, holding, units, allowed)
+        return crossings(connection, holding, units, allowed)
 
     def problems(self) -> list[str]:
         """Where the index and the words in the table differ."""

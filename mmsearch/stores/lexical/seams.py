@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, select
 from sqlalchemy.orm import aliased
@@ -17,18 +17,24 @@ from mmsearch.types import Ids, Modality, WordUnit
 MOST = 1_000
 """Passages with a half of the phrase that are looked at: ordinary words are everywhere."""
 
-Crossing = dict[Modality, dict[int, list[str]]]
-"""By modality: {the segment in which a phrase begins: its words, and the rest of the phrase}."""
+@dataclass(frozen=True)
+class Crossings:
+    """Phrases found across passages: which ones, and where they begin."""
+
+    units: Set[WordUnit]
+    words: Mapping[Modality, Mapping[int, Sequence[str]]]
+    """By modality: {segment in which a phrase begins: its words, and the rest of the phrase}."""
 
 
-def crossing(
+def crossings(
     connection: Connection,
     holding: Callable[[WordUnit], Sequence[int]],
     units: Iterable[WordUnit],
     allowed: Mapping[Modality, Ids] | None = None,
-) -> Crossing:
+) -> Crossings:
     """Where the quoted phrases among `units` cross from one segment of a source to the next."""
-    found: Crossing = {}
+    crossed: set[WordUnit] = set()
+    found: dict[Modality, dict[int, list[str]]] = {}
     for unit in units:
         if not unit.quoted or len(unit.tokens) < 2:
             continue
@@ -37,14 +43,17 @@ def crossing(
         begins = holding(replace(unit, tokens=unit.tokens[:half], prefix=False))[:MOST]
         ends = holding(replace(unit, tokens=unit.tokens[half:]))[:MOST]
         for modality, segment_id, words in _joined(connection, begins, ends, unit):
-            found.setdefault(modality, {})[segment_id] = words
-    if allowed is None:
-        return found
-    kept = {modality: set(ids.tolist()) for modality, ids in allowed.items()}
-    return {
-        modality: {i: words for i, words in some.items() if i in kept.get(modality, ())}
-        for modality, some in found.items()
-    }
+            crossed.add(unit)
+            some = found.setdefault(modality, {})
+            # Of two phrases over one seam the longer one's rest holds the other's too.
+            some[segment_id] = max(some.get(segment_id, []), words, key=len)
+    if allowed is not None:
+        kept = {modality: set(ids.tolist()) for modality, ids in allowed.items()}
+        found = {
+            modality: {i: words for i, words in some.items() if i in kept.get(modality, ())}
+            for modality, some in found.items()
+        }
+    return Crossings(crossed, found)
 
 
 def _joined(
