@@ -180,8 +180,10 @@ class _Worker:
             bufsize=0,
             cwd="/",
             env=_environment(),
-            # Its own session: Ctrl-C is for the parent, which decides what becomes of the file.
-            start_new_session=True,
+            # Its own group: Ctrl-C is for the parent, which decides what becomes of the file. Not
+            # its own session: Linux shares the processor evenly among sessions (autogroup), and
+            # niceness would count for nothing beside a service that answers.
+            process_group=0,
         )  # fmt: skip
         self.pid = self._process.pid
         self.files = 0

@@ -19,6 +19,7 @@ import pytest
 
 from mmsearch.errors import ConfigurationError, MediaError
 from mmsearch.media import wire
+from mmsearch.media.confinement import NICENESS
 from mmsearch.media.parts import (
     AudioPart,
     DecodeRequest,
@@ -228,7 +229,11 @@ def test_a_worker_has_no_secrets_and_no_rights(monkeypatch: pytest.MonkeyPatch) 
         assert limits["Max address space"] == [str(700 * 2**20)] * 2
         assert limits["Max core file size"] == ["0", "0"]
         assert limits["Max file size"] == ["0", "0"]
-        assert os.getsid(sandbox.pids[0]) != os.getsid(0)
+        assert os.getpgid(sandbox.pids[0]) != os.getpgid(0)
+        # Linux weighs niceness within a session only, where sessions share the processor evenly.
+        assert os.getsid(sandbox.pids[0]) == os.getsid(0)
+        niceness = os.getpriority(os.PRIO_PROCESS, sandbox.pids[0])
+        assert niceness == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         # Its own copies of /dev/null are written to; ours is read.
         for descriptor in (place / "fdinfo").iterdir():
             flags = int((descriptor.read_text().split("flags:")[1]).split()[0], 8)
