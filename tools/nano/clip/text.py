@@ -19,6 +19,7 @@ import open_clip
 import teacher
 import torch
 from open_clip.transformer import TextTransformer
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from towers import CONFIG, tokenizer
@@ -52,12 +53,31 @@ def vocabulary_words(tokens: open_clip.SimpleTokenizer) -> list[str]:
     ]
 
 
-def tower_forward(tower: TextTransformer, ids: Tensor) -> Tensor:
-    """[n, dim] of token ids [n, length]; shorter than the context, as the tower is causal."""
+def tower_features(tower: TextTransformer, ids: Tensor) -> Tensor:
+    """[n, width] of token ids [n, length]; shorter than the context, as the tower is causal."""
     length = ids.shape[1]
     x = tower.token_embedding(ids) + tower.positional_embedding[:length]
     x = tower.ln_final(tower.transformer(x, attn_mask=tower.attn_mask[:length, :length]))
-    return tower.text_projection(x[torch.arange(len(ids)), ids.argmax(-1)])
+    return x[torch.arange(len(ids)), ids.argmax(-1)]
+
+
+def tower_forward(tower: TextTransformer, ids: Tensor) -> Tensor:
+    """[n, dim] of token ids [n, length]."""
+    return tower.text_projection(tower_features(tower, ids))
+
+
+@torch.no_grad()
+def begin_with(tower: TextTransformer, folder: Path, ids: Tensor, targets: Tensor) -> None:
+    """Take over the text tower of an exported folder. Its projection went into another space: the
+    one into the teacher's is fitted to ``targets`` [n, TEACHER_DIM] of ``ids`` [n, length]."""
+    shipped = load_file(folder / "open_clip_model.safetensors")
+    own = {k: shipped[k].float() for k in tower.state_dict() if not k.startswith("text_proj")}
+    tower.load_state_dict(own, strict=False)
+    features = torch.cat([tower_features(tower, part) for part in ids.split(256)])
+    ones = torch.ones(len(features), 1)
+    fit = torch.linalg.lstsq(torch.cat([features, ones], 1), targets).solution
+    tower.text_projection.weight.copy_(fit[:-1].T)
+    tower.text_projection.bias.copy_(fit[-1])
 
 
 def training_texts(
@@ -99,6 +119,7 @@ def main() -> None:
     parser.add_argument("--captions", type=int, default=5, help="captions used of each photo")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--start", type=Path, help="exported folder whose tower to begin with")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
@@ -115,6 +136,9 @@ def main() -> None:
     tower = build_text_tower()
     with torch.no_grad():
         tower.text_projection.bias.copy_(targets.mean(0))
+    if args.start is not None:
+        some = rows[rng.choice(len(rows), 8192, replace=False)]
+        begin_with(tower, args.start, ids[some, : int(lengths[some].max())], targets[some])
     embedding = [tower.token_embedding.weight]
     rest = [p for name, p in tower.named_parameters() if not name.startswith("token_embedding")]
     optimiser = torch.optim.AdamW(

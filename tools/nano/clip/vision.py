@@ -31,6 +31,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from numpy.typing import NDArray
 from open_clip.timm_model import TimmModel
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 from towers import CONFIG, EMBED_DIM, IMAGE_SIZE
@@ -264,7 +265,7 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs=3, default=(64, 96, 112), help="pixels")
     parser.add_argument("--mix", type=float, default=0.0, help="share of batches mixed")
     parser.add_argument("--teacher", type=Path, help="targets written by image_teacher.py")
-    parser.add_argument("--start", type=Path, help="checkpoint whose image tower to begin with")
+    parser.add_argument("--start", type=Path, help="checkpoint or exported folder to begin with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=2, help="single-threaded processes")
     args = parser.parse_args()
@@ -297,7 +298,10 @@ def train(rank: int, args: argparse.Namespace) -> None:
     sample = np.concatenate([classes.numpy(), flickr.vectors[:, 0]])
     model = VisionTrainer(args.trunk, sample).to(memory_format=torch.channels_last)
     if args.start is not None:
-        begun = torch.load(args.start, weights_only=True)["ema"]
+        if args.start.is_dir():
+            begun = load_file(args.start / "open_clip_model.safetensors")
+        else:
+            begun = torch.load(args.start, weights_only=True)["ema"]
         model.visual.load_state_dict({k[7:]: v for k, v in begun.items() if k[:7] == "visual."})
     goals = None
     if args.teacher is not None:

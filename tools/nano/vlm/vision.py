@@ -28,6 +28,7 @@ from data import (
     rendered,
     scene_labels,
 )
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -41,11 +42,21 @@ TOWER_ARGS = {
     "global_pool": "",
 }
 WIDTH = 192
+HEADS_ALONE = 150
+"""Steps in which a tower that has learned waits for the heads, which have not."""
 
 
 def tower() -> nn.Module:
     """A residual network that keeps a 7 x 7 grid of 192 numbers for 112 x 112 pixels."""
     return timm.create_model(TOWER, pretrained=False, num_classes=0, **TOWER_ARGS)
+
+
+def shipped_tower(folder: Path) -> dict[str, Tensor]:
+    """The tower's weights out of a folder that `train.py` saved, float32."""
+    prefix = "model.vision_tower.timm_model."
+    saved = load_file(folder / "model.safetensors")
+    found = {k[k.index(prefix) + len(prefix) :]: v for k, v in saved.items() if prefix in k}
+    return {k: v.float() if v.is_floating_point() else v for k, v in found.items()}
 
 
 def pixels(pictures: np.ndarray) -> Tensor:
@@ -206,6 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="saved folder whose tower to begin with")
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--windows", type=int, default=800, help="steps on windows, first")
     parser.add_argument("--mix", action="store_true", help="then every second step on windows")
@@ -225,6 +237,8 @@ def main() -> None:
     net = tower().to(device, memory_format=torch.channels_last)
     heads = Heads().to(device)
     start, path = 0, args.out / "vision.pt"
+    if args.start is not None:
+        net.load_state_dict(shipped_tower(args.start))
     parameters = [*net.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.03, betas=(0.9, 0.98))
     if path.exists():
@@ -260,6 +274,9 @@ def main() -> None:
         loss = sum(parts.values())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if args.start is not None and step < HEADS_ALONE:
+            for parameter in net.parameters():
+                parameter.grad = None
         parallel.average(parameters, world)
         nn.utils.clip_grad_norm_(parameters, 5.0)
         optimizer.step()
