@@ -17,6 +17,7 @@ from mmsearch.types import Ids, Modality, WordUnit
 MOST = 1_000
 """Passages with a half of the phrase that are looked at: ordinary words are everywhere."""
 
+
 @dataclass(frozen=True)
 class Crossings:
     """Phrases found across passages: which ones, and where they begin."""
