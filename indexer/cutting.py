@@ -165,7 +165,7 @@ class Cutter:
         self._thumbnail(part.thumbnail, place)
         if not self._segments:
             self._thumbnail(part.thumbnail, None)
-        shot = SegmentDraft(Modality.VIDEO, place)
+        shot = SegmentDraft(Modality.VIDEO, place, metadata={"frame_at": part.moment})
         shot = _with_words(shot, self._read(part.picture))
         self._seen(self._captioned(shot, part.thumbnail), part.pixels)
 

@@ -490,13 +490,13 @@ class RerankCandidate:
     """Names what is judged: equal content, equal judgement."""
     text: str | None = None
     """The passage or transcript, with what stands around it."""
-    load_picture: Callable[[], bytes | None] | None = None
-    """The picture, frame or page as an upright RGB JPEG within the pixel cap; decoded in the
-    sandbox when it is first asked for. None: it cannot be had."""
+    load_picture: Callable[[int | None], bytes | None] | None = None
+    """The picture, frame or page as an upright RGB JPEG of at most so many pixels (None: as many
+    as the settings allow); decoded in the sandbox when it is asked for. None: it cannot be had."""
 
-    def picture(self) -> bytes | None:
+    def picture(self, max_pixels: int | None = None) -> bytes | None:
         """The JPEG of what is seen, if there is anything to see."""
-        return self.load_picture() if self.load_picture is not None else None
+        return self.load_picture(max_pixels) if self.load_picture is not None else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,6 +149,19 @@ def _to_read(file: File, picture: PillowImage) -> npt.NDArray[np.uint8] | None:
     return image.at_most(image.to_rgb(picture), _READ_SIDE)
 
 
+def _picture_of(file: File, picture: PillowImage) -> ImagePart:
+    """One page, one frame."""
+    from mmsearch.media import image
+
+    request = file.request
+    pixels = small = None
+    if request.preprocess is not None:
+        pixels = image.preprocess_pixels(picture, request.preprocess)
+    if request.thumbnail:
+        small = image.thumbnail(picture, request.thumbnail)
+    return ImagePart(file.mime, {}, pixels, small)
+
+
 def _text(file: File) -> Iterator[Part]:
     from mmsearch.media import text
 
@@ -169,6 +182,16 @@ def _audio(file: File) -> Iterator[Part]:
 
 
 def _video(file: File) -> Iterator[Part]:
+    if file.request.moment is not None:
+        from mmsearch.media import video
+
+        yield _picture_of(
+            file,
+            video.frame_at(
+                file.source, file.request.moment, max_pixels=file.request.max_image_pixels
+            ),
+        )
+        return
     some = False
     damage: MediaError | None = None
     for frames in (_frames, _heard):
@@ -210,7 +233,9 @@ def _frames(file: File) -> Iterator[Part]:
         ):
             picture = image.at_most(frame, _READ_SIDE)
             left -= 1
-        yield FramePart(file.mime, metadata, shot.start, shot.end, pixels, small, picture)
+        yield FramePart(
+            file.mime, metadata, shot.start, shot.end, shot.moment, pixels, small, picture
+        )
 
 
 def _heard(file: File) -> Iterator[Part]:
@@ -243,6 +268,8 @@ def _document(file: File) -> Iterator[Part]:
     if file.mime == "application/pdf":
         yield from _pdf(file)
         return
+    if request.page is not None:
+        raise MediaError("unsupported", "Only the pages of a PDF can be drawn.")
     metadata: dict[str, Any]
     sections: Iterable[Section]
     if file.mime in ("application/rtf", "message/rfc822", "application/vnd.ms-outlook"):
@@ -294,12 +321,15 @@ def _pdf(file: File) -> Iterator[Part]:
     from mmsearch.media import image, pdf
 
     request = file.request
-    draw = 0
-    if request.page_images:
-        draw = 2 * (request.thumbnail or 0)
-        if request.preprocess is not None:
-            # Twice what the model sees: resampling needs something to choose from.
-            draw = max(draw, 2 * max(request.preprocess.size))
+    # Twice what is wanted: resampling needs something to choose from.
+    draw = 2 * (request.thumbnail or 0)
+    if request.preprocess is not None:
+        draw = max(draw, 2 * max(request.preprocess.size))
+    if request.page is not None:
+        yield _picture_of(file, pdf.page_image(file.source, request.page, max(1, draw)))
+        return
+    if not request.page_images:
+        draw = 0
     found = pdf.pages(
         file.source, max_pages=request.max_pages, draw=draw or None, read=request.ocr != "none"
     )

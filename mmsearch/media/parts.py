@@ -41,6 +41,10 @@ class DecodeRequest:
     ocr: Literal["none", "likely", "all"] = "none"
     """Whose pixels come along for reading the words in them (`picture` of the parts): pictures
     and frames that look as if they held any, or all of them; pages without a text of their own."""
+    page: int | None = None
+    """Of a PDF: only this page (1-based), as an `ImagePart`."""
+    moment: float | None = None
+    """Of a film: only the frame that is shown at this second, as an `ImagePart`."""
     page_images: bool = True
     """Whether pages come with `pixels` and a thumbnail."""
     max_pages: int = 5000
@@ -117,6 +121,8 @@ class FramePart:
     start: float
     """Seconds from the film's beginning."""
     end: float
+    moment: float
+    """When its frame is shown."""
     pixels: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
     """(height, width, 3) RGB, as `DecodeRequest.preprocess` asked."""
     thumbnail: bytes | None = field(default=None, repr=False)

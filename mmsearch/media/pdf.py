@@ -92,6 +92,34 @@ def pages(
             document.close()
 
 
+def page_image(source: Path | bytes, number: int, longer: int) -> Image.Image:
+    """Page `number` (1-based) as RGB, its longer side `longer` pixels.
+
+    Raises MediaError as `pages` does; missing if there is no such page.
+    """
+    opened: Any = io.BytesIO(source) if isinstance(source, bytes) else _file(source)
+    with opened:
+        document = _document(opened)
+        try:
+            if not 1 <= number <= len(document):
+                raise MediaError("missing", f"The document has no page {number}.")
+            with suppress(pdfium.PdfiumError):
+                document.init_forms()
+            try:
+                page = document[number - 1]
+            except pdfium.PdfiumError:
+                raise MediaError("corrupt", "The page is damaged.") from None
+            try:
+                image = _drawn(page, longer)
+            finally:
+                page.close()
+        finally:
+            document.close()
+    if image is None:
+        raise MediaError("corrupt", "The page cannot be drawn.")
+    return image
+
+
 def _file(path: Path) -> Any:
     try:
         return path.open("rb")

@@ -51,6 +51,8 @@ class Shot:
     start: float
     """Seconds from the film's beginning, as players count."""
     end: float
+    moment: float
+    """When the frame is shown."""
     frame: Image.Image
     """RGB, upright, with square pixels: typical for the shot."""
 
@@ -104,6 +106,36 @@ def shots(
                 f"The film is damaged ({looks.errors} errors); what could be decoded is there."
             )
         yield metadata, last
+
+
+def frame_at(source: Path | bytes, moment: float, *, max_pixels: int) -> Image.Image:
+    """The frame that is shown at second `moment`, as `shots` gives frames.
+
+    Raises MediaError as `shots` does; missing if the film has ended by then.
+    """
+    with opened(source) as container:
+        stream = _stream(container)
+        if stream.codec_context.width * stream.codec_context.height > max_pixels:
+            raise MediaError("too_large", "The film's pictures have too many pixels.")
+        stream.codec_context.thread_count = 1
+        begin = beginning(container)
+        # To the key frame before it. What cannot be sought is read from the beginning.
+        with suppress(av.error.FFmpegError, OSError):
+            container.seek(max(0, int((begin + moment - 0.001) * 1_000_000)))
+        frame = None
+        try:
+            for each in container.decode(stream):
+                late = each.time is not None and float(each.time) - begin > moment + 0.002
+                if frame is None or not late:
+                    frame = each
+                if late:
+                    break
+        except (av.error.FFmpegError, OSError):
+            pass  # the last one that could be decoded is the nearest there is
+        image = None if frame is None else _picture(frame, _pixel_shape(stream))
+    if image is None:
+        raise MediaError("missing", f"The film has no picture at second {moment:g}.")
+    return image
 
 
 def _stream(container: Opened) -> Any:
@@ -232,8 +264,8 @@ class _Director:
         self._since = time.monotonic()
         self._mean: Tiny | None = None
         self._count = 0
-        self._best: tuple[float, Any] | None = None
-        """(distance from the mean so far, frame)."""
+        self._best: tuple[float, float, Any] | None = None
+        """(distance from the mean so far, second, frame)."""
 
     def see(self, when: float, frame: Any) -> Iterator[Shot]:
         """A shot, if this look ends it."""
@@ -256,7 +288,7 @@ class _Director:
         distance = float(np.abs(tiny - self._mean).mean()) - _detail(tiny)
         # The first look may still be half of what was before.
         if self._best is None or distance < self._best[0] or self._count == 2:
-            self._best = (distance, frame)
+            self._best = (distance, when, frame)
 
     def end(self, when: float) -> Iterator[Shot]:
         """The last shot."""
@@ -274,9 +306,10 @@ class _Director:
 
     def _taken(self, when: float) -> Iterator[Shot]:
         if self._best is not None:
-            frame = _picture(self._best[1], self._pixel_shape)
+            _, moment, shown = self._best
+            frame = _picture(shown, self._pixel_shape)
             if frame is not None:
-                yield Shot(round(self._start, 3), round(when, 3), frame)
+                yield Shot(round(self._start, 3), round(when, 3), round(moment, 3), frame)
                 self._left -= 1
         self._start, self._since = when, time.monotonic()
         self._mean, self._count, self._best = None, 0, None

@@ -155,7 +155,12 @@ def encode_part(part: Part) -> tuple[dict[str, Any], list[Any]]:
         return header, buffers
     if isinstance(part, FramePart):
         seen, buffers = _encode_seen(part)
-        return header | {"part": "frame", "start": part.start, "end": part.end} | seen, buffers
+        return (
+            header
+            | {"part": "frame", "start": part.start, "end": part.end, "moment": part.moment}
+            | seen,
+            buffers,
+        )
     if isinstance(part, SubtitlePart):
         cues = [[cue.start, cue.end, cue.text] for cue in part.cues]
         return header | {"part": "subtitles"}, [json.dumps(cues).encode()]
@@ -201,8 +206,8 @@ def decode_part(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> Part
             title = None if header["title"] is None else str(header["title"])
             return PagePart(mime, metadata, int(header["number"]), text, title, lines, **seen)
         if kind == "frame":
-            start, end = float(header["start"]), float(header["end"])
-            return FramePart(mime, metadata, start, end, **_decode_seen(header, rest))
+            start, end, moment = (float(header[name]) for name in ("start", "end", "moment"))
+            return FramePart(mime, metadata, start, end, moment, **_decode_seen(header, rest))
         if kind == "subtitles":
             cues = tuple(Cue(float(a), float(b), str(c)) for a, b, c in json.loads(rest.pop(0)))
             return SubtitlePart(mime, metadata, cues)

@@ -33,6 +33,8 @@ _NO = ("no", "No", " no", " No", "NO")
 _MAX_QUERY = 400
 """Characters of a query that are read; a description is a sentence, not a page."""
 _MIN_SIDE = 32
+_NANO_PIXELS = 256 * 256
+"""nano-vlm looks at 112 x 112."""
 """Smaller sides are stretched: several image processors refuse pictures below one patch."""
 
 QUESTION = "Does this picture show {}? Answer yes or no."
@@ -95,6 +97,8 @@ class VisionLanguageScorer:
         self._precision = precision
         self._threads = loading.arithmetic_threads(threads)
         self._batch_size = max(1, batch_size)
+        if model == "nano-vlm":
+            max_pixels = min(max_pixels, _NANO_PIXELS)
         self._max_pixels = max(_MIN_SIDE * _MIN_SIDE, max_pixels)
         self._question = question
         self._examples = tuple(examples)
@@ -117,6 +121,11 @@ class VisionLanguageScorer:
     def batch_size(self) -> int:
         """Pictures of one forward pass."""
         return self._batch_size
+
+    @property
+    def max_pixels(self) -> int:
+        """More of a picture than this would be thrown away."""
+        return self._max_pixels
 
     @property
     def can_explain(self) -> bool:

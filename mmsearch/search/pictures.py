@@ -2,7 +2,8 @@
 
 Originals are decoded in the sandbox and come back as an upright RGB JPEG of bounded size, or as
 a model's input. A file that has changed since it was indexed is not looked at: its thumbnail,
-which shows what was indexed, is.
+which shows what was indexed, is; also where it is as large as what is wanted, for pages and
+frames cost more than pictures.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Pictures:
 
     def jpeg(self, segment: Segment, source: Source, max_pixels: int) -> bytes | None:
         """An upright RGB JPEG of at most `max_pixels`; None if there is no picture to be had."""
-        part = self._decoded(segment, source, thumbnail=longest_side(source.metadata, max_pixels))
+        longest = longest_side(source.metadata, max_pixels)
+        part = self._decoded(segment, source, thumbnail=longest)
         return part.thumbnail if part is not None else None
 
     def pixels(
@@ -50,8 +52,8 @@ class Pictures:
         return part.pixels if part is not None else None
 
     def _decoded(self, segment: Segment, source: Source, **wanted: Any) -> ImagePart | None:
-        for origin in self._origins(segment, source):
-            request = decode_request(self._settings, **origin, kinds=("image",), **wanted)
+        for origin in self._origins(segment, source, wanted.get("thumbnail", 0)):
+            request = decode_request(self._settings, **origin, **wanted)
             with suppress(MediaError):
                 if (part := self._sandbox.picture(request)) is not None:
                     return part
@@ -65,18 +67,32 @@ class Pictures:
             thumbnail_path(library, source.sha256),
         ]
 
-    def _origins(self, segment: Segment, source: Source) -> list[dict[str, Any]]:
+    def _origins(self, segment: Segment, source: Source, longest: int) -> list[dict[str, Any]]:
         """Where the picture may be had from, the best first."""
         origins: list[dict[str, Any]] = []
-        original = _original(source) if segment.modality is Modality.IMAGE else None
-        if original is not None:
-            origins.append(original)
+        inside = self._inside(segment, longest)
+        original = _original(source) if inside is not None else None
+        if original is not None and inside is not None:
+            origins.append(original | inside)
         for path in self.thumbnails(segment, source):
             thumbnail = _small_file(path)
             if thumbnail is not None:
-                origins.append({"content": thumbnail})
+                origins.append({"content": thumbnail, "kinds": ("image",)})
                 break
         return origins
+
+    def _inside(self, segment: Segment, longest: int) -> dict[str, Any] | None:
+        """What of the original the segment shows; None where its thumbnail is as good."""
+        small = self._settings.thumbnail_pixels
+        match segment.modality:
+            case Modality.IMAGE:
+                return {"kinds": ("image",)}
+            case Modality.PAGE if longest > 2 * small:  # so large are those of pages
+                return {"kinds": ("document",), "page": segment.place.page}
+            case Modality.VIDEO if longest > small and "frame_at" in segment.metadata:
+                return {"kinds": ("video",), "moment": segment.metadata["frame_at"]}
+            case _:
+                return None
 
 
 def _original(source: Source) -> dict[str, Any] | None:

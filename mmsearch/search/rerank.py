@@ -203,7 +203,9 @@ class RerankStage:
             segment.modality,
             content,
             text=segment.text,
-            load_picture=lambda: self._pictures.jpeg(segment, source, pixels),
+            load_picture=lambda most: self._pictures.jpeg(
+                segment, source, min(pixels, most or pixels)
+            ),
         )
 
     # ------------------------------------------------------------------ those out of order

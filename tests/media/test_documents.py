@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import docx
+import numpy as np
 import openpyxl
 import pptx
 import pytest
+from PIL import Image
 
 from mmsearch.errors import MediaError
 from mmsearch.media.parts import DecodeRequest, PagePart, Part, TextPart
@@ -71,6 +73,25 @@ def test_the_pages_of_a_pdf_with_their_words_and_places(sandbox: Sandbox, spec: 
     assert first.pixels.shape == (224, 224, 3)
     assert first.pixels.min() < 100 < first.pixels.max()  # ink on paper
     assert first.thumbnail is not None
+
+
+def test_one_page_as_a_picture(sandbox: Sandbox) -> None:
+    """As large as it is asked for, and the one that was asked for."""
+    content = a_pdf(["first", "second\nwith more\nlines"])
+    small = [part.thumbnail for part in pages_of(sandbox, content, thumbnail=150)]
+    found = sandbox.picture(DecodeRequest(content=content, page=2, thumbnail=1100))
+    assert found is not None
+    assert found.thumbnail is not None
+    with Image.open(io.BytesIO(found.thumbnail)) as image:
+        assert max(image.size) == 1100
+        shown = np.asarray(image.convert("L").resize((232, 300)), np.float32)
+    away = []
+    for thumbnail in small:
+        with Image.open(io.BytesIO(thumbnail or b"")) as image:
+            away.append(np.abs(np.asarray(image.convert("L").resize((232, 300))) - shown).mean())
+    assert away[1] < away[0] / 2
+    with pytest.raises(MediaError, match="no page 3"):
+        sandbox.picture(DecodeRequest(content=content, page=3, thumbnail=100))
 
 
 def test_a_turned_page_has_its_words_where_they_are_seen(sandbox: Sandbox) -> None:

@@ -53,6 +53,33 @@ def test_a_film_is_cut_where_its_pictures_change(sandbox: Sandbox, spec: Preproc
     assert shots[-1].metadata["video_codec"] == "mpeg4"
 
 
+@pytest.mark.parametrize(
+    "name", ["made", "asl_bird.mkv", "flower.mp4", "Big_Buck_Bunny_180_10s.webm", "video-3s.avi"]
+)
+def test_the_frame_of_a_shot_is_found_again(sandbox: Sandbox, data: Path, name: str) -> None:
+    """By its second, in another size; of real films too, whose frames depend on each other."""
+    film: bytes | Path = a_film([("red", 4), ("blue", 3), ("white", 5)])
+    if name != "made":
+        film = next((data / "video").glob(name), None) or pytest.skip(f"no {name}")
+    for shot in shots_of(sandbox, film, thumbnail=100):
+        assert shot.start <= shot.moment <= shot.end
+        place: dict[str, Any] = {"path": str(film)} if isinstance(film, Path) else {"content": film}
+        again = sandbox.picture(DecodeRequest(**place, moment=shot.moment, thumbnail=100))
+        assert again is not None
+        assert again.thumbnail == shot.thumbnail
+
+
+def test_there_is_no_frame_after_the_end(sandbox: Sandbox) -> None:
+    """The last one is as near as can be had."""
+    again = sandbox.picture(
+        DecodeRequest(content=a_film([("red", 1), ("blue", 1)]), moment=60.0, thumbnail=100)
+    )
+    assert again is not None
+    assert again.thumbnail is not None
+    picture = Image.open(io.BytesIO(again.thumbnail)).convert("RGB")
+    assert picture.getpixel((50, 50))[2] > 150  # type: ignore[index]
+
+
 def test_a_long_shot_is_given_in_pieces(sandbox: Sandbox) -> None:
     shots = shots_of(sandbox, a_film([("green", 45)]))
     assert 2 <= len(shots) <= 4

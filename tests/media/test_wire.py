@@ -24,7 +24,7 @@ PARTS: list[Part] = [
         PIXELS, b"jpeg", None,
     ),
     PagePart("application/pdf", {}, 1),
-    FramePart("video/mp4", {"width": 3}, 1.5, 2.25, PIXELS, b"jpeg", PICTURE),
+    FramePart("video/mp4", {"width": 3}, 1.5, 2.25, 1.75, PIXELS, b"jpeg", PICTURE),
     SubtitlePart("video/mp4", {}, (Cue(0.5, 1.0, "Ça va?"),)),
     SubtitlePart("video/mp4", {"warning": "damaged"}),
 ]  # fmt: skip

@@ -39,6 +39,8 @@ from mmsearch.types import (
     Term,
 )
 from tests.fakes import open_fake, some_files
+from tests.media.documents import a_pdf
+from tests.media.films import a_film
 from tests.models.rerankers.stub import Reply, chat, first_token, serving
 from tests.stores.test_sql import CLIP, a_write
 
@@ -144,6 +146,43 @@ def test_pictures_are_upright_and_within_the_cap(tmp_path: Path) -> None:
             assert shown.size == (64, 128)
             assert shown.convert("RGB").getpixel((32, 20))[2] > 200  # type: ignore[index]
             assert shown.convert("RGB").getpixel((32, 100))[0] > 200  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "frame", "page"), [(180 * 180, 240, 180), (1024 * 1024, 640, 1024)]
+)
+def test_frames_and_pages_are_looked_at_as_large_as_they_are(
+    tmp_path: Path, pixels: int, frame: int, page: int
+) -> None:
+    """From the original where its thumbnail is smaller than what the settings allow."""
+    (tmp_path / "files").mkdir()
+    film = a_film([("red", 3), ("blue", 3)], size=(640, 360))
+    (tmp_path / "files" / "film.mp4").write_bytes(film)
+    (tmp_path / "files" / "letter.pdf").write_bytes(a_pdf(["first", "second"]))
+    seen: dict[int, tuple[Modality, Image.Image]] = {}
+
+    def look(_query: str, candidate: RerankCandidate) -> float:
+        with Image.open(io.BytesIO(candidate.picture() or b"")) as image:
+            seen[candidate.segment] = (candidate.modality, image.convert("RGB"))
+        return 1.0
+
+    seen_by = FakeReranker(look, modalities=[Modality.VIDEO, Modality.PAGE])
+    with open_fake(
+        tmp_path / "library",
+        rerank="vlm",
+        rerank_seconds=100,
+        rerank_pixels=pixels,
+        min_score=0,
+        rerankers=lambda *_: (seen_by,),
+    ) as engine:
+        index_into(engine, [tmp_path / "files"])
+        engine.search("red", limit=50)
+        frames = [image for modality, image in seen.values() if modality is Modality.VIDEO]
+        pages = [image for modality, image in seen.values() if modality is Modality.PAGE]
+    assert sorted(image.getpixel((20, 20))[0] > 128 for image in frames) == [False, True]  # type: ignore[index]
+    assert {max(image.size) for image in frames} == {frame}
+    assert len(pages) == 2
+    assert {max(image.size) for image in pages} == {page}
 
 
 def test_a_changed_file_is_not_looked_at(library: Opener, indexed: Path) -> None:

@@ -50,7 +50,7 @@ class LocalVlmReranker:
         seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
         reasons: bool = False,
     ) -> Judgements:
-        shown = [opened(candidate) for candidate in candidates]
+        shown = [opened(candidate, self._scorer.max_pixels) for candidate in candidates]
         seen = [i for i, image in enumerate(shown) if image is not None]
         images = [image for image in shown if image is not None]
         scores = self._scorer.score(query, images, [candidates[i].content for i in seen])
@@ -64,9 +64,9 @@ class LocalVlmReranker:
         self._scorer.release()
 
 
-def opened(candidate: RerankCandidate) -> Image.Image | None:
+def opened(candidate: RerankCandidate, max_pixels: int | None = None) -> Image.Image | None:
     """A candidate's picture: a JPEG that our own decoding worker wrote."""
-    content = candidate.picture()
+    content = candidate.picture(max_pixels)
     if content is None:
         return None
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, and_, select
@@ -22,7 +23,7 @@ MOST = 1_000
 class Crossings:
     """Phrases found across passages: which ones, and where they begin."""
 
-    units: Set[WordUnit]
+    units: AbstractSet[WordUnit]
     words: Mapping[Modality, Mapping[int, Sequence[str]]]
     """By modality: {segment in which a phrase begins: its words, and the rest of the phrase}."""
 

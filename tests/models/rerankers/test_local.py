@@ -58,7 +58,7 @@ def candidates(images: list[Image.Image | None]) -> list[RerankCandidate]:
     return made
 
 
-def _content(content: bytes) -> bytes | None:
+def _content(content: bytes, _most: int | None) -> bytes | None:
     return content or None
 
 

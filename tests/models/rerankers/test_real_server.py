@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -96,7 +97,9 @@ def test_a_real_server_sees_what_we_see(server: str, model: Path, pictures: list
         for i, path in enumerate(pictures):
             if abs(expected[i] - 0.5) < 0.02:
                 continue
-            candidate = RerankCandidate(i, Modality.IMAGE, str(i), load_picture=path.read_bytes)
+            candidate = RerankCandidate(
+                i, Modality.IMAGE, str(i), load_picture=partial(_content, path)
+            )
             judged = reranker.judge(query, [candidate], seconds=120)
             assert judged.each[0] is not None, judged.problems
             answers.add(judged.each[0].score)
@@ -128,3 +131,7 @@ def test_a_library_is_reranked_by_a_real_server(
     given = [hit.scores["rerank"] for hit in result.hits]
     assert given == sorted(given, reverse=True)
     assert all(hit.explanation and hit.explanation.judge for hit in result.hits)
+
+
+def _content(path: Path, _most: int | None) -> bytes:
+    return path.read_bytes()

@@ -30,7 +30,7 @@ def texts(*given: str) -> list[RerankCandidate]:
 
 
 def a_picture(content: bytes | None = JPEG) -> RerankCandidate:
-    return RerankCandidate(1, Modality.IMAGE, "content", load_picture=lambda: content)
+    return RerankCandidate(1, Modality.IMAGE, "content", load_picture=lambda _: content)
 
 
 def scores(judged: Judgements) -> list[float | None]:
