@@ -9,6 +9,7 @@ python tools/nano/vlm/train.py --data /tmp/vlm --out /tmp/vlm --folder mmsearch/
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ import torch
 from data import COLOUR_INDEX, KIND_INDEX, load, rendered
 from language import USUAL, WORDINGS, Batch, Packer, choose
 from model import build_model, build_tokenizer, save
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
@@ -44,6 +46,15 @@ class Grounding(nn.Module):
         return loss
 
 
+def shipped(folder: Path) -> dict[str, Tensor]:
+    """The weights of a folder that `save` wrote, float32."""
+    saved = load_file(folder / "model.safetensors")
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in saved.items()}
+    # Shared with the embedding, so stored once.
+    tensors.setdefault("lm_head.weight", tensors["model.language_model.embed_tokens.weight"])
+    return tensors
+
+
 def features(model: nn.Module, pictures: np.ndarray, n: int, path: Path) -> np.ndarray:
     """The image tower's cells of the first n pictures, float16 (n, 49, width), kept in a file."""
     if path.exists():
@@ -60,6 +71,9 @@ def features(model: nn.Module, pictures: np.ndarray, n: int, path: Path) -> np.n
     np.save(path, np.concatenate(parts))
     return np.load(path, mmap_mode="r")
 
+
+READ_AGAIN = 6_000
+"""Pictures by which a projector learns to read a tower that has learned more."""
 
 ORACLE = 65 + 11 + 4 + 1 + 14 + 4 + 6
 
@@ -109,7 +123,8 @@ def begin_by_matching(
 def learn_to_read(
     projector: nn.Module, oracle: nn.Module, cells: np.ndarray, labels: np.ndarray, steps: int
 ) -> None:
-    """Trains the projector to give for the tower's cells what the oracle gave for the labels."""
+    """Trains the projector to give for the tower's cells what the oracle gave for the labels (or
+    the projector of before for the cells of the tower of before)."""
     optimizer = torch.optim.AdamW(projector.parameters(), lr=3e-3, weight_decay=0.01)
     rng = np.random.default_rng(0)
     for step in range(steps):
@@ -172,6 +187,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folder", type=Path, default=None, help="where the model is saved")
+    parser.add_argument("--start", type=Path, help="saved folder whose words to begin with")
     parser.add_argument("--oracle", action="store_true", help="read labels, not pictures")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--batch", type=int, default=16)
@@ -197,6 +213,8 @@ def main() -> None:
     if path.exists():
         state = torch.load(path, weights_only=True)
         start = state["step"]
+    elif args.start is not None:
+        model.load_state_dict(shipped(args.start))
     elif not args.oracle:
         taught = torch.load(args.out / "oracle.pt", weights_only=True)
         oracle.load_state_dict(taught["reader"])
@@ -213,13 +231,17 @@ def main() -> None:
         model.load_state_dict(state["live"])
         aim.load_state_dict(state["aim"])
     if not args.oracle:
+        if state is None and args.start is not None:
+            before = features(model, load(args.data, "train")[0], READ_AGAIN, args.out / "old.npy")
         vision = torch.load(args.out / "vision.pt", weights_only=True)
         model.model.vision_tower.timm_model.load_state_dict(vision["net"])
         pictures, test_pictures = load(args.data, "train")[0], load(args.data, "test")[0]
         stem = f"cells-{vision['step']}.npy"
         cells = features(model, pictures, rendered(pictures), args.out / f"train-{stem}")
         test_cells = features(model, test_pictures, len(test_scenes), args.out / f"test-{stem}")
-        if state is None:
+        if state is None and args.start is not None:
+            learn_to_read(projector, copy.deepcopy(projector), cells[:READ_AGAIN], before, 600)
+        elif state is None:
             learn_to_read(projector, oracle, cells, oracle_cells(args.data, "train"), 600)
     rng = np.random.default_rng([args.seed, start, rank])
     n = len(cells)

@@ -127,6 +127,27 @@ def recoloured(
     }
 
 
+def pasted(batch: dict[str, Tensor], rng: np.random.Generator, share: float) -> dict[str, Tensor]:
+    """A share of the pictures with a rectangle of cells out of another one, where it was there
+    (CutMix, Yun et al., 2019, on the grid). The book holds back combinations of object and place
+    too: whoever knows objects by what is around them knows none of those."""
+    out = {key: value.clone() for key, value in batch.items()}
+    n, cell = len(batch["x"]), batch["x"].shape[-1] // GRID
+    other = rng.permutation(n)
+    for i in np.flatnonzero(rng.random(n) < share):
+        high, wide = rng.integers(2, GRID, 2)
+        top, left = rng.integers(0, GRID - high + 1), rng.integers(0, GRID - wide + 1)
+        rows, columns = slice(top, top + high), slice(left, left + wide)
+        for key in ("kind", "colour", "centre", "box"):
+            shape = (GRID, GRID, *batch[key].shape[2:])
+            taken = batch[key][other[i]].view(shape)[rows, columns]
+            out[key][i].view(shape)[rows, columns] = taken
+        rows, columns = (slice(s.start * cell, s.stop * cell) for s in (rows, columns))
+        out["x"][i, :, rows, columns] = batch["x"][other[i], :, rows, columns]
+        out["scene"][i] = -1
+    return out
+
+
 def windows(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
     """3 x 3 cells about one object of each picture: most of what there is to learn about kinds
     and colours, for a fifth of the work. Boxes and the scene cannot be told from a window."""
@@ -222,6 +243,7 @@ def main() -> None:
     parser.add_argument("--windows", type=int, default=800, help="steps on windows, first")
     parser.add_argument("--mix", action="store_true", help="then every second step on windows")
     parser.add_argument("--false-colours", type=float, default=0.4, help="share of such pictures")
+    parser.add_argument("--paste", type=float, default=0.0, help="share with another's cells")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--threads", type=int, default=1)
@@ -270,6 +292,8 @@ def main() -> None:
             batch = recoloured(batch, rng, args.false_colours)
         if small:
             batch = windows(batch, rng)
+        elif args.paste:
+            batch = pasted(batch, rng, args.paste)
         parts = losses(heads(net.forward_features(batch["x"])), batch)
         loss = sum(parts.values())
         optimizer.zero_grad(set_to_none=True)
