@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from mmsearch.settings import Settings
 
 DESCRIPTION = "mmsearch.json"
-"""In a model's folder: {"rules": {...}, "familiar": {...}, "alone": seconds}, all optional."""
+"""In a model's folder: {"rules": {...}, "familiar": {...}, "alone": seconds, "window": seconds},
+all optional."""
 
 _RATE = 16_000
 _NEEDS = ("model.bin",)
@@ -95,6 +96,9 @@ class _Loaded:
     alone: float | None = None
     """None: the model hears one speaker after another in one window. Otherwise every stretch of
     speech is a window by itself, cut at its pauses where it is longer than so many seconds."""
+    window: float | None = None
+    """None: the model was taught on whole windows of 30 seconds. Otherwise silence that only fills
+    a window up is left out, down to so many seconds: attention costs the square of a window."""
 
 
 class WhisperTranscriber:
@@ -277,7 +281,7 @@ class WhisperTranscriber:
             mode=self._mode,
             translate=self._translate,
             each_language=self._each_language,
-            options=[_OPTIONS, _SEQUENTIAL, _VAD, described.alone, _APART_MS],
+            options=[_OPTIONS, _SEQUENTIAL, _VAD, described.alone, described.window, _APART_MS],
             rules=asdict(described.rules),
         )
         return described
@@ -289,12 +293,18 @@ class WhisperTranscriber:
             told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
             rules = Rules(**(told.get("rules", {}) | self._rules))
             familiar = told.get("familiar")
-            alone = told.get("alone")
+            alone, window = (
+                None if (given := told.get(name)) is None else float(given)
+                for name in ("alone", "window")
+            )
+            if window is not None:
+                model.encode = shortened(model.encode, window)
             return _Loaded(
                 model,
                 rules,
                 Familiarity.from_json(familiar) if familiar else None,
-                None if alone is None else float(alone),
+                alone,
+                window,
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise loading.unreadable(self._name, path, error) from error
@@ -355,6 +365,21 @@ class WhisperTranscriber:
         if wanted and wanted in ctranslate2.get_supported_compute_types(device):
             return wanted
         return "int8" if device == "cpu" else "float16"
+
+
+def shortened(
+    encode: Callable[[npt.NDArray[np.float32]], Any], seconds: float
+) -> Callable[[npt.NDArray[np.float32]], Any]:
+    """`encode` of log-mel features (..., 80, frames of 10 ms), whose end faster-whisper has filled
+    up with zeros, without that filling beyond `seconds`."""
+
+    def within(features: npt.NDArray[np.float32]) -> Any:
+        filled = np.flatnonzero(features.any(axis=tuple(range(features.ndim - 1))))
+        frames = max(round(seconds * 100), int(filled[-1]) + 1 if len(filled) else 0)
+        frames += frames % 2  # the encoder joins two
+        return encode(np.ascontiguousarray(features[..., :frames]))
+
+    return within
 
 
 def _speech(samples: Samples, longest: float | None) -> list[tuple[int, int]]:

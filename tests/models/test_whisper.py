@@ -178,6 +178,20 @@ def test_a_model_that_hears_one_utterance_at_a_time(monkeypatch: pytest.MonkeyPa
     assert options["clip_timestamps"] == [0.0, 1.0, 2.0, 3.0]
 
 
+def test_silence_that_only_fills_a_window_up_is_left_out() -> None:
+    """Down to what the model wants; what is heard stays whole."""
+    seen: list[np.ndarray[Any, Any]] = []
+    encode = whisper.shortened(seen.append, seconds=8.0)
+    features = np.zeros((80, 3000), np.float32)
+    features[:, :499] = -1.0
+    encode(features)
+    features[:, :1233] = -1.0
+    encode(features)
+    encode(np.stack([features, np.zeros_like(features)]))
+    assert [one.shape for one in seen] == [(80, 800), (80, 1234), (2, 80, 1234)]
+    assert all(one.flags.c_contiguous for one in seen)
+
+
 def test_no_samples_and_wrong_shapes() -> None:
     transcriber: Transcriber = WhisperTranscriber("nobody")
     assert transcriber.transcribe(np.zeros(0, np.float32)).utterances == ()

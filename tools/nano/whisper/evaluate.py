@@ -3,9 +3,9 @@
     python tools/nano/whisper/evaluate.py MODEL_DIR [--json docs/models/nano-whisper.json]
         [--sounds DIR] [--speech DIR]
 
-Single sentences are recognised through faster-whisper alone on the CPU in int8; memos of several
-as mmsearch does, with what it leaves out. `--sounds` and `--speech` name folders of real
-recordings, which should give no text.
+Single sentences are recognised through faster-whisper on the CPU in int8, in the folder's shorter
+windows; memos of several as mmsearch does, with what it leaves out. `--sounds` and `--speech` name
+folders of real recordings, which should give no text.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from sentences import Speaker, transcript
 from sound import noise
 from synthesize import HELD_OUT_ACCENT, HELD_OUT_VARIANTS, Studio
 
-from mmsearch.models.whisper import WhisperTranscriber
+from mmsearch.models.whisper import DESCRIPTION, WhisperTranscriber, shortened
 
 SETTINGS: dict[str, Any] = {
     "language": "en",
@@ -60,6 +60,8 @@ class Recogniser:
         self.model = WhisperModel(
             str(folder), device="cpu", compute_type=compute, cpu_threads=threads
         )
+        told = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        self.model.encode = shortened(self.model.encode, told["window"])
         self.spent = self.heard = 0.0
 
     def __call__(self, audio: NDArray[np.float32], **settings: Any) -> list[Segment]:

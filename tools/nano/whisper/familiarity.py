@@ -40,6 +40,9 @@ STRENGTH = 100.0  # of the ridge; held-out figures hardly change from 30 to 300
 MARGIN = 0.05  # taken off every score: rather no text than invented text
 ALONE = 11.0
 """Seconds: nearly every training window held one utterance, so each is heard by itself."""
+WINDOW = 8.0
+"""Seconds down to which silence at a window's end is left out, for a quarter of the time. Word
+errors of unseen voices: 0.28 instead of 0.26 in sentences, 0.15 instead of 0.17 in memos."""
 SEED = 41
 
 
@@ -167,6 +170,7 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     content = {
         "alone": ALONE,
+        "window": WINDOW,
         "familiar": {
             "weights": [float(f"{w:.5g}") for w in weights],
             "bias": round(bias, 5),
