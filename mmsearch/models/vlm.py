@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import math
 import threading
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from PIL import Image
 
 from mmsearch.errors import ConfigurationError
 from mmsearch.models import loading
+from mmsearch.models.familiar_pictures import PictureFamiliarity
 from mmsearch.models.picture_features import PictureFeatures
 
 _NEEDS = ("config.json",)
@@ -33,9 +35,11 @@ _NO = ("no", "No", " no", " No", "NO")
 _MAX_QUERY = 400
 """Characters of a query that are read; a description is a sentence, not a page."""
 _MIN_SIDE = 32
+"""Smaller sides are stretched: several image processors refuse pictures below one patch."""
 _NANO_PIXELS = 256 * 256
 """nano-vlm looks at 112 x 112."""
-"""Smaller sides are stretched: several image processors refuse pictures below one patch."""
+DESCRIPTION = "mmsearch.json"
+"""In a model's folder: {"familiar": {...}}, optional: the pictures that it can be asked about."""
 
 QUESTION = "Does this picture show {}? Answer yes or no."
 REASON = "Does this picture show {}? Say yes or no and why, in one short sentence."
@@ -54,6 +58,8 @@ class _Loaded:
     """Whether the model can be told to compute the last position's logits only."""
     fingerprint: str
     features: PictureFeatures
+    familiarity: PictureFamiliarity | None = None
+    """None: the model may be shown anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,12 @@ class VisionLanguageScorer:
             for stop in [i + self._batch_size]
         ]
         return np.concatenate(parts)
+
+    def familiar(self, image: Image.Image) -> bool:
+        """Whether the model has learnt from pictures like this one; its answers about others
+        would mean nothing. Models say so in their folder; most may be shown anything."""
+        rule = self._lazy.get().familiarity
+        return rule is None or rule.score(self._fit(image)) > 0
 
     def explain(self, query: str, image: Image.Image) -> str:
         """What the model says when it is asked why, decoded greedily."""
@@ -310,7 +322,17 @@ class VisionLanguageScorer:
                 ],
             ),
             features=PictureFeatures(model),
+            familiarity=self._familiarity(folder),
         )
+
+    def _familiarity(self, folder: Path) -> PictureFamiliarity | None:
+        path = folder / DESCRIPTION
+        try:
+            told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+            familiar = told.get("familiar")
+            return PictureFamiliarity.from_json(familiar) if familiar else None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise loading.unreadable(self._name, path, error) from error
 
     def _folder(self) -> Path:
         if self._name == "nano-vlm":

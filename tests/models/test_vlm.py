@@ -67,6 +67,24 @@ def test_no_pictures_need_no_model(tmp_path: Path) -> None:
 
 
 @needs_nano
+def test_photographs_are_none_of_its_business(scorer: VisionLanguageScorer, data: Path) -> None:
+    """It has learnt from drawn pictures, and would answer about photographs all the same."""
+    drawn = [draw(scene, 256) for scene in sample_scenes("test", 40, 5)]
+    assert np.mean([scorer.familiar(image) for image in drawn]) > 0.9
+    photos = []
+    for path in sorted((data / "images").rglob("*.jpg"))[:80]:
+        with Image.open(path) as image:
+            photos.append(image.convert("RGB"))
+    assert np.mean([scorer.familiar(image) for image in photos]) < 0.1
+
+
+def test_a_rule_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "mmsearch.json").write_text('{"familiar": {"weights": [1, 2], "bias": 0}}')
+    with pytest.raises(DamagedModelError):
+        VisionLanguageScorer()._familiarity(tmp_path)
+
+
+@needs_nano
 def test_pictures_are_told_apart(scorer: VisionLanguageScorer) -> None:
     """On combinations training never showed, far above the half that guessing gives."""
     right = []

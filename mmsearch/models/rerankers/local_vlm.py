@@ -13,6 +13,7 @@ from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
 
 _PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
 UNREADABLE = "the picture cannot be read"
+UNFAMILIAR = "{} has learnt from other pictures than these"
 
 
 class LocalVlmReranker:
@@ -51,14 +52,20 @@ class LocalVlmReranker:
         reasons: bool = False,
     ) -> Judgements:
         shown = [opened(candidate, self._scorer.max_pixels) for candidate in candidates]
-        seen = [i for i, image in enumerate(shown) if image is not None]
-        images = [image for image in shown if image is not None]
+        known = [None if x is None or not self._scorer.familiar(x) else x for x in shown]
+        seen = [i for i, image in enumerate(known) if image is not None]
+        images = [image for image in known if image is not None]
         scores = self._scorer.score(query, images, [candidates[i].content for i in seen])
         each: list[Judgement | None] = [None] * len(candidates)
         for i, image, score in zip(seen, images, scores.tolist(), strict=True):
             why = prompts.shortened(self._scorer.explain(query, image)) if reasons else None
             each[i] = Judgement(score, why)
-        return Judgements(tuple(each), (UNREADABLE,) if len(seen) < len(shown) else ())
+        problems = []
+        if any(image is None for image in shown):
+            problems.append(UNREADABLE)
+        if any(x is not None and y is None for x, y in zip(shown, known, strict=True)):
+            problems.append(UNFAMILIAR.format(self.name))
+        return Judgements(tuple(each), tuple(problems))
 
     def release(self) -> None:
         self._scorer.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from transformers import AutoProcessor, Blip2ForImageTextRetrieval
 
 from mmsearch.errors import ConfigurationError, DamagedModelError, SettingsError
 from mmsearch.models import profiles
+from mmsearch.models.familiar_pictures import FEATURES, PictureFamiliarity
+from mmsearch.models.loading import Lazy
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.blip2 import Blip2Reranker
 from mmsearch.models.rerankers.choice import rerankers_of
@@ -83,6 +86,28 @@ def test_a_vlm_judges_pictures_by_yes_and_no(vlm: Path) -> None:
     assert with_reasons.each[0] is not None
     assert with_reasons.each[0].score == pytest.approx(given[0], abs=1e-4)
     assert set((with_reasons.each[0].reason or "").split()) <= {"yes", "no"}
+
+
+def test_pictures_that_a_model_has_not_learnt_from_are_left_to_the_first_stage(vlm: Path) -> None:
+    """By the rule in its folder; the answer says why."""
+    model = scorer(vlm)
+    loaded = model._lazy.get()
+    # Told by how much of a picture is bright.
+    weights = np.zeros(FEATURES)
+    weights[-1] = 1.0
+    rule = PictureFamiliarity(weights, -0.2)
+    model._lazy = Lazy(lambda: replace(loaded, familiarity=rule))
+    grey = Image.new("RGB", (40, 56), "grey")
+    noisy = pictures(1)[0]
+    assert (model.familiar(noisy), model.familiar(grey)) == (True, False)
+    judged = LocalVlmReranker(model).judge("tea", candidates([grey, noisy, None]), seconds=5)
+    given = scores(judged)
+    assert given[0] is None
+    assert given[1] is not None
+    assert judged.problems == (
+        "the picture cannot be read",
+        f"{vlm} has learnt from other pictures than these",
+    )
 
 
 def test_a_picture_is_encoded_once(vlm: Path) -> None:

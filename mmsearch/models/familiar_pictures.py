@@ -1,0 +1,85 @@
+"""Whether a picture looks like those that a vision-language model has learnt from.
+
+A small model answers yes or no whatever it is shown, and as surely about what it has never seen.
+How a picture is made tells the two apart: even colours and hard edges of a drawing against the
+shading and grain of a photograph. It is described by statistics of its colours and steps, and
+judged by a linear rule that comes in the model's folder (`mmsearch.json`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+SIDE = 112
+"""Pixels to which a picture is brought first: what is told must not depend on its size."""
+
+_STEPS = np.array([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256])
+_LEVELS = 8
+_SPREADS = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 128])
+_BLOCK = 8
+_MOST_USED = (1, 4, 16, 64)
+FEATURES = 2 * (len(_STEPS) - 1) + len(_SPREADS) - 1 + 2 * _LEVELS + len(_MOST_USED) + 2
+
+
+@dataclass(frozen=True, slots=True)
+class PictureFamiliarity:
+    """A linear rule: a score above 0 is familiar."""
+
+    weights: npt.NDArray[np.float64]
+    """(FEATURES,)"""
+    bias: float
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> PictureFamiliarity:
+        """Raises ValueError, KeyError or TypeError if it is none."""
+        weights = np.asarray(value["weights"], np.float64)
+        if weights.shape != (FEATURES,) or not np.isfinite(weights).all():
+            raise ValueError(f"{weights.size} weights, not {FEATURES}")
+        return cls(weights, float(value["bias"]))
+
+    def score(self, image: Image.Image) -> float:
+        """How familiar an RGB picture looks."""
+        return float(describe(image) @ self.weights) + self.bias
+
+
+def describe(image: Image.Image) -> npt.NDArray[np.float64]:
+    """Statistics of an RGB picture, float64 (FEATURES,)."""
+    small = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+    pixels = np.asarray(small, np.float32)
+    half = pixels.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
+    high, low = pixels.max(axis=2), pixels.min(axis=2)
+    codes = (pixels.astype(np.uint32) >> 3) @ np.array([1, 32, 1024], np.uint32)
+    used = np.sort(np.unique(codes, return_counts=True)[1])[::-1] / codes.size
+    blocks = pixels.reshape(SIDE // _BLOCK, _BLOCK, SIDE // _BLOCK, _BLOCK, 3)
+    spreads = blocks.std(axis=(1, 3)).max(axis=2)
+    edges = np.linspace(0, 256, _LEVELS + 1)
+    return np.concatenate(
+        [
+            _steps(pixels),
+            _steps(half),
+            _shares(spreads.ravel(), _SPREADS),
+            _shares(high - low, edges),
+            _shares(high, edges),
+            [used[:most].sum() for most in _MOST_USED],
+            [np.log(len(used)), float(pixels.std()) / 128],
+        ]
+    )
+
+
+def _steps(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """How often neighbours differ by how much."""
+    across = np.abs(np.diff(pixels, axis=1)).max(axis=2)
+    down = np.abs(np.diff(pixels, axis=0)).max(axis=2)
+    return _shares(np.concatenate([across.ravel(), down.ravel()]), _STEPS)
+
+
+def _shares(values: npt.NDArray[np.float32], edges: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    """Roots of the shares of a histogram, so that rare values count too."""
+    counts, _ = np.histogram(values, edges)
+    return np.asarray(np.sqrt(counts / max(1, values.size)), np.float64)
