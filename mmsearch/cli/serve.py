@@ -36,6 +36,8 @@ def run_server(
     port = listener.getsockname()[1]
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     engine.start_following()
+    if worker == "thread":
+        sys.setswitchinterval(SWITCH_SECONDS)
     ingestor = BackgroundIngestor(engine, work=worker == "thread")
     server = uvicorn.Server(
         uvicorn.Config(
@@ -51,6 +53,11 @@ def run_server(
             server.run(sockets=[listener])
     finally:
         ingestor.close()
+
+
+SWITCH_SECONDS = 0.0005
+"""How long whoever takes files in may keep the interpreter from whoever answers (Python's own
+5 ms are waited several times a query)."""
 
 
 @contextmanager
