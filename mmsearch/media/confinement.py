@@ -20,8 +20,8 @@ except ImportError:  # Windows has no limits to give up
     resource = None  # type: ignore[assignment]
 
 NICENESS = 12
-"""Of whatever takes files in, beside a service: a fifteenth of the processor where both want it. With
-5, a third, the median answer took half as long again while files came in."""
+"""Of whatever takes files in, beside a service: a fifteenth of the processor where both want it.
+With 5, a third, the median answer took half as long again while files came in."""
 CPU_FACTOR = 2
 """Processor seconds a step may take, per second of the wall clock: some decoders have threads."""
 
