@@ -144,7 +144,7 @@ def test_search_goes_on_and_a_follower_sees_the_switch(tmp_path: Path, files: Pa
     """In the middle of a switch all is found with the old models; then, at once, with the new."""
     library = made_with(OLD, tmp_path / "library", files)
     with (
-        open_two(library, batch_size=4) as engine,
+        open_two(library, batch_size=4, commit_seconds=600.0) as engine,
         open_two(library, profile=OLD, follow_seconds=0.05) as other,
     ):
         other.start_following()
@@ -202,7 +202,10 @@ def test_queries_on_the_way_are_answered_whole(tmp_path: Path, files: Path) -> N
 def test_files_indexed_meanwhile_are_in_the_new_space_too(tmp_path: Path, files: Path) -> None:
     """What another process adds while the new space is built is picked up before the switch."""
     library = made_with(OLD, tmp_path / "library", files)
-    with open_two(library, batch_size=4) as engine, open_two(library) as other:
+    with (
+        open_two(library, batch_size=4, commit_seconds=600.0) as engine,
+        open_two(library) as other,
+    ):
         gate = Gate(engine, 2)
         done: list[SwitchSummary] = []
         thread = threading.Thread(target=lambda: done.append(switch_in(engine, NEW)))
@@ -286,7 +289,10 @@ def test_interrupted_anywhere_it_goes_on(
         return add(self, pair, ids, rows)
 
     monkeypatch.setattr(Reembedder, "_write", stopping)
-    with open_two(library, batch_size=4) as engine, pytest.raises(StoppedError):
+    with (
+        open_two(library, batch_size=4, commit_seconds=600.0) as engine,
+        pytest.raises(StoppedError),
+    ):
         switch_in(engine, NEW)
     with open_two(library) as engine:
         assert verified(engine)
@@ -391,7 +397,7 @@ def test_pages_are_drawn_again(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     (tmp_path / "files/book.pdf").write_bytes(a_pdf(pages))
     library = made_with(OLD, tmp_path / "library", tmp_path / "files")
-    with open_two(library, batch_size=3) as engine:
+    with open_two(library, batch_size=3, commit_seconds=600.0) as engine:
         assert switch_in(engine, NEW).plan.needed == 7 + 2 * 7
         assert verified(engine)
     assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", tmp_path / "files"))
