@@ -119,15 +119,10 @@ def _image(file: File) -> Iterator[Part]:
         request.max_image_pixels,
         draft_for=(request.preprocess, request.thumbnail or 1),
     )
-    pixels = None
-    if request.preprocess is not None:
-        pixels = image.preprocess_pixels(picture, request.preprocess)
-    small = image.thumbnail(picture, request.thumbnail) if request.thumbnail else None
     yield ImagePart(
         image.mime_of(picture) or file.mime,
         exif.image_metadata(picture),
-        pixels,
-        small,
+        *_seen(request, picture, request.thumbnail),
         _to_read(file, picture),
     )
 
@@ -149,17 +144,21 @@ def _to_read(file: File, picture: PillowImage) -> npt.NDArray[np.uint8] | None:
     return image.at_most(image.to_rgb(picture), _READ_SIDE)
 
 
-def _picture_of(file: File, picture: PillowImage) -> ImagePart:
-    """One page, one frame."""
+def _seen(
+    request: DecodeRequest, picture: PillowImage, longest: int | None
+) -> tuple[npt.NDArray[np.uint8] | None, bytes | None]:
+    """What the model sees of a picture, and its thumbnail, as far as they are asked for."""
     from mmsearch.media import image
 
-    request = file.request
-    pixels = small = None
+    pixels = None
     if request.preprocess is not None:
         pixels = image.preprocess_pixels(picture, request.preprocess)
-    if request.thumbnail:
-        small = image.thumbnail(picture, request.thumbnail)
-    return ImagePart(file.mime, {}, pixels, small)
+    return pixels, image.thumbnail(picture, longest) if longest else None
+
+
+def _picture_of(file: File, picture: PillowImage) -> ImagePart:
+    """One page, one frame."""
+    return ImagePart(file.mime, {}, *_seen(file.request, picture, file.request.thumbnail))
 
 
 def _text(file: File) -> Iterator[Part]:
@@ -223,11 +222,8 @@ def _frames(file: File) -> Iterator[Part]:
     left = _MAX_FRAMES_READ
     for metadata, shot in found:
         frame = shot.frame
-        pixels = small = picture = None
-        if request.preprocess is not None:
-            pixels = image.preprocess_pixels(frame, request.preprocess)
-        if request.thumbnail:
-            small = image.thumbnail(frame, request.thumbnail)
+        pixels, small = _seen(request, frame, request.thumbnail)
+        picture = None
         if left and (
             request.ocr == "all" or (request.ocr == "likely" and textness.looks_written(frame))
         ):
@@ -318,7 +314,7 @@ def _damaged(error: Exception) -> MediaError:
 
 
 def _pdf(file: File) -> Iterator[Part]:
-    from mmsearch.media import image, pdf
+    from mmsearch.media import pdf
 
     request = file.request
     # Twice what is wanted: resampling needs something to choose from.
@@ -336,11 +332,8 @@ def _pdf(file: File) -> Iterator[Part]:
     for metadata, page in found:
         pixels = small = None
         if page.image is not None:
-            if request.preprocess is not None:
-                pixels = image.preprocess_pixels(page.image, request.preprocess)
-            if request.thumbnail:
-                # A page needs more than a photo to be told from another.
-                small = image.thumbnail(page.image, 2 * request.thumbnail)
+            # A page needs more than a photo to be told from another.
+            pixels, small = _seen(request, page.image, 2 * (request.thumbnail or 0))
         yield PagePart(
             file.mime, metadata, page.number, page.text, None, page.lines, pixels, small,
             page.unread,

@@ -11,7 +11,7 @@ import ctypes
 import io
 import re
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,26 +70,21 @@ def pages(
     `draw`: the longer side in pixels of the page's picture; `read`: give `unread` too.
     Raises MediaError: encrypted, corrupt, empty, missing, unreadable.
     """
-    opened: Any = io.BytesIO(source) if isinstance(source, bytes) else _file(source)
-    with opened:
-        document = _document(opened)
-        try:
-            count = len(document)
-            if count < 1:
-                raise MediaError("empty", "The document has no pages.")
-            metadata = _metadata(document, count, max_pages)
-            with suppress(pdfium.PdfiumError):
-                document.init_forms()  # so that filled-in fields are drawn
-            damaged = 0
-            for index in range(min(count, max_pages)):
-                found = _page(document, index, draw, read=read)
-                damaged += found is None
-                if found is not None:
-                    yield metadata, found
-            if damaged == min(count, max_pages):
-                raise MediaError("corrupt", "The document is damaged: no page can be opened.")
-        finally:
-            document.close()
+    with _opened(source) as document:
+        count = len(document)
+        if count < 1:
+            raise MediaError("empty", "The document has no pages.")
+        metadata = _metadata(document, count, max_pages)
+        with suppress(pdfium.PdfiumError):
+            document.init_forms()  # so that filled-in fields are drawn
+        damaged = 0
+        for index in range(min(count, max_pages)):
+            found = _page(document, index, draw, read=read)
+            damaged += found is None
+            if found is not None:
+                yield metadata, found
+        if damaged == min(count, max_pages):
+            raise MediaError("corrupt", "The document is damaged: no page can be opened.")
 
 
 def page_image(source: Path | bytes, number: int, longer: int) -> Image.Image:
@@ -97,27 +92,33 @@ def page_image(source: Path | bytes, number: int, longer: int) -> Image.Image:
 
     Raises MediaError as `pages` does; missing if there is no such page.
     """
-    opened: Any = io.BytesIO(source) if isinstance(source, bytes) else _file(source)
-    with opened:
-        document = _document(opened)
+    with _opened(source) as document:
+        if not 1 <= number <= len(document):
+            raise MediaError("missing", f"The document has no page {number}.")
+        with suppress(pdfium.PdfiumError):
+            document.init_forms()
         try:
-            if not 1 <= number <= len(document):
-                raise MediaError("missing", f"The document has no page {number}.")
-            with suppress(pdfium.PdfiumError):
-                document.init_forms()
-            try:
-                page = document[number - 1]
-            except pdfium.PdfiumError:
-                raise MediaError("corrupt", "The page is damaged.") from None
-            try:
-                image = _drawn(page, longer)
-            finally:
-                page.close()
+            page = document[number - 1]
+        except pdfium.PdfiumError:
+            raise MediaError("corrupt", "The page is damaged.") from None
+        try:
+            image = _drawn(page, longer)
         finally:
-            document.close()
+            page.close()
     if image is None:
         raise MediaError("corrupt", "The page cannot be drawn.")
     return image
+
+
+@contextmanager
+def _opened(source: Path | bytes) -> Iterator[pdfium.PdfDocument]:
+    file: Any = io.BytesIO(source) if isinstance(source, bytes) else _file(source)
+    with file:
+        document = _document(file)
+        try:
+            yield document
+        finally:
+            document.close()
 
 
 def _file(path: Path) -> Any:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.models.cepstrum import BANDS, SPEECH_RATE, mel_spectrum
+from mmsearch.models.linear_rule import LinearRule
 from mmsearch.types import Samples
 
 FEATURES = 5 * BANDS
@@ -32,25 +33,18 @@ Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Familiarity:
-    """A linear rule: a score above 0 is familiar."""
-
-    weights: npt.NDArray[np.float64]
-    """(FEATURES,)"""
-    bias: float
+class Familiarity(LinearRule):
+    """A score above 0 is familiar."""
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Familiarity:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Raises ValueError, KeyError or TypeError if it is none."""
-        weights = np.asarray(value["weights"], np.float64)
-        if weights.shape != (FEATURES,) or not np.isfinite(weights).all():
-            raise ValueError(f"{weights.size} weights, not {FEATURES}")
-        return cls(weights, float(value["bias"]))
+        return cls.of(value, FEATURES)
 
     def score(self, samples: Samples) -> float | None:
         """Mean score of a stretch's pieces; None if it is too short to say."""
         scores = [
-            float(features @ self.weights) + self.bias
+            self.value(features)
             for features in map(describe, pieces(samples))
             if features is not None
         ]

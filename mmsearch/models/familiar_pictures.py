@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+
+from mmsearch.models.linear_rule import LinearRule
 
 SIDE = 112
 """Pixels to which a picture is brought first: what is told must not depend on its size."""
@@ -28,24 +30,17 @@ FEATURES = 2 * (len(_STEPS) - 1) + len(_SPREADS) - 1 + 2 * _LEVELS + len(_MOST_U
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFamiliarity:
-    """A linear rule: a score above 0 is familiar."""
-
-    weights: npt.NDArray[np.float64]
-    """(FEATURES,)"""
-    bias: float
+class PictureFamiliarity(LinearRule):
+    """A score above 0 is familiar."""
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> PictureFamiliarity:
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
         """Raises ValueError, KeyError or TypeError if it is none."""
-        weights = np.asarray(value["weights"], np.float64)
-        if weights.shape != (FEATURES,) or not np.isfinite(weights).all():
-            raise ValueError(f"{weights.size} weights, not {FEATURES}")
-        return cls(weights, float(value["bias"]))
+        return cls.of(value, FEATURES)
 
     def score(self, image: Image.Image) -> float:
         """How familiar an RGB picture looks."""
-        return float(describe(image) @ self.weights) + self.bias
+        return self.value(describe(image))
 
 
 def describe(image: Image.Image) -> npt.NDArray[np.float64]:
