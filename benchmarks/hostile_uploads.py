@@ -4,15 +4,19 @@
         [--worker thread|process] [--json]
 
 A service with the nano models in a process of its own, over a small library of drawn pictures;
-one client asks for words again and again. First alone, then while the files of FOLDER (any files;
-for instance corrupt, truncated, fuzzed ones and bombs) are uploaded and taken in. The reference is
-the same client on the same machine a moment before.
+one client, a process too, asks for words again and again. First alone, then while the files of
+FOLDER (any files; for instance corrupt, truncated, fuzzed ones and bombs) are uploaded and taken
+in. The reference is the same client on the same machine a moment before. Whoever uploads steps
+back behind both: elsewhere they have machines of their own.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
+import multiprocessing
+import os
 import re
 import statistics
 import subprocess
@@ -21,22 +25,28 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import httpx
+
+
+class Event(Protocol):
+    """What a manager's event can do."""
+
+    def is_set(self) -> bool: ...
+
 
 QUESTIONS = ("a red boat", "a castle in the forest", "a dog on the beach", "snow at night")
 
 
-def ask(url: str, until: threading.Event | float) -> list[float]:
-    """Milliseconds of each answer, one after the other."""
-    took = []
+def ask(url: str, over: Event, seconds: float = math.inf) -> list[float]:
+    """Milliseconds of each answer, one after the other, until ``over`` or for ``seconds``."""
+    took: list[float] = []
+    end = time.monotonic() + seconds
     with httpx.Client(base_url=url, timeout=120) as client:
-        end = time.monotonic() + until if isinstance(until, float) else None
-        while (
-            not until.is_set() if isinstance(until, threading.Event) else time.monotonic() < end  # type: ignore[operator]
-        ):
+        while not over.is_set() and time.monotonic() < end:
             began = time.perf_counter()
             question = {"query": QUESTIONS[len(took) % len(QUESTIONS)], "limit": 10}
             client.post("v1/search", json=question).raise_for_status()
@@ -63,12 +73,26 @@ def told(took: list[float]) -> dict[str, float]:
 
 
 def measure(url: str, files: list[Path], at_once: int) -> dict[str, object]:
-    ask(url, 3.0)  # warm
-    alone = ask(url, 10.0)
-    over = threading.Event()
-    meanwhile: list[float] = []
-    asking = threading.Thread(target=lambda: meanwhile.extend(ask(url, over)))
-    asking.start()
+    context = multiprocessing.get_context("spawn")
+    with context.Manager() as manager, ProcessPoolExecutor(1, mp_context=context) as asker:
+        over = manager.Event()
+        asker.submit(ask, url, over, 3.0).result()  # warm
+        alone = asker.submit(ask, url, over, 10.0).result()
+        asking = asker.submit(ask, url, over)
+        os.nice(10)
+        found = upload_all(url, files, at_once)
+        over.set()
+        meanwhile = asking.result()
+    return {
+        "alone": told(alone),
+        "meanwhile": told(meanwhile),
+        "ratio_p50": round(statistics.median(meanwhile) / statistics.median(alone), 2),
+        **found,
+    }
+
+
+def upload_all(url: str, files: list[Path], at_once: int) -> dict[str, object]:
+    """Returns when every job has ended."""
     began = time.monotonic()
     with ThreadPoolExecutor(at_once) as pool:
         sent = list(pool.map(lambda path: upload(url, path), files))
@@ -83,16 +107,10 @@ def measure(url: str, files: list[Path], at_once: int) -> dict[str, object]:
         outcomes[state["state"]] += 1
         for item in state["items"]:
             outcomes[item["code"] or item["outcome"]] += 1
-    seconds = time.monotonic() - began
-    over.set()
-    asking.join()
     return {
-        "alone": told(alone),
-        "meanwhile": told(meanwhile),
-        "ratio_p50": round(statistics.median(meanwhile) / statistics.median(alone), 2),
         "statuses": dict(Counter(str(status) for status, _ in sent)),
         "outcomes": dict(outcomes.most_common()),
-        "seconds": round(seconds, 1),
+        "seconds": round(time.monotonic() - began, 1),
     }
 
 
