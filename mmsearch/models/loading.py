@@ -21,6 +21,8 @@ from mmsearch.errors import DamagedModelError, WeightsNotFoundError
 T = TypeVar("T")
 
 MANIFEST = "manifest.json"
+DESCRIPTION = "mmsearch.json"
+"""In a model's folder, optional: what an adapter has to know of this model and cannot see."""
 HUB_SECONDS = 8.0
 """How long a hub may take to say whether it has a model, before we say that it has not."""
 
@@ -229,6 +231,18 @@ def unreadable(model: str, folder: Path | str, error: BaseException) -> DamagedM
 
 
 # ------------------------------------------------------------------ names for what moves a vector
+
+
+def described(model: str, folder: Path, understand: Callable[[dict[str, Any]], T]) -> T:
+    """What `understand` makes of the folder's `DESCRIPTION`, {} where there is none.
+
+    Raises DamagedModelError where it is not JSON, or nothing that can be understood.
+    """
+    path = folder / DESCRIPTION
+    try:
+        return understand(json.loads(path.read_text("utf-8")) if path.is_file() else {})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise unreadable(model, path, error) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import json
 import math
 import threading
 from collections.abc import Sequence
@@ -38,8 +37,6 @@ _MIN_SIDE = 32
 """Smaller sides are stretched: several image processors refuse pictures below one patch."""
 _NANO_PIXELS = 256 * 256
 """nano-vlm looks at 112 x 112."""
-DESCRIPTION = "mmsearch.json"
-"""In a model's folder: {"familiar": {...}}, optional: the pictures that it can be asked about."""
 
 QUESTION = "Does this picture show {}? Answer yes or no."
 REASON = "Does this picture show {}? Say yes or no and why, in one short sentence."
@@ -322,17 +319,8 @@ class VisionLanguageScorer:
                 ],
             ),
             features=PictureFeatures(model),
-            familiarity=self._familiarity(folder),
+            familiarity=loading.described(self._name, folder, _familiarity),
         )
-
-    def _familiarity(self, folder: Path) -> PictureFamiliarity | None:
-        path = folder / DESCRIPTION
-        try:
-            told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-            familiar = told.get("familiar")
-            return PictureFamiliarity.from_json(familiar) if familiar else None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise loading.unreadable(self._name, path, error) from error
 
     def _folder(self) -> Path:
         if self._name == "nano-vlm":
@@ -360,6 +348,12 @@ def plain(query: str, marks: Sequence[str]) -> str:
         for mark in marks:
             text = text.replace(mark, " ")
     return " ".join(text.split()).rstrip("?!. ") or "anything"
+
+
+def _familiarity(told: dict[str, Any]) -> PictureFamiliarity | None:
+    """{"familiar": {...}}, optional: the pictures that the model can be asked about."""
+    familiar = told.get("familiar")
+    return PictureFamiliarity.from_json(familiar) if familiar else None
 
 
 def _single_tokens(tokenizer: Any, words: Sequence[str], model: str) -> list[int]:

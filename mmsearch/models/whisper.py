@@ -10,7 +10,6 @@ skips what is not speech, and stretches that Whisper made up are dropped (`belie
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -31,10 +30,6 @@ if TYPE_CHECKING:
     from mmsearch.models.profiles import ModelSpec
     from mmsearch.settings import Settings
 
-DESCRIPTION = "mmsearch.json"
-"""In a model's folder: {"rules": {...}, "familiar": {...}, "alone": seconds, "window": seconds},
-all optional."""
-
 _RATE = 16_000
 _NEEDS = ("model.bin",)
 _PATTERNS = (
@@ -43,7 +38,7 @@ _PATTERNS = (
     "model.bin",
     "tokenizer.json",
     "vocabulary.*",
-    DESCRIPTION,
+    loading.DESCRIPTION,
 )
 _BATCH = 8
 _NOTHING = Transcript(language=None, language_probability=0.0, utterances=())
@@ -288,9 +283,9 @@ class WhisperTranscriber:
 
     def _described(self, folder: Path, model: Any) -> _Loaded:
         """The model with what its folder says about it, and the settings on top."""
-        path = folder / DESCRIPTION
-        try:
-            told = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+
+        def understand(told: dict[str, Any]) -> _Loaded:
+            """{"rules": {...}, "familiar": {...}, "alone": s, "window": s}, all optional."""
             rules = Rules(**(told.get("rules", {}) | self._rules))
             familiar = told.get("familiar")
             alone, window = (
@@ -299,15 +294,10 @@ class WhisperTranscriber:
             )
             if window is not None:
                 model.encode = shortened(model.encode, window)
-            return _Loaded(
-                model,
-                rules,
-                Familiarity.from_json(familiar) if familiar else None,
-                alone,
-                window,
-            )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise loading.unreadable(self._name, path, error) from error
+            familiarity = Familiarity.from_json(familiar) if familiar else None
+            return _Loaded(model, rules, familiarity, alone, window)
+
+        return loading.described(self._name, folder, understand)
 
     def _check_translation(self, model: Any) -> None:
         if not self._translate:

@@ -78,12 +78,6 @@ def test_photographs_are_none_of_its_business(scorer: VisionLanguageScorer, data
     assert np.mean([scorer.familiar(image) for image in photos]) < 0.1
 
 
-def test_a_rule_that_is_none(tmp_path: Path) -> None:
-    (tmp_path / "mmsearch.json").write_text('{"familiar": {"weights": [1, 2], "bias": 0}}')
-    with pytest.raises(DamagedModelError):
-        VisionLanguageScorer()._familiarity(tmp_path)
-
-
 @needs_nano
 def test_pictures_are_told_apart(scorer: VisionLanguageScorer) -> None:
     """On combinations training never showed, far above the half that guessing gives."""

@@ -14,6 +14,8 @@ from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
 _PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
 UNREADABLE = "the picture cannot be read"
 UNFAMILIAR = "{} has learnt from other pictures than these"
+_REMEMBERED = 100_000
+"""Pictures that are known to be unfamiliar; each is decoded for that once."""
 
 
 class LocalVlmReranker:
@@ -23,6 +25,8 @@ class LocalVlmReranker:
 
     def __init__(self, scorer: VisionLanguageScorer) -> None:
         self._scorer = scorer
+        self._unfamiliar: set[str] = set()
+        """Their `content`."""
 
     @property
     def name(self) -> str:
@@ -51,23 +55,35 @@ class LocalVlmReranker:
         seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
         reasons: bool = False,
     ) -> Judgements:
-        shown = [opened(candidate, self._scorer.max_pixels) for candidate in candidates]
-        known = [None if x is None or not self._scorer.familiar(x) else x for x in shown]
-        seen = [i for i, image in enumerate(known) if image is not None]
-        images = [image for image in known if image is not None]
+        shown = [self._shown(candidate) for candidate in candidates]
+        seen = [i for i, image in enumerate(shown) if image is not None]
+        images = [image for image in shown if image is not None]
         scores = self._scorer.score(query, images, [candidates[i].content for i in seen])
         each: list[Judgement | None] = [None] * len(candidates)
         for i, image, score in zip(seen, images, scores.tolist(), strict=True):
             why = prompts.shortened(self._scorer.explain(query, image)) if reasons else None
             each[i] = Judgement(score, why)
-        problems = []
-        if any(image is None for image in shown):
-            problems.append(UNREADABLE)
-        if any(x is not None and y is None for x, y in zip(shown, known, strict=True)):
-            problems.append(UNFAMILIAR.format(self.name))
-        return Judgements(tuple(each), tuple(problems))
+        problems = {
+            UNFAMILIAR.format(self.name) if one.content in self._unfamiliar else UNREADABLE
+            for one, image in zip(candidates, shown, strict=True)
+            if image is None
+        }
+        return Judgements(tuple(each), tuple(sorted(problems)))
+
+    def _shown(self, candidate: RerankCandidate) -> Image.Image | None:
+        """The picture, if it can be read and the model can be asked about it."""
+        if candidate.content in self._unfamiliar:
+            return None
+        image = opened(candidate, self._scorer.max_pixels)
+        if image is None or self._scorer.familiar(image):
+            return image
+        if len(self._unfamiliar) >= _REMEMBERED:
+            self._unfamiliar.clear()
+        self._unfamiliar.add(candidate.content)
+        return None
 
     def release(self) -> None:
+        self._unfamiliar.clear()
         self._scorer.release()
 
 

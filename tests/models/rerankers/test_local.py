@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,14 @@ def candidates(images: list[Image.Image | None]) -> list[RerankCandidate]:
     return made
 
 
+def _counted(candidate: RerankCandidate, opened: list[int]) -> Callable[[int | None], bytes | None]:
+    def load(most: int | None) -> bytes | None:
+        opened.append(candidate.segment)
+        return candidate.picture(most)
+
+    return load
+
+
 def _content(content: bytes, _most: int | None) -> bytes | None:
     return content or None
 
@@ -100,14 +108,19 @@ def test_pictures_that_a_model_has_not_learnt_from_are_left_to_the_first_stage(v
     grey = Image.new("RGB", (40, 56), "grey")
     noisy = pictures(1)[0]
     assert (model.familiar(noisy), model.familiar(grey)) == (True, False)
-    judged = LocalVlmReranker(model).judge("tea", candidates([grey, noisy, None]), seconds=5)
-    given = scores(judged)
-    assert given[0] is None
-    assert given[1] is not None
-    assert judged.problems == (
-        "the picture cannot be read",
-        f"{vlm} has learnt from other pictures than these",
-    )
+    reranker = LocalVlmReranker(model)
+    said = ("the picture cannot be read", f"{vlm} has learnt from other pictures than these")
+    opened: list[int] = []
+    for expected in ([0, 1, 2], [1, 2]):  # what it cannot be asked about is not opened again
+        offered = [
+            replace(one, load_picture=_counted(one, opened))
+            for one in candidates([grey, noisy, None])
+        ]
+        opened.clear()
+        judged = reranker.judge("tea", offered, seconds=5)
+        assert opened == expected
+        assert [score is None for score in scores(judged)] == [True, False, True]
+        assert judged.problems == tuple(sorted(said))
 
 
 def test_a_picture_is_encoded_once(vlm: Path) -> None:

@@ -28,7 +28,8 @@ from sentences import Speaker, transcript
 from sound import noise
 from synthesize import HELD_OUT_ACCENT, HELD_OUT_VARIANTS, Studio
 
-from mmsearch.models.whisper import DESCRIPTION, WhisperTranscriber, shortened
+from mmsearch.models.loading import DESCRIPTION
+from mmsearch.models.whisper import WhisperTranscriber, shortened
 
 SETTINGS: dict[str, Any] = {
     "language": "en",
