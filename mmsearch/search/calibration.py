@@ -43,7 +43,7 @@ from mmsearch.types import Collection, Modality, Vectors
 Kind = Literal["words", "example"]
 Numbers = npt.NDArray[np.float64]
 
-VERSION = 5
+VERSION = 4
 """Counts up when the same vectors give another calibration."""
 
 EXAMPLES = 128
@@ -58,10 +58,7 @@ HALF = 3.0
 queries find: one in twenty of them comes so far."""
 
 ANSWERED = 2.0
-"""So many scales above the location of unrelated queries' certainty is an answer."""
-
-RARE = 1 / 8
-"""So is what only this share of them reaches."""
+"""Certainty from which a query has an answer: one in eight unrelated queries comes so far."""
 
 ABLE = 0.38
 """The least power with which a channel may say that there is no answer: three times chance."""
@@ -97,8 +94,8 @@ class Calibration:
     certainties: tuple[float, ...] = ()
     """The certainty that each one has an answer, in the order of the queries."""
     power: float | None = None
-    """How many of the queries that should be answered have `enough` certainty: 0.13 for a model
-    that knows nothing of what it sees. None: not known."""
+    """How many of the queries that should be answered are as certain as only one unrelated one
+    in eight: 0.13 for a model that knows nothing of what it sees. None: not known."""
     version: int = VERSION
 
     def evidence(self, similarities: npt.ArrayLike, sampled: Vectors | None) -> Numbers:
@@ -160,7 +157,7 @@ def power(calibration: Calibration, index: VectorIndex, probes: Vectors) -> floa
     """See `Calibration.power`; `probes`, shape (n, dimension), should be answered."""
     if not len(probes):
         return None
-    return float(np.mean(calibration.certainty(index, probes) >= enough([calibration.certainties])))
+    return float(np.mean(calibration.certainty(index, probes) >= ANSWERED))
 
 
 class Calibrations:
@@ -280,23 +277,7 @@ class Calibrations:
 
 def joint(best: Sequence[Sequence[float]]) -> tuple[float, float]:
     """Gumbel of the best evidence (or certainty) that unrelated queries find in some channels."""
-    location, scale = gumbel(_together(best))
+    most = min(len(some) for some in best)
+    together = np.max([some[:most] for some in best], axis=0)
+    location, scale = gumbel(together)
     return location, max(scale, 0.05)
-
-
-def enough(certainties: Sequence[Sequence[float]]) -> float:
-    """From which certainty on a query has an answer in some channels, by what unrelated ones reach.
-
-    The lesser of two bars. Counting alone would put it too high in a library that does answer
-    many of them; the distribution alone, whose tail is an assumption, where most fare alike.
-    """
-    location, scale = joint(certainties)
-    counted = float(np.quantile(_together(certainties), 1 - RARE))
-    return min(location + ANSWERED * scale, counted)
-
-
-def _together(values: Sequence[Sequence[float]]) -> Numbers:
-    """Each query's best over some channels."""
-    most = min(len(some) for some in values)
-    together: Numbers = np.max([some[:most] for some in values], axis=0)
-    return together

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mmsearch.errors import MMSearchError
-from mmsearch.search.calibration import Calibrations, enough
+from mmsearch.search.calibration import ANSWERED, Calibrations, joint
 from mmsearch.search.composition import Composer
 from mmsearch.search.fusion import ChannelRanking, weight_of, weighted
 from mmsearch.search.indexes import ChannelIndexes
@@ -99,7 +99,8 @@ class Retriever:
                     unrelated.append(calibration.certainties)
         if not certainties:
             return False
-        return max(certainties) >= enough(unrelated)
+        location, scale = joint(unrelated)
+        return (max(certainties) - location) / scale >= ANSWERED
 
     def size(self, collection: Collection) -> int:
         """Vectors of a collection, in all spaces."""

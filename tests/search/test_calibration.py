@@ -15,7 +15,6 @@ from mmsearch.search.calibration import (
     ABLE,
     ANSWERED,
     Calibration,
-    enough,
     gumbel,
     joint,
     measure,
@@ -105,19 +104,6 @@ def test_unrelated_queries_rarely_reach_one_half() -> None:
     assert reached <= 24
 
 
-def test_enough_is_what_one_unrelated_query_in_eight_reaches() -> None:
-    """By counting where they fare alike, by the fit where many of them are answered."""
-    rng = np.random.default_rng(4)
-    alike = rng.uniform(0, 1, 800)
-    assert (alike >= enough([alike.tolist()])).mean() == pytest.approx(1 / 8, abs=0.01)
-    location, scale = gumbel(alike)
-    assert enough([alike.tolist()]) < location + ANSWERED * scale
-    answered = np.where(rng.random(800) < 0.2, 9.0, rng.gumbel(0, 1, 800))
-    assert enough([answered.tolist()]) < 4
-    # Two channels have two chances.
-    assert enough([alike.tolist(), rng.uniform(0, 1, 800).tolist()]) > enough([alike.tolist()])
-
-
 def test_examples_do_not_count_themselves() -> None:
     """A picture's similarity with itself says nothing about others."""
     rng = np.random.default_rng(5)
@@ -166,9 +152,8 @@ def test_hubs_answer_nothing() -> None:
     nonsense = some(300, 1.0)
     asked = unit(0.55 * vectors[50:130] + 0.7 * some(80, 1.0))
     assert (np.argmax(nonsense @ vectors.T, axis=1) < 6).mean() > 0.5
-    bar = enough([made.certainties])
-    assert (made.certainty(index, nonsense) >= bar).mean() <= 0.2
-    kept = (made.certainty(index, asked) >= bar).mean()
+    assert (made.certainty(index, nonsense) >= ANSWERED).mean() <= 0.2
+    kept = (made.certainty(index, asked) >= ANSWERED).mean()
     by_best = (asked @ vectors.T).max(axis=1) >= made.location + ANSWERED * made.scale
     assert kept >= by_best.mean() + 0.2
 

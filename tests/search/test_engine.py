@@ -235,7 +235,7 @@ def test_a_small_library_always_answers_a_large_one_only_what_it_can(
     assert small.query.min_score == 0
     monkeypatch.setattr("mmsearch.search.engine.SMALL", 0)
     monkeypatch.setattr("mmsearch.search.fusion.ABLE", 0.0)
-    monkeypatch.setattr("mmsearch.search.retrieval.enough", lambda _: np.inf)
+    monkeypatch.setattr("mmsearch.search.retrieval.ANSWERED", np.inf)
     monkeypatch.setattr(
         engine, "settings", engine.settings.model_copy(update={"answer_score": 1.0})
     )
