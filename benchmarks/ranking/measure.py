@@ -173,6 +173,8 @@ def main() -> None:
         found = saved(arguments) if arguments.page else measure(arguments)
     except MMSearchError as error:
         raise SystemExit(error.message) from None
+    if not found:
+        raise SystemExit(f"no data set in {arguments.sets / arguments.part}: see data.py")
     if arguments.out is not None:
         arguments.out.mkdir(parents=True, exist_ok=True)
         page = story.page(found, arguments.part, describe_machine())

@@ -43,7 +43,7 @@ from mmsearch.types import Collection, Modality, Vectors
 Kind = Literal["words", "example"]
 Numbers = npt.NDArray[np.float64]
 
-VERSION = 5
+VERSION = 4
 """Counts up when the same vectors give another calibration."""
 
 EXAMPLES = 128
@@ -57,10 +57,10 @@ HALF = 3.0
 """A score of 0.5 is for evidence so many scales above the location of the best that unrelated
 queries find: one in twenty of them comes so far."""
 
-ANSWERED = 2.6
-"""Certainty from which a query has an answer: one in fourteen unrelated queries comes so far."""
+ANSWERED = 2.0
+"""Certainty from which a query has an answer: one in eight unrelated queries comes so far."""
 
-ABLE = 0.21
+ABLE = 0.38
 """The least power with which a channel may say that there is no answer: three times chance."""
 
 FEW = 16
@@ -95,7 +95,7 @@ class Calibration:
     """The certainty that each one has an answer, in the order of the queries."""
     power: float | None = None
     """How many of the queries that should be answered are as certain as only one unrelated one
-    in fourteen: 0.07 for a model that knows nothing of what it sees. None: not known."""
+    in eight: 0.13 for a model that knows nothing of what it sees. None: not known."""
     version: int = VERSION
 
     def evidence(self, similarities: npt.ArrayLike, sampled: Vectors | None) -> Numbers:

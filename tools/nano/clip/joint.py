@@ -20,14 +20,16 @@ import teacher
 import torch
 from numpy.typing import NDArray
 from open_clip.model import CLIP
-from text import build_text_tower, tower_forward
+from text import build_text_tower, tower_forward, vocabulary_words
 from torch import Tensor, nn
 from torch.nn import functional
-from towers import IMAGE_SIZE, build, export, tokenizer
+from towers import IMAGE_SIZE, build, export, tokenise_short, tokenizer
 from vision import SpaceMap, load_captioned
 
 CLASSES = 100
 """Classes whose prompts are read in one step."""
+NOTHINGS = 48
+"""Made-up texts that are read in one step."""
 
 
 def joined(vision_file: Path, text_file: Path) -> tuple[CLIP, SpaceMap]:
@@ -80,6 +82,22 @@ def cached_features(model: CLIP, name: str, pixels: NDArray[np.uint8], out: Path
     if not target.exists() or target.stat().st_mtime < (out / "vision.pt").stat().st_mtime:
         np.save(target, features(model, pixels, IMAGE_SIZE).numpy())
     return torch.from_numpy(np.load(target))
+
+
+def nothings(n: int, rng: np.random.Generator) -> list[str]:
+    """Texts of one to three words that nobody knows: letters, keys struck at random, syllables."""
+    vowels, others = list("aeiou"), list("bcdfghjklmnpqrstvwxyz")
+
+    def word() -> str:
+        match rng.integers(3):
+            case 0:
+                return "".join(rng.choice(vowels + others, rng.integers(4, 11)))
+            case 1:
+                return "".join(rng.choice(others, rng.integers(3, 9)))
+        pairs = [rng.choice(others) + rng.choice(vowels) for _ in range(rng.integers(2, 5))]
+        return "".join(pair + (rng.choice(others) if rng.random() < 0.3 else "") for pair in pairs)
+
+    return [" ".join(word() for _ in range(rng.integers(1, 4))) for _ in range(n)]
 
 
 def recall(images: Tensor, texts: Tensor, truth: Tensor, k: int) -> float:
@@ -179,6 +197,13 @@ def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
             flush=True,
         )
 
+    # Words that nobody knows say nothing: they belong where words lie on average.
+    tokens = tokenizer()
+    with torch.no_grad():
+        some_words = rng.choice(vocabulary_words(tokens), 1000, replace=False).tolist()
+        centre = functional.normalize(
+            Texts(some_words).encode(model, np.arange(1000)).mean(0), dim=0
+        )
     scales = nn.Parameter(torch.tensor([20.0, 20.0, 25.0]))
     embedding = model.token_embedding.weight
     text_rest = [
@@ -226,7 +251,9 @@ def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
         text = drawn_text.encode(model, caption)
         image = functional.normalize(head(drawn_x[rows]), dim=-1)
         scenes = info_nce(image, text, scales[2])
-        (loss + pairs + scenes + 1.0 * drift).backward()
+        made_up = tower_forward(model, tokenise_short(nothings(NOTHINGS, rng), tokens))
+        empty = (1 - functional.normalize(made_up, dim=-1) @ centre).mean()
+        (loss + pairs + scenes + 1.0 * drift + 1.0 * empty).backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
         with torch.no_grad():
