@@ -201,9 +201,8 @@ def fine_tune(model: CLIP, space: SpaceMap, args: argparse.Namespace) -> None:
     tokens = tokenizer()
     with torch.no_grad():
         some_words = rng.choice(vocabulary_words(tokens), 1000, replace=False).tolist()
-        centre = functional.normalize(
-            Texts(some_words).encode(model, np.arange(1000)).mean(0), dim=0
-        )
+        known = Texts(some_words).encode(model, np.arange(len(some_words)))
+        centre = functional.normalize(known.mean(0), dim=0)
     scales = nn.Parameter(torch.tensor([20.0, 20.0, 25.0]))
     embedding = model.token_embedding.weight
     text_rest = [
