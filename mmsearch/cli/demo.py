@@ -41,8 +41,10 @@ class Example:
 
 
 EXAMPLES = (
-    Example("words find pictures", "a castle in the forest at sunset", "image"),
-    Example("colours, places and the time of day count", "a penguin on a snowy beach", "image"),
+    Example("words find pictures", "a yellow bus on a beach", "image"),
+    Example(
+        "colours, places and the time of day count", "a brown penguin on a beach at night", "image"
+    ),
     Example("the second in a recording", "print the picture for John", "speech"),
     Example("the passage in a note", "a meeting about the cover of a book", "text"),
     Example("everything at once", "guitars in the city at sunset"),
