@@ -27,21 +27,13 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
 
 import httpx
-
-
-class Event(Protocol):
-    """What a manager's event can do."""
-
-    def is_set(self) -> bool: ...
-
 
 QUESTIONS = ("a red boat", "a castle in the forest", "a dog on the beach", "snow at night")
 
 
-def ask(url: str, over: Event, seconds: float = math.inf) -> list[float]:
+def ask(url: str, over: threading.Event, seconds: float = math.inf) -> list[float]:
     """Milliseconds of each answer, one after the other, until ``over`` or for ``seconds``."""
     took: list[float] = []
     end = time.monotonic() + seconds

@@ -230,9 +230,6 @@ def unreadable(model: str, folder: Path | str, error: BaseException) -> DamagedM
     )
 
 
-# ------------------------------------------------------------------ names for what moves a vector
-
-
 def described(model: str, folder: Path, understand: Callable[[dict[str, Any]], T]) -> T:
     """What `understand` makes of the folder's `DESCRIPTION`, {} where there is none.
 
@@ -243,6 +240,9 @@ def described(model: str, folder: Path, understand: Callable[[dict[str, Any]], T
         return understand(json.loads(path.read_text("utf-8")) if path.is_file() else {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise unreadable(model, path, error) from error
+
+
+# ------------------------------------------------------------------ names for what moves a vector
 
 
 def sha256_of(path: Path) -> str:

@@ -7,14 +7,12 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from mmsearch.errors import DamagedModelError, ProfileError, WeightsNotFoundError
-from mmsearch.models import loading, long_texts, profiles
-from mmsearch.models.familiar_pictures import PictureFamiliarity
+from mmsearch.models import loading, long_texts, profiles, vlm
 from mmsearch.models.openclip import OpenClipEmbedder
 from mmsearch.models.sentence import SentenceEmbedder
 from mmsearch.models.whisper import WhisperTranscriber
@@ -61,14 +59,10 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, damage: object, said: str) 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"familiar": {"weights": [1], "bias": 0}}'])
 def test_a_description_that_cannot_be_understood(tmp_path: Path, content: str) -> None:
-    def understand(told: dict[str, Any]) -> PictureFamiliarity | None:
-        familiar = told.get("familiar")
-        return PictureFamiliarity.from_json(familiar) if familiar else None
-
-    assert loading.described("mine", tmp_path, understand) is None
+    assert loading.described("mine", tmp_path, vlm._familiarity) is None
     (tmp_path / loading.DESCRIPTION).write_text(content)
     with pytest.raises(DamagedModelError, match=r"mine.*mmsearch\.json"):
-        loading.described("mine", tmp_path, understand)
+        loading.described("mine", tmp_path, vlm._familiarity)
 
 
 @pytest.mark.parametrize("allow_download", [False, True])

@@ -22,7 +22,7 @@ from timm.layers import Mlp
 from torch import Tensor, nn
 from torch.nn import functional
 from towers import EMBED_DIM
-from vision import SpaceMap, class_vectors, image_tower, load_captioned
+from vision import SpaceMap, class_vectors, image_tower, load_captioned, recall
 
 FEATURES = 1280
 SIZE = 160
@@ -134,7 +134,8 @@ def main() -> None:
     photo_x = torch.from_numpy(photo_x[train_rows].astype(np.float32))
     labels = torch.from_numpy(photos.labels[train_rows])
 
-    space = SpaceMap(np.concatenate([classes.numpy(), seen.vectors[:, 0]]))
+    space = SpaceMap()
+    space.begin_with(np.concatenate([classes.numpy(), seen.vectors[:, 0]]))
     look = Head()
     scales = nn.Parameter(torch.tensor([math.log(16.0), math.log(16.0)]))
     groups = [
@@ -169,14 +170,12 @@ def main() -> None:
             with torch.no_grad():
                 guess = (slow(val_x) @ space(classes).T).argmax(1).numpy()
                 top1 = (guess == photos.labels[val_rows]).mean()
-                scores = space(vectors[n_flickr:]).flatten(0, 1) @ slow(flickr_x[n_flickr:]).T
-                own = torch.arange(len(scores) // vectors.shape[1]).repeat_interleave(
-                    vectors.shape[1]
-                )
-                rank = (scores > scores.gather(1, own[:, None])).sum(1)
+                captions = space(vectors[n_flickr:]).flatten(0, 1)
+                own = torch.arange(len(held.vectors)).repeat_interleave(vectors.shape[1])
+                r10 = recall(slow(flickr_x[n_flickr:]), captions, own, 10)
             print(
                 f"step {step + 1} loss {float(loss):.3f} top1 {top1:.4f} "
-                f"flickr R@10/{len(held.vectors)} {float((rank < 10).float().mean()):.4f}",
+                f"flickr R@10/{len(held.vectors)} {r10:.4f}",
                 flush=True,
             )
     with torch.no_grad():

@@ -24,7 +24,7 @@ from text import build_text_tower, tower_forward, vocabulary_words
 from torch import Tensor, nn
 from torch.nn import functional
 from towers import IMAGE_SIZE, build, export, tokenise_short, tokenizer
-from vision import SpaceMap, load_captioned
+from vision import SpaceMap, load_captioned, recall
 
 CLASSES = 100
 """Classes whose prompts are read in one step."""
@@ -35,7 +35,7 @@ NOTHINGS = 48
 def joined(vision_file: Path, text_file: Path) -> tuple[CLIP, SpaceMap]:
     """nano-clip from the averaged image tower and the distilled text tower."""
     saved = torch.load(vision_file, weights_only=True)["ema"]
-    space = SpaceMap(np.eye(384, dtype=np.float32))
+    space = SpaceMap()
     space.load_state_dict({k[6:]: v for k, v in saved.items() if k.startswith("space.")})
     model = build()
     model.visual.load_state_dict({k[7:]: v for k, v in saved.items() if k.startswith("visual.")})
@@ -98,13 +98,6 @@ def nothings(n: int, rng: np.random.Generator) -> list[str]:
         return "".join(pair + (rng.choice(others) if rng.random() < 0.3 else "") for pair in pairs)
 
     return [" ".join(word() for _ in range(rng.integers(1, 4))) for _ in range(n)]
-
-
-def recall(images: Tensor, texts: Tensor, truth: Tensor, k: int) -> float:
-    """Share of the texts whose picture is among their ``k`` nearest."""
-    scores = texts @ images.T
-    rank = (scores > scores.gather(1, truth[:, None])).sum(1)
-    return float((rank < k).float().mean())
 
 
 def info_nce(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:

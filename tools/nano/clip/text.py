@@ -22,9 +22,7 @@ from open_clip.transformer import TextTransformer
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from towers import CONFIG, tokenizer
-
-TEACHER_DIM = 384
+from towers import CONFIG, TEACHER_DIM, tokenizer
 
 
 def build_text_tower(output: int = TEACHER_DIM) -> TextTransformer:

@@ -13,6 +13,7 @@ from open_clip.model import CLIP, CLIPTextCfg, CLIPVisionCfg
 from safetensors.torch import save_file
 
 EMBED_DIM = 192
+TEACHER_DIM = 384
 IMAGE_SIZE = 160
 CONFIG: dict[str, Any] = {
     "model_cfg": {

@@ -34,7 +34,7 @@ from open_clip.timm_model import TimmModel
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from towers import CONFIG, EMBED_DIM, IMAGE_SIZE
+from towers import CONFIG, EMBED_DIM, IMAGE_SIZE, TEACHER_DIM
 
 from mmsearch.models.devices import native_bf16
 
@@ -51,39 +51,32 @@ FROZEN = 3
 
 @dataclass(frozen=True)
 class Captioned:
-    """Pictures with the teacher's vectors of their captions.
+    """Pictures with vectors of their captions: the teacher's, or in the embedding's space.
 
-    ``pixels`` uint8 [n, h, w, 3]; ``vectors`` float32 [n, captions, 384]; ``scale`` and ``flip``
-    bound the augmentation (drawn scenes must not be mirrored: "left of" would lie).
+    ``pixels`` uint8 [n, h, w, 3]; ``vectors`` float32 [n, captions, dimension]; ``scale`` and
+    ``flip`` bound the augmentation (drawn scenes must not be mirrored: "left of" would lie).
     """
 
     pixels: NDArray[np.uint8]
     vectors: NDArray[np.float32]
     scale: tuple[float, float]
     flip: bool
-    mapped: Tensor | None = None
-    """``vectors`` in the embedding's space, where that no longer moves."""
-
-    def texts(
-        self, model: VisionTrainer, rows: NDArray[np.int64], pick: NDArray[np.int64]
-    ) -> Tensor:
-        """Unit vectors [n, EMBED_DIM] of caption ``pick`` of each of ``rows``."""
-        if self.mapped is not None:
-            return self.mapped[torch.from_numpy(rows), torch.from_numpy(pick)]
-        return model.space(torch.from_numpy(self.vectors[rows, pick]))
 
 
 class SpaceMap(nn.Module):
-    """Linear map from the teacher's 384 dimensions to the embedding's, orthonormal at first."""
+    """Linear map from the teacher's dimensions to the embedding's."""
 
-    def __init__(self, sample: NDArray[np.float32]) -> None:
+    def __init__(self) -> None:
         super().__init__()
+        self.linear = nn.Linear(TEACHER_DIM, EMBED_DIM)
+
+    @torch.no_grad()
+    def begin_with(self, sample: NDArray[np.float32]) -> None:
+        """Orthonormal, along the principal axes of the teacher's vectors [n, 384]."""
         mean = sample.mean(0)
         _, _, axes = np.linalg.svd(sample - mean, full_matrices=False)
-        self.linear = nn.Linear(sample.shape[1], EMBED_DIM)
-        with torch.no_grad():
-            self.linear.weight.copy_(torch.from_numpy(axes[:EMBED_DIM]))
-            self.linear.bias.copy_(torch.from_numpy(-0.9 * (axes[:EMBED_DIM] @ mean)))
+        self.linear.weight.copy_(torch.from_numpy(axes[:EMBED_DIM]))
+        self.linear.bias.copy_(torch.from_numpy(-0.9 * (axes[:EMBED_DIM] @ mean)))
 
     def forward(self, vectors: Tensor) -> Tensor:
         """float32 [..., 384] -> unit vectors [..., EMBED_DIM]."""
@@ -105,7 +98,7 @@ def image_tower() -> TimmModel:
 class VisionTrainer(nn.Module):
     """Image tower, map of the text space and the two temperatures."""
 
-    def __init__(self, sample: NDArray[np.float32]) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.visual = image_tower()
         trunk = self.visual.trunk
@@ -114,7 +107,7 @@ class VisionTrainer(nn.Module):
         for module in trunk.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()  # a pass or two is too short to measure the pictures anew
-        self.space = SpaceMap(sample)
+        self.space = SpaceMap()
         self.class_scale = nn.Parameter(torch.tensor(math.log(16.0)))
         self.caption_scale = nn.Parameter(torch.tensor(math.log(14.0)))
 
@@ -153,9 +146,9 @@ def load_book(cache: Path, scenes: int = book.DISTILLED) -> Captioned | None:
 
 
 @torch.no_grad()
-def mapped(source: Captioned, model: VisionTrainer) -> Captioned:
-    """``source`` with its captions carried into the embedding's space once for all."""
-    return replace(source, mapped=model.space(torch.from_numpy(source.vectors)))
+def mapped(source: Captioned, space: SpaceMap) -> Captioned:
+    """``source`` with the teacher's vectors carried into the embedding's space."""
+    return replace(source, vectors=space(torch.from_numpy(source.vectors)).numpy())
 
 
 def class_vectors(data: Path, cache: Path) -> Tensor:
@@ -176,10 +169,10 @@ def contrastive(
     """InfoNCE both ways; the images also have to tell their caption from ``NEGATIVES`` others."""
     n, k = len(rows), source.vectors.shape[1]
     pick = rng.integers(0, k, n)
-    own = source.texts(model, rows, pick)
+    own = torch.from_numpy(source.vectors[rows, pick])
     others = rng.choice(len(source.vectors), min(NEGATIVES, len(source.vectors)), replace=False)
     others = others[~np.isin(others, rows)]
-    negatives = source.texts(model, others, rng.integers(0, k, len(others)))
+    negatives = torch.from_numpy(source.vectors[others, rng.integers(0, k, len(others))])
     scale = model.caption_scale.exp().clamp(max=60)
     target = torch.arange(n)
     to_text = functional.cross_entropy(
@@ -197,6 +190,13 @@ def embed_images(model: VisionTrainer, pixels: NDArray[np.uint8], size: int) -> 
     )
 
 
+def recall(images: Tensor, texts: Tensor, truth: Tensor, k: int) -> float:
+    """Share of the texts whose picture is among their ``k`` nearest."""
+    scores = texts @ images.T
+    rank = (scores > scores.gather(1, truth[:, None])).sum(1)
+    return float((rank < k).float().mean())
+
+
 @torch.no_grad()
 def validate(
     model: VisionTrainer,
@@ -205,21 +205,19 @@ def validate(
     flickr: Captioned,
     size: int,
 ) -> dict[str, float]:
-    """Zero-shot top-1 over the classes, and caption-to-photo recall@10 on held-back photos."""
-    model.eval()
-    logits = embed_images(model, photos.pixels, size) @ model.space(classes).T
+    """Zero-shot top-1 over the classes, and caption-to-photo recall@10 on held-back photos, of a
+    model in evaluation mode; ``classes`` and captions are in its space."""
+    logits = embed_images(model, photos.pixels, size) @ classes.T
     top1 = (logits.argmax(1).numpy() == photos.labels).mean()
     best = logits.topk(10, dim=0).indices.numpy()
     precision = (photos.labels[best] == np.arange(best.shape[1])).mean()
     images = embed_images(model, flickr.pixels, size)
-    scores = model.space(torch.from_numpy(flickr.vectors)).flatten(0, 1) @ images.T
     truth = torch.arange(len(images)).repeat_interleave(flickr.vectors.shape[1])
-    rank = (scores > scores.gather(1, truth[:, None])).sum(1)
-    model.train()
+    r10 = recall(images, torch.from_numpy(flickr.vectors).flatten(0, 1), truth, 10)
     return {
         "top1": round(float(top1), 4),
         "p10_of_10": round(float(precision), 4),
-        "flickr_r10": round(float((rank < 10).float().mean()), 4),
+        "flickr_r10": round(r10, 4),
     }
 
 
@@ -274,7 +272,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=75)
+    parser.add_argument("--minutes", type=float, default=50)
     parser.add_argument("--threads", type=int, default=1, help="threads of each worker")
     parser.add_argument("--lr", type=float, default=5e-4)
     parser.add_argument("--captions", type=int, default=5, help="captions used of each photo")
@@ -309,10 +307,11 @@ def train(rank: int, args: argparse.Namespace) -> None:
     scenes: Captioned | None = None
 
     torch.manual_seed(args.seed)
-    sample = np.concatenate([classes.numpy(), flickr.vectors[:, 0]])
-    model = VisionTrainer(sample).to(memory_format=torch.channels_last)
+    model = VisionTrainer().to(memory_format=torch.channels_last)
     goals = Goals.load(args.out / "backbone.pt", model)
-    flickr = mapped(flickr, model)
+    with torch.no_grad():
+        classes = model.space(classes)
+        flickr, flickr_val = mapped(flickr, model.space), mapped(flickr_val, model.space)
     if args.start is not None:
         begun = load_file(args.start / "open_clip_model.safetensors")
         model.visual.load_state_dict({k[7:]: v for k, v in begun.items() if k[:7] == "visual."})
@@ -365,7 +364,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if scenes is None and step % 100 == 0:
             scenes = load_book(args.cache)
             if scenes is not None:
-                scenes = mapped(scenes, model)
+                scenes = mapped(scenes, model.space)
         if scenes is not None and step % 2 == 1:
             source = scenes
             picked = rng.choice(len(scenes.vectors), BATCH_CAPTIONED, replace=False)
@@ -376,15 +375,14 @@ def train(rank: int, args: argparse.Namespace) -> None:
             picked, flickr_queue = flickr_queue[:BATCH_CAPTIONED], flickr_queue[BATCH_CAPTIONED:]
 
         images = augment.augmented(pixels[rows], size, (0.4, 1.0), colour=0.2)
-        text = model.space(classes)
         # What each photo should be taken for: its class, and the first opinion of it.
         wanted = functional.one_hot(torch.from_numpy(photos.labels[rows]), len(classes)).float()
         wanted = 0.95 * wanted + 0.05 / len(classes)
-        wanted = 0.4 * wanted + 0.6 * goals.opinion(rows, text)
+        wanted = 0.4 * wanted + 0.6 * goals.opinion(rows, classes)
         captioned = augment.augmented(source.pixels[picked], size, source.scale, source.flip)
         both = torch.cat([images, captioned]).contiguous(memory_format=torch.channels_last)
         vectors = model.image(both)
-        logits = model.class_scale.exp().clamp(max=60) * (vectors[: len(rows)] @ text.T)
+        logits = model.class_scale.exp().clamp(max=60) * (vectors[: len(rows)] @ classes.T)
         loss = -(wanted * logits.log_softmax(-1)).sum(-1).mean()
         pair = contrastive(model, vectors[len(rows) :], source, picked, rng)
         # The label is one word, the first vector says what else the picture is like.
