@@ -24,8 +24,8 @@ from machine import describe_machine
 
 from mmsearch.build import models_of
 from mmsearch.picturebook import captions, draw, stories
-from mmsearch.search.background import BACKGROUND
-from mmsearch.search.calibration import measure
+from mmsearch.search.background import BACKGROUND, EVERYDAY
+from mmsearch.search.calibration import measure, power
 from mmsearch.search.fusion import ChannelRanking, fuse
 from mmsearch.search.words import parse_words
 from mmsearch.settings import load_settings
@@ -68,12 +68,16 @@ class Book:
         )
         self.words = {i: segment_tokens(text, []) for i, text in self.texts.items()}
         self.calibrations = {}
+        self.power: dict[Modality, float | None] = dict.fromkeys(self.vectors)
         background = {"clip": self._clip(BACKGROUND), "text": self._texts(BACKGROUND, "query")}
         for modality, vectors in self.vectors.items():
             index = MemoryIndex(vectors.shape[1])
             index.add(np.array(self.ids[modality], np.int64), vectors)
             space = "clip" if modality is Modality.IMAGE else "text"
-            self.calibrations[modality] = measure(index, vectors, background[space], own=False)
+            made = measure(index, vectors, background[space], own=False)
+            self.calibrations[modality] = made
+            if modality is Modality.IMAGE:
+                self.power[modality] = power(made, index, self._clip(EVERYDAY))
         self.asked = self._questions(told, np.random.default_rng(seed))
 
     def rankings(self, texts: list[str]) -> list[list[ChannelRanking]]:
@@ -88,16 +92,22 @@ class Book:
             scores = vectors @ query
             order = (-scores).argsort()[:100]
             calibration = self.calibrations[modality]
-            found.append(
-                ChannelRanking(
-                    f"{space}:{modality.value}",
-                    modality,
-                    np.array(self.ids[modality], np.int64)[order],
-                    scores[order],
-                    evidence=calibration.evidence(scores[order], scores),
-                    unrelated=calibration.best,
-                )
+            ranking = ChannelRanking(
+                f"{space}:{modality.value}",
+                modality,
+                np.array(self.ids[modality], np.int64)[order],
+                scores[order],
+                evidence=calibration.evidence(scores[order], scores),
+                unrelated=calibration.best,
             )
+            if modality is Modality.IMAGE:
+                best = (vectors @ calibration.distinct(query)).max()
+                ranking = replace(
+                    ranking,
+                    certainty=float(calibration.certainty(best)),
+                    power=self.power[modality],
+                )
+            found.append(ranking)
         units = list(parse_words(text).units)
         counts = [sum(occurrences(u, words) > 0 for words in self.words.values()) for u in units]
         weighed = weigh(units, counts, sum(len(ids) for ids in self.ids.values()))

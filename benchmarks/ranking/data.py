@@ -36,6 +36,7 @@ PHOTOS = 160
 NOTES, RECORDS = 120, 100
 MEMOS = 40
 MIXED = 120
+STORIES = 80
 OTHERWISE = 24
 
 
@@ -108,8 +109,8 @@ def relational(made: Set, seed: int) -> None:
         made.query([names[target]], text=text)
 
 
-def photos(made: Set, seed: int, data: Path, part: str) -> None:
-    """Real photos, asked for by two human captions each.
+def photos(made: Set, seed: int, data: Path, part: str, *tags: str, captions: int = 2) -> None:
+    """Real photos, asked for by some human captions each.
 
     test: photos in their own size; dev: other photos of the same collection, small.
     """
@@ -138,8 +139,8 @@ def photos(made: Set, seed: int, data: Path, part: str) -> None:
                 chosen.append((row, image))
     for number, (row, image) in enumerate(chosen):
         name = made.picture(f"photos/{number:04d}.jpg", image)
-        for caption in rng.permutation(len(row["captions"]))[:2]:
-            made.query([name], text=row["captions"][int(caption)])
+        for caption in rng.permutation(len(row["captions"]))[:captions]:
+            made.query([name], *tags, text=row["captions"][int(caption)])
 
 
 def texts(made: Set, seed: int) -> None:
@@ -151,6 +152,11 @@ def texts(made: Set, seed: int) -> None:
         for _, one in wanted.asked(scenes, level, PER_LEVEL, seed):
             right = [name for name, s in zip(notes, scenes, strict=True) if one.told_by(s)]
             made.query(right, "told", text=one.text)
+    written(made, seed)
+
+
+def written(made: Set, seed: int) -> None:
+    """Records, asked for by the words that name them, by a name, and by what they are about."""
     kept = records.records(RECORDS, seed)
     files = [made.text(f"records/{n:04d}.txt", one.text) for n, one in enumerate(kept)]
     for name, one in list(zip(files, kept, strict=True))[:PER_LEVEL]:
@@ -171,8 +177,12 @@ def spoken(made: Set, seed: int, data: Path | None) -> None:
     for _, one in wanted.asked(scenes, "object", MEMOS, seed):
         right = [name for name, s in zip(names, scenes, strict=True) if one.told_by(s)]
         made.query(right, "synthetic", text=one.text)
-    if data is None:
-        return
+    if data is not None:
+        recorded(made, seed, data)
+
+
+def recorded(made: Set, seed: int, data: Path) -> None:
+    """The transcripts of real recordings, asked for by questions and by words said in them."""
     real = speech.real_recordings(data, made.folder / "recordings")
     made.rows += [{"item": f"recordings/{name}.txt"} for name, _ in real]
     for name, question in speech.QUESTIONS.items():
@@ -182,10 +192,19 @@ def spoken(made: Set, seed: int, data: Path | None) -> None:
         made.query([f"recordings/{name}.txt"], "real, quoted", text=quote)
 
 
-def mixed(made: Set, seed: int) -> list[tuple[Scene, list[str]]]:
+Kept = list[tuple[Scene, dict[str, str]]]
+"""Scenes, and the files kept of each by kind."""
+
+
+def mixed(made: Set, seed: int) -> Kept:
     """Stories of which a picture, a note, a memo or several were kept; answers are of all kinds."""
-    rng = np.random.default_rng([seed, 37])
-    kept: list[tuple[Scene, dict[str, str]]] = []
+    kept = _kept(made, seed, np.random.default_rng([seed, 37]))
+    _ask(made, kept, MIXED, seed, least=2)
+    return kept
+
+
+def _kept(made: Set, seed: int, rng: np.random.Generator) -> Kept:
+    kept: Kept = []
     for n, story in enumerate(stories(MIXED, seed + 2, "test")):
         has = rng.random(3) < (0.7, 0.55, 0.4)
         has[int(rng.integers(3))] = True
@@ -197,9 +216,14 @@ def mixed(made: Set, seed: int) -> list[tuple[Scene, list[str]]]:
         if has[2]:
             files["memo"] = made.memo(f"memos/{n:04d}.wav", story.memo, seed + 7 * n)
         kept.append((story.scene, files))
+    return kept
+
+
+def _ask(made: Set, kept: Kept, n: int, seed: int, *tags: str, least: int = 1) -> None:
+    """n queries a level; `least`: how many kinds of answers a query has to have."""
     scenes = [scene for scene, _ in kept]
     for level in ("object", "place"):
-        for _, one in wanted.asked(scenes, level, MIXED, seed):
+        for _, one in wanted.asked(scenes, level, n, seed):
             right: list[str] = []
             kinds: set[str] = set()
             for scene, files in kept:
@@ -207,13 +231,24 @@ def mixed(made: Set, seed: int) -> list[tuple[Scene, list[str]]]:
                     if one.shown_by(scene) if kind == "picture" else one.told_by(scene):
                         right.append(name)
                         kinds.add(kind)
-            if len(kinds) > 1:
-                made.query(right, level, text=one.text)
-    return [(scene, list(files.values())) for scene, files in kept]
+            if len(kinds) >= least:
+                made.query(right, *(tags or (level,)), text=one.text)
 
 
-def otherwise(made: Set, seed: int, kept: list[tuple[Scene, list[str]]]) -> None:
+def everything(made: Set, seed: int, data: Path, part: str) -> None:
+    """Photos, drawn pictures, notes, memos, records and recordings together, as a library is.
+
+    Asked for as each of them is; what answers a query may be of one kind or of several.
+    """
+    photos(made, seed + 6, data, part, "photos", captions=1)
+    _ask(made, _kept(made, seed + 6, np.random.default_rng([seed, 47])), STORIES, seed, "stories")
+    written(made, seed + 8)
+    recorded(made, seed + 8, data)
+
+
+def otherwise(made: Set, seed: int, found: Kept) -> None:
     """The mixed set's files, asked for by a picture in another style, and by voice."""
+    kept = [(scene, list(files.values())) for scene, files in found]
     made.rows += [{"item": name} for _, names in kept for name in names]
     rng = np.random.default_rng([seed, 43])
     scenes = [scene for scene, _ in kept]
@@ -258,11 +293,14 @@ def make(out: Path, part: str, data: Path | None, only: list[str]) -> None:
         sets.append(one)
         otherwise(one := begin("otherwise", "mixed"), seed, kept)
         sets.append(one)
+    if "everything" in only and data is not None:
+        everything(one := begin("everything"), seed, data, part)
+        sets.append(one)
     for one in sets:
         one.write()
 
 
-SETS = ("pictures", "relational", "photos", "texts", "speech", "mixed")
+SETS = ("pictures", "relational", "photos", "texts", "speech", "mixed", "everything")
 
 
 def main() -> None:

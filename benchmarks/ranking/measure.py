@@ -52,6 +52,7 @@ PLANS = (
     SetPlan("speech", ("lexical", "text", "calibration"), rerank=True),
     SetPlan("mixed", ("lexical", "text", "clip", "calibration"), rerank=True),
     SetPlan("otherwise", (), folder="mixed"),
+    SetPlan("everything", ("lexical", "text", "clip", "calibration"), rerank=True),
 )
 
 

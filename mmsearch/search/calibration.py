@@ -16,7 +16,9 @@ Whether there is an answer at all is asked in another way than which is best. In
 items are near to whatever is asked (hubs), so the best match of nonsense is mostly one of those.
 Against that, `Calibration.certainty` looks at similarities less what unrelated queries have with
 the same item on average. That is the query less their mean, so it costs one more search and
-no vectors of items. Ranking is left alone: the same correction costs it as much as it brings.
+no vectors of items. The order within a channel is left alone: the same correction costs it as much
+as it brings. But how certain a channel is moves all of its scores (`fusion.calibrated`): a query
+that pictures answer clearly is more likely meant for them.
 """
 
 from __future__ import annotations
@@ -109,11 +111,19 @@ class Calibration:
         raw = np.asarray(similarities, np.float64)
         return (raw - mean) / deviation + 0.5 * (raw - self.location) / self.scale
 
-    def certainty(self, index: VectorIndex, queries: Vectors) -> Numbers:
-        """That something in the channel answers each query, shape (n,): their best match without
-        the part that it has in common with unrelated queries, in scales of theirs."""
-        best, _ = index.search(queries - np.array(self.centre, np.float32), 1)
-        return (best[:, 0].astype(np.float64) - self.floor) / self.spread
+    def distinct(self, queries: Vectors) -> Vectors:
+        """Queries in words, shape (n, dimension), less what unrelated ones have in common."""
+        return queries - np.array(self.centre, np.float32)
+
+    def certainty(self, best: npt.ArrayLike) -> Numbers:
+        """That something in the channel answers each query, shape (n,), from the best match of
+        what is `distinct` in it: in scales above the best of unrelated queries."""
+        return (np.asarray(best, np.float64) - self.floor) / self.spread
+
+    def certainties_of(self, index: VectorIndex, queries: Vectors) -> Numbers:
+        """Of queries, shape (n, dimension), with one search."""
+        best, _ = index.search(self.distinct(queries), 1)
+        return self.certainty(best[:, 0])
 
 
 def gumbel(values: npt.ArrayLike) -> tuple[float, float]:
@@ -141,7 +151,7 @@ def measure(index: VectorIndex, sample: Vectors, queries: Vectors, own: bool) ->
     made = Calibration(float(every.mean()), deviation, location, max(scale, deviation / 20), ())
     if not own:
         made = replace(made, centre=tuple(queries.mean(axis=0).tolist()))
-        plain = made.certainty(index, queries)
+        plain = made.certainties_of(index, queries)
         floor, spread = gumbel(plain)
         spread = max(spread, deviation / 20)
         certainties = tuple(((plain - floor) / spread).tolist())
@@ -157,7 +167,7 @@ def power(calibration: Calibration, index: VectorIndex, probes: Vectors) -> floa
     """See `Calibration.power`; `probes`, shape (n, dimension), should be answered."""
     if not len(probes):
         return None
-    return float(np.mean(calibration.certainty(index, probes) >= ANSWERED))
+    return float(np.mean(calibration.certainties_of(index, probes) >= ANSWERED))
 
 
 class Calibrations:

@@ -28,7 +28,7 @@ from mmsearch.search.arrangement import SORT_POOL, Arrangement, Arranger
 from mmsearch.search.collection_models import CollectionModels
 from mmsearch.search.explain import explained, heat_map
 from mmsearch.search.facets import Counts, FacetCounter
-from mmsearch.search.fusion import Fused, can_tell, fuse
+from mmsearch.search.fusion import Fused, answered, fuse
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.pictures import Pictures, thumbnail_path
@@ -310,8 +310,7 @@ class SearchEngine:
     def _fused(self, plan: QueryPlan) -> list[Fused]:
         every = sum(len(ranking.ids) for ranking in plan.rankings)
         fused = fuse(plan.rankings, every, self.settings.fusion)
-        doubtful = bool(fused) and fused[0].score < plan.answer_score
-        if doubtful and can_tell(plan.rankings) and not self.retriever.answers(plan):
+        if fused and not answered(plan.rankings, fused[0].score, plan.answer_score):
             return []
         return fused
 

@@ -88,7 +88,7 @@ def channels_of(scores: Mapping[str, float]) -> tuple[ChannelScore, ...]:
         name, _, part = key.rpartition(":")
         if part in parts and name:
             told.setdefault(name, {})[parts[part]] = value
-        elif key not in ("rerank", "first_stage") and part != "share":
+        elif key not in ("rerank", "first_stage") and part not in ("share", "certainty"):
             told.setdefault(key, {})["raw"] = value
     return tuple(
         ChannelScore(

@@ -12,6 +12,11 @@ channel's weight is an exponent.
 `reciprocal_rank_fusion` (Cormack, Clarke and Büttcher, 2009) looks at ranks alone: a segment's
 contributions are summed over the channels that could have returned it.
 
+Words and pictures match less decisively than words and words: the right photo's similarity is in
+the upper part of what chance gives, where a right passage's is far above it. So, of the channels
+that compare words with something else, all scores rise or fall with how certain it is that the
+channel has an answer at all, which is known better than which one it is (`Calibration.certainty`).
+
 `benchmarks/calibration.py` has the figures behind the default and the constants.
 """
 
@@ -25,7 +30,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.search.calibration import ABLE, HALF, joint
+from mmsearch.search.calibration import ABLE, ANSWERED, HALF, joint
 from mmsearch.types import Ids, Modality
 
 Method = Literal["scores", "ranks"]
@@ -41,6 +46,15 @@ ENOUGH = 0.75
 
 SHARPNESS = 0.08
 """... and how quickly scores rise there: one word of two is little, all of them are much."""
+
+SOME, EASED = 0.25, 0.75
+"""Where such a share of the words asked for stands, an answer needs only this much of the score
+that it needs elsewhere: a paraphrase of what is there shares some of its words."""
+
+TRUST = 0.7
+CERTAIN = (0.0, 3.0)
+"""By how much (in log odds) scores of a channel rise with each scale of certainty, within these
+bounds; nothing in their middle. Chosen on the dev part of `benchmarks/ranking`."""
 
 CHANCE = 1 / (1 + math.exp(HALF / SOFTNESS))
 """What a match scores that is as good as an unrelated query's best one."""
@@ -65,6 +79,10 @@ class ChannelRanking:
     """The evidence that unrelated queries find at best in this channel."""
     power: float | None = None
     """As `Calibration.power`: whether the channel can tell that there is no answer."""
+    certainty: float | None = None
+    """As `Calibration.certainty`; None where it is not known or not needed."""
+    unrelated_certainties: tuple[float, ...] = ()
+    """... and that of unrelated queries."""
     shares: npt.NDArray[np.float32] | None = None
     """Full text: how much of what was asked for is there."""
 
@@ -139,15 +157,24 @@ def calibrated(rankings: Sequence[ChannelRanking]) -> list[npt.NDArray[np.float6
         if ranking.shares is not None:
             value = _logistic((ranking.shares.astype(np.float64) - ENOUGH) / SHARPNESS)
         elif ranking.evidence is not None and ranking.unrelated:
-            value = _logistic(((ranking.evidence - location) / scale - HALF) / SOFTNESS)
+            stands = (ranking.evidence - location) / scale
+            value = _logistic((stands - HALF) / SOFTNESS + _trust(ranking))
         else:
             value = BLIND * (RRF_K + 1) / (RRF_K + 1 + np.arange(len(ranking.ids)))
         found.append(value)
     return found
 
 
+def _trust(ranking: ChannelRanking) -> float:
+    """What the channel's certainty is worth, in log odds. Nothing, if it could not tell."""
+    if ranking.certainty is None or ranking.power is None or ranking.power < ABLE:
+        return 0.0
+    least, most = CERTAIN
+    return TRUST * (min(max(ranking.certainty, least), most) - (least + most) / 2)
+
+
 def _sums(rankings: Sequence[ChannelRanking]) -> dict[int, _Sum]:
-    rankings = [one for one in rankings if one.weight > 0 and len(one.ids)]
+    rankings = _heard(rankings)
     total: dict[Modality, float] = {}
     for ranking in rankings:
         total[ranking.modality] = total.get(ranking.modality, 0.0) + ranking.weight
@@ -171,6 +198,8 @@ def _sums(rankings: Sequence[ChannelRanking]) -> dict[int, _Sum]:
             }
             if ranking.shares is not None:
                 one.parts[f"{ranking.name}:share"] = float(ranking.shares[rank - 1])
+            if ranking.certainty is not None:
+                one.parts[f"{ranking.name}:certainty"] = ranking.certainty
     return sums
 
 
@@ -183,6 +212,33 @@ def can_tell(rankings: Sequence[ChannelRanking]) -> bool:
     """
     known = [one.power for one in rankings if one.weight > 0 and one.power is not None]
     return bool(known) and min(known) >= ABLE
+
+
+def answered(rankings: Sequence[ChannelRanking], best: float, least: float) -> bool:
+    """Whether a query in words has an answer, if its best hit scores `best`.
+
+    It has if that is `least` or more; less will do where some of its words stand. Below, the
+    channels that compare words with something else may still be certain to have one (see
+    `calibration`). If the channels cannot tell, there always is one.
+    """
+    found = [float(one.shares.max()) for one in _heard(rankings) if one.shares is not None]
+    if best >= least * (EASED if max(found, default=0.0) >= SOME else 1.0):
+        return True
+    return not can_tell(rankings) or _certain(rankings)
+
+
+def _heard(rankings: Sequence[ChannelRanking]) -> list[ChannelRanking]:
+    return [one for one in rankings if one.weight > 0 and len(one.ids)]
+
+
+def _certain(rankings: Sequence[ChannelRanking]) -> bool:
+    """Words that are compared with words have no say in it: they would raise the bar."""
+    asked = [one for one in _heard(rankings) if one.certainty is not None]
+    if not asked:
+        return False
+    location, scale = joint([one.unrelated_certainties for one in asked])
+    most = max(one.certainty for one in asked if one.certainty is not None)
+    return (most - location) / scale >= ANSWERED
 
 
 def weighted(

@@ -6,13 +6,14 @@ Filters are pushed down, so that a channel returns as many candidates as exist.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from mmsearch.errors import MMSearchError
-from mmsearch.search.calibration import ANSWERED, Calibrations, joint
+from mmsearch.search.calibration import Calibration, Calibrations
 from mmsearch.search.composition import Composer
-from mmsearch.search.fusion import ChannelRanking, weight_of, weighted
+from mmsearch.search.fusion import ChannelRanking, weighted
 from mmsearch.search.indexes import ChannelIndexes
 from mmsearch.search.modelset import ModelSet
 from mmsearch.search.plan import LEXICAL, Channel, QueryPlan
@@ -24,6 +25,7 @@ from mmsearch.types import Collection, Ids, Modality, SearchParams, WordUnit
 NOTHING = np.empty(0, np.int64)
 
 WRITTEN = frozenset({Modality.TEXT, Modality.SPEECH})
+"""What words are compared with as words with words: similarity alone tells enough there."""
 
 SPARE = 16
 """Candidates beyond the limit, for those deleted between the index and SQL."""
@@ -71,36 +73,6 @@ class Retriever:
             if plan.error is None:
                 self._look_for_words(plan)
                 plan.rankings = weighted(plan.rankings, self._weights(plan))
-
-    def answers(self, plan: QueryPlan) -> bool:
-        """Whether some channel is certain to have an answer to a query in words, where the
-        scores do not tell (see `calibration`). Takes one more search a channel.
-
-        Words that are compared with words need it not, and raise the bar where they have a say.
-        Neither do channels of unknown power.
-        """
-        certainties: list[float] = []
-        unrelated: list[tuple[float, ...]] = []
-        weights = self._weights(plan)
-        for stored in self.indexes.spaces:
-            if stored.collection_id != plan.collection.id:
-                continue
-            for (space, modality), vector in plan.vectors.items():
-                index = self.indexes.get(stored.id, modality)
-                if space != stored.space.name or modality in WRITTEN:
-                    continue
-                if index is None or not len(index):
-                    continue
-                calibration = self.calibrations.of(plan.collection, stored, modality, "words")
-                if calibration is None or calibration.power is None:
-                    continue
-                if weight_of(f"{space}:{modality.value}", weights) > 0:
-                    certainties.append(float(calibration.certainty(index, vector[None])[0]))
-                    unrelated.append(calibration.certainties)
-        if not certainties:
-            return False
-        location, scale = joint(unrelated)
-        return (max(certainties) - location) / scale >= ANSWERED
 
     def size(self, collection: Collection) -> int:
         """Vectors of a collection, in all spaces."""
@@ -171,33 +143,53 @@ class Retriever:
             return
         wanted = [max(p.depth, p.query.limit) + len(p.excluded) + SPARE for p in plans]
         there = len(index) if allowed is None else min(len(allowed), len(index))
-        matrix = np.stack([p.vectors[channel] for p in plans])
+        queries = np.stack([p.vectors[channel] for p in plans])
+        calibrations = [
+            self.calibrations.of(p.collection, stored, channel[1], p.kind) for p in plans
+        ]
+        # Looked for in the same search: how certain the channel is of having an answer.
+        distinct = {
+            row: calibration.distinct(queries[row])
+            for row, calibration in enumerate(calibrations)
+            if calibration is not None and _can_be_certain(calibration, channel[1])
+        }
         scores, ids = index.search(
-            matrix, min(max(wanted), len(index)), allowed=allowed, params=params
+            np.stack([*queries, *distinct.values()]),
+            min(max(wanted), len(index)),
+            allowed=allowed,
+            params=params,
         )
-        for plan, own, row_scores, row_ids in zip(plans, wanted, scores, ids, strict=True):
+        best = dict(zip(distinct, scores[len(plans) :, 0].tolist(), strict=True))
+        for row, (plan, own, calibration) in enumerate(
+            zip(plans, wanted, calibrations, strict=True)
+        ):
             plan.more |= own < there
-            keep = row_ids >= 0
+            keep = ids[row] >= 0
             # Each its own depth, so that an answer does not depend on who asks beside it.
             keep[own:] = False
             if plan.excluded:
-                keep &= ~np.isin(row_ids, list(plan.excluded))
-            calibration = self.calibrations.of(plan.collection, stored, channel[1], plan.kind)
-            evidence = None
-            if calibration is not None:
-                sampled = self.calibrations.sampled(stored, channel[1], plan.vectors[channel])
-                evidence = calibration.evidence(row_scores[keep], sampled)
-            plan.rankings.append(
-                ChannelRanking(
-                    name=f"{channel[0]}:{channel[1].value}",
-                    modality=channel[1],
-                    ids=row_ids[keep],
-                    scores=row_scores[keep],
-                    evidence=evidence,
-                    unrelated=calibration.best if calibration is not None else (),
-                    power=calibration.power if calibration is not None else None,
-                )
+                keep &= ~np.isin(ids[row], list(plan.excluded))
+            ranking = ChannelRanking(
+                name=f"{channel[0]}:{channel[1].value}",
+                modality=channel[1],
+                ids=ids[row][keep],
+                scores=scores[row][keep],
             )
+            if calibration is not None:
+                sampled = self.calibrations.sampled(stored, channel[1], queries[row])
+                ranking = replace(
+                    ranking,
+                    evidence=calibration.evidence(ranking.scores, sampled),
+                    unrelated=calibration.best,
+                    power=calibration.power,
+                )
+            if calibration is not None and row in best:
+                ranking = replace(
+                    ranking,
+                    certainty=float(calibration.certainty(best[row])),
+                    unrelated_certainties=calibration.certainties,
+                )
+            plan.rankings.append(ranking)
 
     def _check_space(self, collection: Collection, stored: StoredSpace) -> None:
         """Refuse to search vectors with a query from other weights than made them."""
@@ -216,3 +208,9 @@ class Retriever:
                     f"the query's terms cancel each other out in {channel[0]}:{channel[1].value}"
                 )
         return bool(plan.vectors[channel].any())
+
+
+def _can_be_certain(calibration: Calibration, modality: Modality) -> bool:
+    """Whether `Calibration.certainty` says something, and it is known how much."""
+    known = bool(calibration.centre) and calibration.power is not None
+    return known and modality not in WRITTEN

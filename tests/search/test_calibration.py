@@ -152,8 +152,8 @@ def test_hubs_answer_nothing() -> None:
     nonsense = some(300, 1.0)
     asked = unit(0.55 * vectors[50:130] + 0.7 * some(80, 1.0))
     assert (np.argmax(nonsense @ vectors.T, axis=1) < 6).mean() > 0.5
-    assert (made.certainty(index, nonsense) >= ANSWERED).mean() <= 0.2
-    kept = (made.certainty(index, asked) >= ANSWERED).mean()
+    assert (made.certainties_of(index, nonsense) >= ANSWERED).mean() <= 0.2
+    kept = (made.certainties_of(index, asked) >= ANSWERED).mean()
     by_best = (asked @ vectors.T).max(axis=1) >= made.location + ANSWERED * made.scale
     assert kept >= by_best.mean() + 0.2
 

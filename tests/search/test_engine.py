@@ -226,6 +226,18 @@ def test_scores_are_calibrated_and_measured_once(engine: SearchEngine) -> None:
     assert kept[0] == 3
 
 
+def test_how_certain_pictures_are_is_told_for_words_alone(engine: SearchEngine) -> None:
+    """Words that are compared with words need it not, nor do pictures with pictures."""
+    words = engine.search("red").hits
+    told = {name for hit in words for name in hit.scores if name.endswith(":certainty")}
+    assert told == {"clip:image:certainty"}
+    (certainty,) = {h.scores["clip:image:certainty"] for h in words if "clip:image" in h.scores}
+    alone = engine.search("red", modality="image", limit=1).hits[0]
+    assert alone.scores["clip:image:certainty"] == pytest.approx(certainty, rel=1e-4)
+    like = engine.search(like=alone.segment.id).hits
+    assert not any(name.endswith(":certainty") for hit in like for name in hit.scores)
+
+
 def test_a_small_library_always_answers_a_large_one_only_what_it_can(
     engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +247,8 @@ def test_a_small_library_always_answers_a_large_one_only_what_it_can(
     assert small.query.min_score == 0
     monkeypatch.setattr("mmsearch.search.engine.SMALL", 0)
     monkeypatch.setattr("mmsearch.search.fusion.ABLE", 0.0)
-    monkeypatch.setattr("mmsearch.search.retrieval.ANSWERED", np.inf)
+    monkeypatch.setattr("mmsearch.search.fusion.ANSWERED", np.inf)
+    monkeypatch.setattr("mmsearch.search.fusion.EASED", 1.0)
     monkeypatch.setattr(
         engine, "settings", engine.settings.model_copy(update={"answer_score": 1.0})
     )

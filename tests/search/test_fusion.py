@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from mmsearch.search.calibration import ABLE
 from mmsearch.search.fusion import (
     ChannelRanking,
+    answered,
     fuse,
     reciprocal_rank_fusion,
     score_fusion,
@@ -129,3 +133,49 @@ def test_an_empty_channel_and_equal_scores_do_no_harm(method: str) -> None:
     flat = ranking("text:text", Modality.TEXT, [5, 6], [0.5, 0.5], 1.0, [2.0, 2.0])
     found = fuse([empty, flat], 5, "ranks" if method == "ranks" else "scores")
     assert [one.id for one in found] == [5, 6]
+
+
+def pictures(certainty: float | None, power: float | None = 1.0) -> ChannelRanking:
+    """A channel in which one picture matches a little worse than a text (5 of evidence) would."""
+    plain = ranking("clip:image", Modality.IMAGE, [11, 12], [0.3, 0.2], 1.0, [4.6, 1])
+    return replace(
+        plain, certainty=certainty, power=power, unrelated_certainties=(0.0, 0.5, 1.0, 2.0)
+    )
+
+
+def test_pictures_come_before_texts_if_it_is_certain_that_they_answer() -> None:
+    """The same similarities: what is known of the channel as a whole decides."""
+    text = ranking("text:text", Modality.TEXT, [1, 2], [0.9, 0.8], 1.0, [5, 1])
+
+    def first(channel: ChannelRanking) -> int:
+        return score_fusion([text, channel], 1)[0].id
+
+    assert first(pictures(3.0)) == 11
+    assert first(pictures(0.5)) == 1
+    assert first(pictures(None)) == 1
+    assert first(pictures(3.0, power=ABLE / 2)) == 1, "a blind channel's certainty is worth nothing"
+    assert first(pictures(3.0, power=None)) == 1
+    scores = [score_fusion([pictures(c)], 1)[0].score for c in (-5, 0, 1, 2, 3, 50)]
+    assert scores == sorted(scores)
+    assert scores[0] == scores[1]
+    assert scores[4] == scores[5]
+    assert score_fusion([pictures(2.0)], 1)[0].scores["clip:image:certainty"] == 2.0
+
+
+def test_certainty_leaves_the_order_within_a_channel_alone() -> None:
+    for certainty in (0.0, 1.7, 4.0):
+        assert [one.id for one in score_fusion([pictures(certainty)], 2)] == [11, 12]
+
+
+def test_an_answer_is_a_good_score_or_some_of_the_words_or_certain_pictures() -> None:
+    unable = pictures(9.0, power=ABLE / 2)
+    nothing, some = words(Modality.TEXT, [1], [0.1]), words(Modality.TEXT, [1], [0.3])
+    assert answered([pictures(0.0), nothing], 0.5, 0.5)
+    assert not answered([pictures(0.0), nothing], 0.45, 0.5)
+    assert answered([pictures(0.0), some], 0.45, 0.5)
+    assert not answered([pictures(0.0), some], 0.3, 0.5)
+    assert not answered([pictures(0.0), replace(some, weight=0.0)], 0.45, 0.5)
+    assert answered([pictures(9.0), nothing], 0.1, 0.5)
+    off = replace(pictures(9.0), weight=0.0)
+    assert not answered([off, replace(pictures(0.0), name="clip:video")], 0.1, 0.5)
+    assert answered([unable], 0.1, 0.5), "what cannot tell must not say that there is no answer"
