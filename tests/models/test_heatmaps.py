@@ -69,7 +69,7 @@ def pointing(
 
 
 def test_the_peak_lies_on_the_thing_that_was_named(nano: OpenClipEmbedder) -> None:
-    """On drawn scenes of two things, far above chance (measured: 0.74 and 0.83 of 80)."""
+    """On drawn scenes of two things, far above chance (measured: 0.89 and 0.95 of 80)."""
     assert isinstance(nano, ImageExplainer)
     spec = nano.heat_preprocess
     assert spec.size == (480, 480)
