@@ -7,6 +7,7 @@ serve one library. See `mmsearch.stores.jobs` for what becomes of a job whose wo
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import sys
@@ -58,10 +59,11 @@ class Worker:
         self._unpublished = False
         self.name = name or f"{socket.gethostname()}/{os.getpid()}"
 
-    def run(self, *, once: bool = False) -> int:
-        """Work until `end` is called, or with `once` until nothing is due; returns how many
-        jobs were taken. A database that is away for a while is waited for."""
-        taken = 0
+    def run(self, *, once: bool = False, idle: float = math.inf) -> int:
+        """Work until `end` is called, with `once` until nothing is due, or until nothing was due
+        for `idle` seconds; returns how many jobs were taken. A database that is away for a while
+        is waited for."""
+        taken, last = 0, time.monotonic()
         while not self._ending.is_set():
             self._wake.clear()
             try:
@@ -73,9 +75,10 @@ class Worker:
             if claim is not None:
                 taken += 1
                 self._work_on(claim)
+                last = time.monotonic()
                 continue
             self._publish()
-            if once:
+            if once or time.monotonic() - last >= idle:
                 break
             self._wake.wait(self._poll)
         self._publish()

@@ -285,10 +285,10 @@ def serve(
     worker: Annotated[
         Literal["thread", "process", "none"],
         typer.Option(
-            help="Who takes uploads in: a thread of the service, a process of its own (with "
-            "models of its own), or none: `mmsearch worker` elsewhere."
+            help="Who takes uploads in: a process beside the service (with models of its own, "
+            "while there is work), a thread of it, or none: `mmsearch worker` elsewhere."
         ),
-    ] = "thread",
+    ] = "process",
     set_: Set = None,
 ) -> None:
     """Serve the search page and the HTTP API."""
@@ -329,7 +329,7 @@ def demo(
         if as_json:
             output.print_json({"library": str(folder), "examples": shown})
         if not no_serve:
-            run_server(engine)
+            run_server(engine, worker="process")
 
 
 @app.command()

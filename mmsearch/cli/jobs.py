@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -177,6 +178,10 @@ def worker(
     library: Library = None,
     profile: ProfileName = None,
     once: Annotated[bool, typer.Option("--once", help="End when no job is due.")] = False,
+    idle: Annotated[
+        float | None,
+        typer.Option(min=0.0, help="End when no job was due for so many seconds."),
+    ] = None,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     set_: Set = None,
     as_json: Json = False,
@@ -195,8 +200,9 @@ def worker(
         if until_eof:  # beside a service: it ends with it, and leaves Ctrl-C to it
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             threading.Thread(target=_await_eof, args=(working.end,), daemon=True).start()
-        output.err.print(f"worker {working.name} serves {engine.library}  (Ctrl-C ends)")
-        taken = working.run(once=once)
+        else:
+            output.err.print(f"worker {working.name} serves {engine.library}  (Ctrl-C ends)")
+        taken = working.run(once=once, idle=math.inf if idle is None else idle)
     if as_json:
         output.print_json({"worker": working.name, "jobs": taken})
 

@@ -200,8 +200,10 @@ class Calibrations:
             return None
         key, size = (stored.id, modality, kind), len(index)
         with self._lock:
-            have = self._known.get(key) or self._read(key)
-            if have is None or not have[0] / 2 <= size <= 2 * have[0]:
+            have = self._known.get(key)
+            if have is None or _outgrown(have[0], size):
+                have = self._read(key)  # whoever made it grow may have measured already
+            if have is None or _outgrown(have[0], size):
                 made = self._measure(collection, stored, modality, kind, index)
                 if made is None:
                     return None
@@ -283,6 +285,11 @@ class Calibrations:
             self._store.keep_calibration(*key, size, asdict(made))
         except StorageError:
             return
+
+
+def _outgrown(measured: int, size: int) -> bool:
+    """Whether a channel of this size needs another calibration than the one it was measured at."""
+    return not measured / 2 <= size <= 2 * measured
 
 
 def joint(best: Sequence[Sequence[float]]) -> tuple[float, float]:

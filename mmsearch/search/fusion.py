@@ -115,6 +115,8 @@ class _Sum:
         A match as good as chance takes nothing: else what several channels know of (a photo in
         which words were read) would be preferred to what one knows of, whatever is asked.
         """
+        if len(self.doubts) == 1:
+            return self.doubts[0][0]
         taken = math.prod(min(1.0, doubt / chance) for doubt, chance in self.doubts)
         return taken * min(max(doubt, chance) for doubt, chance in self.doubts)
 
@@ -129,8 +131,9 @@ def fuse(rankings: Sequence[ChannelRanking], limit: int, method: Method = "score
 def score_fusion(rankings: Sequence[ChannelRanking], limit: int) -> list[Fused]:
     """By calibrated scores; equal ones by how far they stand out in their channel, then by id."""
     sums = _sums(rankings)
-    order = sorted(sums, key=lambda i: (sums[i].doubt, -sums[i].standout, i))
-    return [Fused(i, _score(sums[i]), sums[i].parts) for i in order[:limit]]
+    doubts = {i: one.doubt for i, one in sums.items()}
+    order = sorted(sums, key=lambda i: (doubts[i], -sums[i].standout, i))
+    return [Fused(i, _score(doubts[i]), sums[i].parts) for i in order[:limit]]
 
 
 def reciprocal_rank_fusion(rankings: Sequence[ChannelRanking], limit: int) -> list[Fused]:
@@ -143,7 +146,7 @@ def reciprocal_rank_fusion(rankings: Sequence[ChannelRanking], limit: int) -> li
     found: list[Fused] = []
     lowest = 1.0
     for i in order[:limit]:
-        lowest = min(lowest, _score(sums[i]))
+        lowest = min(lowest, _score(sums[i].doubt))
         found.append(Fused(i, lowest, sums[i].parts))
     return found
 
@@ -180,26 +183,28 @@ def _sums(rankings: Sequence[ChannelRanking]) -> dict[int, _Sum]:
         total[ranking.modality] = total.get(ranking.modality, 0.0) + ranking.weight
     sums: dict[int, _Sum] = {}
     for ranking, values in zip(rankings, calibrated(rankings), strict=True):
+        name, share = ranking.name, ranking.weight / total[ranking.modality]
+        rank_key, calibrated_key = f"{name}:rank", f"{name}:calibrated"
+        chance = (1.0 if ranking.shares is not None else 1 - CHANCE) ** ranking.weight
+        doubts = (1 - np.minimum(values, 1 - 1e-9)) ** ranking.weight
         spread = float(ranking.scores.std()) or 1.0
-        centre = float(np.median(ranking.scores))
-        share = ranking.weight / total[ranking.modality]
-        chance = 1.0 if ranking.shares is not None else 1 - CHANCE
-        told = zip(ranking.ids.tolist(), ranking.scores.tolist(), values.tolist(), strict=True)
-        for rank, (segment, raw, value) in enumerate(told, start=1):
-            one = sums.setdefault(segment, _Sum())
-            doubt = (1 - min(value, 1 - 1e-9)) ** ranking.weight
-            one.doubts.append((doubt, chance**ranking.weight))
+        standouts = (ranking.scores - float(np.median(ranking.scores))) / spread
+        columns = (ranking.ids, ranking.scores, values, doubts, standouts)
+        told = zip(*(column.tolist() for column in columns), strict=True)
+        for rank, (segment, raw, value, doubt, standout) in enumerate(told, start=1):
+            one = sums.get(segment)
+            if one is None:
+                one = sums[segment] = _Sum()
+            one.doubts.append((doubt, chance))
             one.ranks += share * (RRF_K + 1) / (RRF_K + rank)
-            one.standout = max(one.standout, (raw - centre) / spread)
-            one.parts |= {
-                ranking.name: raw,
-                f"{ranking.name}:rank": float(rank),
-                f"{ranking.name}:calibrated": value,
-            }
+            one.standout = max(one.standout, standout)
+            one.parts[name] = raw
+            one.parts[rank_key] = float(rank)
+            one.parts[calibrated_key] = value
             if ranking.shares is not None:
-                one.parts[f"{ranking.name}:share"] = float(ranking.shares[rank - 1])
+                one.parts[f"{name}:share"] = float(ranking.shares[rank - 1])
             if ranking.certainty is not None:
-                one.parts[f"{ranking.name}:certainty"] = ranking.certainty
+                one.parts[f"{name}:certainty"] = ranking.certainty
     return sums
 
 
@@ -253,8 +258,8 @@ def weight_of(channel: str, weights: Mapping[str, float]) -> float:
     return weights.get(channel, weights.get(channel.partition(":")[0], 1.0))
 
 
-def _score(one: _Sum) -> float:
-    return float(min(max(1 - one.doubt, 0.0), 1.0))
+def _score(doubt: float) -> float:
+    return float(min(max(1 - doubt, 0.0), 1.0))
 
 
 def _logistic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

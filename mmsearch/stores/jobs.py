@@ -83,9 +83,16 @@ class JobStore(RunStore):
             assert new is not None
             return int(new)
 
+    def any_job_due(self) -> bool:
+        """Whether `claim` would find one. Asked often, so without a writer's lock."""
+        moment = now()
+        query = select(RunRow.id).where(or_(_ready(moment), _abandoned(moment))).limit(1)
+        with self._read() as connection:
+            return connection.scalar(query) is not None
+
     def claim(self, worker: str, seconds: float) -> Claim | None:
         """The next job, for `seconds` (renew it); None if there is nothing to do now."""
-        if not self._any_work():
+        if not self.any_job_due():
             return None
         moment, lease = now(), uuid.uuid4().hex
         with self._write() as connection:
@@ -245,13 +252,6 @@ class JobStore(RunStore):
                 param="id",
             )
         return to_run(row)
-
-    def _any_work(self) -> bool:
-        """Asked often, so without a writer's lock."""
-        moment = now()
-        query = select(RunRow.id).where(or_(_ready(moment), _abandoned(moment))).limit(1)
-        with self._read() as connection:
-            return connection.scalar(query) is not None
 
     def _requeue_abandoned(self, connection: Connection, moment: datetime) -> None:
         """What workers that are gone have left: back into the queue, or to its end."""
