@@ -160,6 +160,7 @@ class RerankStage:
             fused,
             [one.segments for one in work],
             {segment: judgement.score for segment, judgement in judgements.items()},
+            offered=len(offered),
             weight=self._settings.rerank_weight,
             by=self._settings.rerank_fusion,
         )

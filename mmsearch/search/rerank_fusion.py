@@ -14,20 +14,24 @@ def fuse(
     shares: Sequence[Sequence[int]],
     judged: Mapping[int, float],
     *,
+    offered: int,
     weight: float,
     by: Literal["score", "rank"] = "score",
 ) -> tuple[Fused, ...]:
     """`fused` joined with the scores 0..1 of those that were judged; nothing is left out.
 
     By "score": (1 - weight) * first stage + weight * judged. What was not judged is given the
-    mean of what was, so that a "no" falls below it and a "yes" rises above. By "rank": within
-    each reranker's share, the weighted sum of reciprocal ranks decides who takes which of the
-    share's places; places and scores stay what they were. Equal ones keep their order.
+    mean of what was, so that a "no" falls below it and a "yes" rises above. The less of the
+    `offered` best hits was judged, the less it weighs: a "yes" to two drawings says little of
+    thirteen photos that the judge could make nothing of, or of texts that it was never asked about.
+    By "rank": within each reranker's share, the weighted sum of reciprocal ranks decides who takes
+    which of the share's places; places and scores stay what they were. Equal ones keep their order.
     """
     if not judged or weight == 0:
         return _told(fused, judged)
     if by == "rank":
         return _by_rank(_told(fused, judged), shares, judged, weight)
+    weight *= min(1.0, len(judged) / offered)
     mean = sum(judged.values()) / len(judged)
     blended = [
         replace(one, score=(1 - weight) * one.score + weight * judged.get(one.id, mean))

@@ -508,23 +508,42 @@ def some_fused(*scores: float) -> list[Fused]:
 
 
 def test_scores_are_blended() -> None:
-    order = fuse(some_fused(1.0, 0.8, 0.6), [[1, 2, 3]], {1: 0.0, 2: 0.5, 3: 1.0}, weight=0.5)
+    order = fuse(
+        some_fused(1.0, 0.8, 0.6), [[1, 2, 3]], {1: 0.0, 2: 0.5, 3: 1.0}, offered=3, weight=0.5
+    )
     assert [one.id for one in order] == [3, 2, 1]
     assert [one.score for one in order] == pytest.approx([0.8, 0.65, 0.5])
 
 
 def test_what_was_not_judged_counts_as_average() -> None:
     """A no falls below it, a yes rises above."""
-    order = fuse(some_fused(0.9, 0.9, 0.9), [[1, 2, 3]], {1: 0.1, 3: 0.9}, weight=0.5)
+    order = fuse(some_fused(0.9, 0.9, 0.9), [[1, 2, 3]], {1: 0.1, 3: 0.9}, offered=3, weight=0.5)
     assert [one.id for one in order] == [3, 2, 1]
     assert "rerank" not in order[1].scores
+
+
+def test_the_less_of_the_best_hits_was_judged_the_less_it_weighs() -> None:
+    """Two of ten: a tenth of the blend in place of a half."""
+    first = some_fused(*(0.9 - 0.05 * i for i in range(10)))
+    judged = {9: 0.0, 10: 1.0}
+    order = fuse(first, [[9, 10]], judged, offered=10, weight=0.5)
+    assert order[0].id == 1
+    by_id = {one.id: one.score for one in order}
+    assert by_id[10] == pytest.approx(0.9 * 0.45 + 0.1 * 1.0)
+    assert by_id[1] == pytest.approx(0.9 * 0.9 + 0.1 * 0.5)
+    assert fuse(first, [[9, 10]], judged, offered=2, weight=0.5)[0].id == 10
 
 
 def test_by_rank_each_kind_keeps_its_places() -> None:
     """Pictures at 1, 2, 4 and texts at 3, 5: their judges' scores do not compare."""
     judged = {1: 0.01, 2: 0.02, 4: 0.03, 3: 0.8, 5: 0.9}
     order = fuse(
-        some_fused(1.0, 0.9, 0.8, 0.7, 0.6), [[1, 2, 4], [3, 5]], judged, weight=1.0, by="rank"
+        some_fused(1.0, 0.9, 0.8, 0.7, 0.6),
+        [[1, 2, 4], [3, 5]],
+        judged,
+        offered=5,
+        weight=1.0,
+        by="rank",
     )
     assert [one.id for one in order] == [4, 2, 5, 1, 3]
     assert [one.score for one in order] == [1.0, 0.9, 0.8, 0.7, 0.6]
@@ -533,7 +552,7 @@ def test_by_rank_each_kind_keeps_its_places() -> None:
 
 def test_without_weight_nothing_moves() -> None:
     before = some_fused(0.9, 0.5)
-    after = fuse(before, [[1, 2]], {1: 0.0, 2: 1.0}, weight=0.0)
+    after = fuse(before, [[1, 2]], {1: 0.0, 2: 1.0}, offered=2, weight=0.0)
     assert [(one.id, one.score) for one in after] == [(1, 0.9), (2, 0.5)]
 
 
@@ -551,7 +570,9 @@ def test_joining_loses_nothing(
     before = some_fused(*sorted(scores, reverse=True))
     judged = {i: o for i, o in enumerate(opinions, 1) if o is not None and i <= len(before)}
     ids = [one.id for one in before]
-    after = fuse(before, [ids[::2], ids[1::2]], judged, weight=weight, by=by)
+    after = fuse(
+        before, [ids[::2], ids[1::2]], judged, offered=max(1, len(ids)), weight=weight, by=by
+    )
     assert sorted(one.id for one in after) == ids
     assert all(-1e-9 <= one.score <= 1 + 1e-9 for one in after)
     assert all(a.score >= b.score - 1e-8 for a, b in itertools.pairwise(after))
