@@ -5,6 +5,7 @@ Filters are pushed down, so that a channel returns as many candidates as exist.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -20,7 +21,7 @@ from mmsearch.search.plan import LEXICAL, Channel, QueryPlan
 from mmsearch.settings import Settings
 from mmsearch.stores.rows import StoredSpace, check_same_space
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Ids, Modality, SearchParams, WordUnit
+from mmsearch.types import Collection, Ids, Modality, SearchParams, Vectors, WordUnit
 
 NOTHING = np.empty(0, np.int64)
 
@@ -177,18 +178,7 @@ class Retriever:
             )
             if calibration is not None:
                 sampled = self.calibrations.sampled(stored, channel[1], queries[row])
-                ranking = replace(
-                    ranking,
-                    evidence=calibration.evidence(ranking.scores, sampled),
-                    unrelated=calibration.best,
-                    power=calibration.power,
-                )
-            if calibration is not None and row in best:
-                ranking = replace(
-                    ranking,
-                    certainty=float(calibration.certainty(best[row])),
-                    unrelated_certainties=calibration.certainties,
-                )
+                ranking = _calibrated(ranking, calibration, sampled, best.get(row))
             plan.rankings.append(ranking)
 
     def _check_space(self, collection: Collection, stored: StoredSpace) -> None:
@@ -208,6 +198,26 @@ class Retriever:
                     f"the query's terms cancel each other out in {channel[0]}:{channel[1].value}"
                 )
         return bool(plan.vectors[channel].any())
+
+
+def _calibrated(
+    ranking: ChannelRanking, calibration: Calibration, sampled: Vectors, best: float | None
+) -> ChannelRanking:
+    """With what is known of the channel; `best` is the best match of what is distinct, if it was
+    looked for (it may have found nothing that is allowed)."""
+    ranking = replace(
+        ranking,
+        evidence=calibration.evidence(ranking.scores, sampled),
+        unrelated=calibration.best,
+        power=calibration.power,
+    )
+    if best is None or not math.isfinite(best):
+        return ranking
+    return replace(
+        ranking,
+        certainty=float(calibration.certainty(best)),
+        unrelated_certainties=calibration.certainties,
+    )
 
 
 def _can_be_certain(calibration: Calibration, modality: Modality) -> bool:
