@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
+import threading
 from contextlib import nullcontext
 from typing import Literal
 
@@ -31,7 +32,8 @@ def run_server(engine: SearchEngine, *, worker: Literal["thread", "process", "no
     port = listener.getsockname()[1]
     shown = f"[{settings.host}]" if ":" in settings.host else settings.host
     engine.start_following()
-    signal.signal(signal.SIGTERM, _terminated)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     if worker == "thread":
         sys.setswitchinterval(SWITCH_SECONDS)
     ingestor = BackgroundIngestor(engine, work=worker == "thread")
