@@ -27,7 +27,7 @@ from indexer.evaluate import take_in
 from mmsearch.build import open_library
 from mmsearch.errors import MMSearchError
 from mmsearch.evaluation import Library, read_dataset, runs
-from mmsearch.evaluation.experiment import Evaluation, Way, evaluate, to_json
+from mmsearch.evaluation.experiment import Evaluation, Way, evaluate, to_json, versus_first
 from mmsearch.evaluation.page import to_html, to_markdown
 from mmsearch.search.engine import SearchEngine
 
@@ -139,14 +139,18 @@ def saved(arguments: argparse.Namespace) -> list[Evaluation]:
         base = [run for run in every if run.name == "fused"]
         if not base:
             continue
+        stages = [*base, *stages]
+        channels = [run for run in every if ":" in run.name and run not in stages]
+        baselines = [run for run in every if run.name.startswith("raw cosine")]
         found.append(
             Evaluation(
                 read_dataset(path),
                 base[0].about,
                 MEASURES,
-                (*base, *stages),
-                tuple(run for run in every if ":" in run.name and run not in stages),
-                tuple(run for run in every if run.name.startswith("raw cosine")),
+                tuple(stages),
+                tuple(channels),
+                tuple(baselines),
+                tuple(versus_first(stages, channels, baselines, MEASURES)),
             )
         )
     return found

@@ -121,8 +121,7 @@ def evaluate(
     if approximate:
         on_progress("exact search")
         shares = approximation(first.library, dataset)
-    versus = [_versus(stages[0], run) for run in stages[1:]]
-    versus += [_versus(run, stages[0]) for run in (*_best(alone, measures), *naive)]
+    versus = versus_first(stages, alone, naive, measures)
     last = [run for way, run in zip(ways, stages, strict=True) if not way.ablation][-1]
     versus += [_versus(run, last) for run in (_named(run) for run in against)]
     return Evaluation(
@@ -135,6 +134,18 @@ def evaluate(
         tuple(versus),
         shares,
     )
+
+
+def versus_first(
+    stages: Sequence[Run],
+    channels: Sequence[Run],
+    baselines: Sequence[Run],
+    measures: Sequence[str],
+) -> list[Versus]:
+    """The first of the engine's own runs against the others, the best channel and the baselines."""
+    found = [_versus(stages[0], run) for run in stages[1:]]
+    found += [_versus(run, stages[0]) for run in (*_best(channels, measures), *baselines)]
+    return found
 
 
 def main_measure(measures: Sequence[str]) -> str:
