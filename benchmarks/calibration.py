@@ -27,6 +27,7 @@ from mmsearch.picturebook import captions, draw, stories
 from mmsearch.search.background import BACKGROUND, EVERYDAY
 from mmsearch.search.calibration import measure, power
 from mmsearch.search.fusion import ChannelRanking, fuse
+from mmsearch.search.retrieval import calibrated_by
 from mmsearch.search.words import parse_words
 from mmsearch.settings import load_settings
 from mmsearch.stores.lexical.analysis import segment_tokens
@@ -68,16 +69,15 @@ class Book:
         )
         self.words = {i: segment_tokens(text, []) for i, text in self.texts.items()}
         self.calibrations = {}
-        self.power: dict[Modality, float | None] = dict.fromkeys(self.vectors)
         background = {"clip": self._clip(BACKGROUND), "text": self._texts(BACKGROUND, "query")}
         for modality, vectors in self.vectors.items():
             index = MemoryIndex(vectors.shape[1])
             index.add(np.array(self.ids[modality], np.int64), vectors)
             space = "clip" if modality is Modality.IMAGE else "text"
             made = measure(index, vectors, background[space], own=False)
-            self.calibrations[modality] = made
             if modality is Modality.IMAGE:
-                self.power[modality] = power(made, index, self._clip(EVERYDAY))
+                made = replace(made, power=power(made, index, self._clip(EVERYDAY)))
+            self.calibrations[modality] = made
         self.asked = self._questions(told, np.random.default_rng(seed))
 
     def rankings(self, texts: list[str]) -> list[list[ChannelRanking]]:
@@ -97,17 +97,11 @@ class Book:
                 modality,
                 np.array(self.ids[modality], np.int64)[order],
                 scores[order],
-                evidence=calibration.evidence(scores[order], scores),
-                unrelated=calibration.best,
             )
+            best = None
             if modality is Modality.IMAGE:
-                best = (vectors @ calibration.distinct(query)).max()
-                ranking = replace(
-                    ranking,
-                    certainty=float(calibration.certainty(best)),
-                    power=self.power[modality],
-                )
-            found.append(ranking)
+                best = float((vectors @ calibration.distinct(query)).max())
+            found.append(calibrated_by(ranking, calibration, scores, best))
         units = list(parse_words(text).units)
         counts = [sum(occurrences(u, words) > 0 for words in self.words.values()) for u in units]
         weighed = weigh(units, counts, sum(len(ids) for ids in self.ids.values()))

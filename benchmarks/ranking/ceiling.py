@@ -6,13 +6,14 @@ with the judgements at hand, so that nDCG is the greatest there is.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from mmsearch.evaluation.dataset import Dataset
+from mmsearch.evaluation.metrics import Grades, measure
 from mmsearch.evaluation.runs import Run
 
 DEPTH = 10
+NDCG = measure(f"nDCG@{DEPTH}")
 
 
 def ceiling(run: Run, dataset: Dataset) -> float:
@@ -27,21 +28,17 @@ def ceiling(run: Run, dataset: Dataset) -> float:
     return sum(every) / len(every)
 
 
-def _greatest(lists: Sequence[Sequence[str]], grades: Mapping[str, int]) -> float:
-    """By how many of each list were taken so far: the most that could be gained with them."""
-    best: dict[tuple[int, ...], float] = {(0,) * len(lists): 0.0}
-    for place in range(DEPTH):
-        following: dict[tuple[int, ...], float] = {}
-        for taken, gained in best.items():
+def _greatest(lists: Sequence[Sequence[str]], grades: Grades) -> float:
+    """By how many of each list were taken so far: the best that was made of them, and its value."""
+    best: dict[tuple[int, ...], tuple[float, list[str]]] = {(0,) * len(lists): (0.0, [])}
+    for _ in range(DEPTH):
+        following: dict[tuple[int, ...], tuple[float, list[str]]] = {}
+        for taken, (_, ranking) in best.items():
             for number, items in enumerate(lists):
                 if taken[number] < len(items):
-                    gain = gained + _gain(grades.get(items[taken[number]], 0), place)
+                    longer = [*ranking, items[taken[number]]]
                     after = (*taken[:number], taken[number] + 1, *taken[number + 1 :])
-                    following[after] = max(gain, following.get(after, 0.0))
+                    made = (NDCG.of(longer, grades), longer)
+                    following[after] = max(made, following.get(after, made))
         best = following or best
-    ideal = sorted(grades.values(), reverse=True)[:DEPTH]
-    return max(best.values()) / sum(_gain(grade, place) for place, grade in enumerate(ideal))
-
-
-def _gain(grade: int, place: int) -> float:
-    return grade / math.log2(place + 2)
+    return max(value for value, _ in best.values())

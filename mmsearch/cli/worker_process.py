@@ -31,9 +31,11 @@ IDLE_SECONDS = 300.0
 """A worker that had nothing to do for so long ends, and gives its memory back."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Before a worker that fell is started again; twice as long each time that it falls soon."""
+"""Seconds before a worker that fell is started again: the first if it had lived longer than the
+longest, else twice as many as the last time."""
 
 GOODBYE_SECONDS = 5
+"""For a worker to give its job back, before it is killed."""
 
 
 class WorkerProcess:

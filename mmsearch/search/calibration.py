@@ -15,10 +15,10 @@ use median and lower quartile: that some of the queries are answered after all d
 Whether there is an answer at all is asked in another way than which is best. In a shared space some
 items are near to whatever is asked (hubs), so the best match of nonsense is mostly one of those.
 Against that, `Calibration.certainty` looks at similarities less what unrelated queries have with
-the same item on average. That is the query less their mean, so it costs one more search and
-no vectors of items. The order within a channel is left alone: the same correction costs it as much
-as it brings. But how certain a channel is moves all of its scores (`fusion.calibrated`): a query
-that pictures answer clearly is more likely meant for them.
+the same item on average. That is the query less their mean, so it costs one more row of the
+search and no vectors of items. The order within a channel is left alone: the same correction
+costs it as much as it brings. But how certain a channel is moves all of its scores
+(`fusion.calibrated`): a query that pictures answer clearly is more likely meant for them.
 """
 
 from __future__ import annotations

@@ -178,7 +178,7 @@ class Retriever:
             )
             if calibration is not None:
                 sampled = self.calibrations.sampled(stored, channel[1], queries[row])
-                ranking = _calibrated(ranking, calibration, sampled, best.get(row))
+                ranking = calibrated_by(ranking, calibration, sampled, best.get(row))
             plan.rankings.append(ranking)
 
     def _check_space(self, collection: Collection, stored: StoredSpace) -> None:
@@ -200,11 +200,11 @@ class Retriever:
         return bool(plan.vectors[channel].any())
 
 
-def _calibrated(
+def calibrated_by(
     ranking: ChannelRanking, calibration: Calibration, sampled: Vectors, best: float | None
 ) -> ChannelRanking:
-    """With what is known of the channel; `best` is the best match of what is distinct, if it was
-    looked for (it may have found nothing that is allowed)."""
+    """With what is known of the channel: `sampled` as `Calibration.evidence` takes it, `best` is
+    the best match of what is distinct, if it was looked for (it may have found nothing allowed)."""
     ranking = replace(
         ranking,
         evidence=calibration.evidence(ranking.scores, sampled),
