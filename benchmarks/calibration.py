@@ -23,17 +23,17 @@ import numpy.typing as npt
 from machine import describe_machine
 
 from mmsearch.build import models_of
-from mmsearch.picturebook import captions, draw, stories
-from mmsearch.search.background import BACKGROUND, EVERYDAY
-from mmsearch.search.calibration import measure, power
-from mmsearch.search.fusion import ChannelRanking, fuse
-from mmsearch.search.retrieval import calibrated_by
-from mmsearch.search.words import parse_words
+from mmsearch.demo.picturebook import captions, draw, stories
+from mmsearch.search.parse.words import parse_words
+from mmsearch.search.retrieve import calibrated_by
+from mmsearch.search.scoring.background import BACKGROUND, EVERYDAY
+from mmsearch.search.scoring.calibration import measure, power
+from mmsearch.search.scoring.fusion import ChannelRanking, fuse
 from mmsearch.settings import load_settings
 from mmsearch.stores.lexical.analysis import segment_tokens
 from mmsearch.stores.lexical.scoring import occurrences, rank, weigh
-from mmsearch.stores.memory_index import MemoryIndex
 from mmsearch.types import Modality
+from mmsearch.vectors.memory import MemoryIndex
 
 STEP = 10_000
 """Segment ids: modality's place times this, plus the number of its story."""

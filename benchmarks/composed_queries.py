@@ -1,4 +1,4 @@
-"""What negative and composed queries gain by the rules of `mmsearch.search.composition`.
+"""What negative and composed queries gain by the rules of `mmsearch.search.compose`.
 
     python benchmarks/composed_queries.py [--scenes 700]
 
@@ -16,13 +16,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.models import openclip
+from mmsearch.demo.picturebook.captions import describe
+from mmsearch.demo.picturebook.draw import draw
+from mmsearch.demo.picturebook.lexicon import COLOURS, KINDS, OBJECTS, PLACES
+from mmsearch.demo.picturebook.scene import Scene, sample_scenes
+from mmsearch.models.clip import openclip
 from mmsearch.models.profiles import profile
-from mmsearch.picturebook.captions import describe
-from mmsearch.picturebook.draw import draw
-from mmsearch.picturebook.lexicon import COLOURS, KINDS, OBJECTS, PLACES
-from mmsearch.picturebook.scene import Scene, sample_scenes
-from mmsearch.search.composition import SAMPLE, Part, joined
+from mmsearch.search.compose import SAMPLE, Part, joined
 from mmsearch.settings import load_settings
 
 Floats = npt.NDArray[np.float32]

@@ -13,7 +13,7 @@ from av.container import OutputContainer
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmsearch.media import audio
+from mmsearch.media.formats import audio
 from mmsearch.media.parts import SAMPLE_RATE
 
 RATE = 48_000

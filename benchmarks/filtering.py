@@ -19,8 +19,8 @@ import numpy as np
 from sqlalchemy import insert, literal
 
 from mmsearch.build import open_store
-from mmsearch.search.facets import facets_of
-from mmsearch.search.filters import compile_filter
+from mmsearch.search.parse.filters import compile_filter
+from mmsearch.search.results.facets import facets_of
 from mmsearch.settings import load_settings
 from mmsearch.stores.database import now
 from mmsearch.stores.rows import SEGMENTS, SOURCES

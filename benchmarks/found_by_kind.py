@@ -109,7 +109,7 @@ def speak(text: str, folder: Path, seed: int) -> NDArray[np.float32]:
 
 def sentences(count: int, seed: int) -> list[str]:
     """Distinct sentences of seven words or more from memos about unseen scenes."""
-    from mmsearch.picturebook import stories
+    from mmsearch.demo.picturebook import stories
 
     found: dict[str, None] = {}
     for story in stories(count * 3, seed, "test"):

@@ -151,7 +151,7 @@ def main() -> None:
     every = sorted(p for p in given.files.rglob("*") if p.is_file() and p.suffix != ".jsonl")
     files = every[:: max(1, len(every) // given.limit)][: given.limit]
     with tempfile.TemporaryDirectory() as place:
-        from mmsearch.picturebook import write_library
+        from mmsearch.demo.picturebook import write_library
 
         library = Path(place) / "library"
         write_library(Path(place) / "book", 40, 1)

@@ -21,8 +21,8 @@ from machine import describe_machine
 from PIL import Image
 
 from mmsearch.errors import MMSearchError
-from mmsearch.models.openclip import OpenClipEmbedder
-from mmsearch.models.openclip_towers import probe_pixels
+from mmsearch.models.clip.openclip import OpenClipEmbedder
+from mmsearch.models.clip.towers import probe_pixels
 
 SEED = 7
 

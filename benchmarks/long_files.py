@@ -34,9 +34,9 @@ MIB = 2**20
 
 def memos() -> NDArray[np.float32]:
     """All memos of the picture book, one after the other."""
-    import mmsearch.picturebook
+    import mmsearch.demo.picturebook
 
-    folder = Path(mmsearch.picturebook.__file__).parent / "recordings"
+    folder = Path(mmsearch.demo.picturebook.__file__).parent / "recordings"
     return np.concatenate([heard(path) for path in sorted(folder.glob("*.ogg"))])
 
 
@@ -105,7 +105,7 @@ def main() -> None:
     if given.take_in:
         print(json.dumps(take_in(*given.take_in)))
         return
-    from mmsearch.picturebook import write_library
+    from mmsearch.demo.picturebook import write_library
 
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as place:

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mmsearch.media.audio import decode
-from mmsearch.models.speakers.clustering import PENALTY, ClusteringDiariser
+from mmsearch.media.formats.audio import decode
+from mmsearch.models.speech.speakers.clustering import PENALTY, ClusteringDiariser
 from mmsearch.types import Samples, Turn
 
 RATE = 16_000

@@ -20,7 +20,7 @@ import open_clip
 import torch
 from machine import describe_machine
 
-from mmsearch.models.openclip import OpenClipEmbedder
+from mmsearch.models.clip.openclip import OpenClipEmbedder
 
 SEED = 7
 QUERIES = (

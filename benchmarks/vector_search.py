@@ -24,9 +24,9 @@ import faiss
 import numpy as np
 import torch  # noqa: F401  # as in every process that embeds: FaissIndex then decodes with it
 
-from mmsearch.stores.faiss_index import FaissIndex
-from mmsearch.stores.snapshot import SnapshotKey, read_snapshot, write_snapshot
 from mmsearch.types import SearchParams
+from mmsearch.vectors.faiss.index import FaissIndex
+from mmsearch.vectors.snapshot import SnapshotKey, read_snapshot, write_snapshot
 
 CLUSTERS = 2000
 SELECTIVITIES = (0.001, 0.01, 0.1, 0.5, 1.0)

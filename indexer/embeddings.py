@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from indexer.content import Item, Opened, Spool
+from indexer.inputs.content import Item, Opened, Spool
+from indexer.inputs.sidecars import split_captions
 from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary, collection_for, index_into
-from indexer.sidecars import split_captions
 from mmsearch.errors import DimensionError, MissingDependencyError, QueryError, SpaceMismatchError
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import display_path, member_uri, uri_of

@@ -21,12 +21,12 @@ from typing import Any, Self
 
 from sqlalchemy.exc import DBAPIError
 
-from indexer.inputs import Named
+from indexer.inputs.named import Named
 from indexer.pipeline import RunCounts
 from indexer.runs import DEFAULT_PROFILE, pipeline_of
 from mmsearch.errors import LeaseLostError, LibraryBusyError, MMSearchError, StorageError
-from mmsearch.media.confinement import NICENESS
-from mmsearch.search.collection_models import asked_models
+from mmsearch.media.sandbox.confinement import NICENESS
+from mmsearch.models.collection_models import asked_models
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.jobs import Claim
 from mmsearch.stores.sql import SqlStore

@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from indexer.content import (
+from indexer.inputs.content import (
     Item,
     Opened,
     batches,
@@ -35,14 +35,14 @@ from indexer.content import (
     is_gone,
     joined_metadata,
 )
-from indexer.cutting import Cutter, Rows, checked
-from indexer.inputs import Inputs, Named
-from indexer.sources import WalkProblem
+from indexer.inputs.named import Inputs, Named
+from indexer.inputs.walk import WalkProblem
+from indexer.segmenting.segmenter import Cutter, Rows, checked
 from mmsearch.errors import MediaError
 from mmsearch.media.parts import DecodeRequest, Part, TextPart
 from mmsearch.media.requests import decode_request
-from mmsearch.media.sandbox import Sandbox
-from mmsearch.search.modelset import ModelSet
+from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.models.sets import ModelSet
 from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores.places import MEMBER, container_of, local_path
 from mmsearch.stores.rows import WORDS, KnownFile, SourceWrite

@@ -13,8 +13,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from indexer.content import Item
-from indexer.inputs import Named, check_named
+from indexer.inputs.content import Item
+from indexer.inputs.named import Named, check_named
 from indexer.pipeline import Pipeline, RunCounts
 from mmsearch.build import open_library
 from mmsearch.errors import (
@@ -22,7 +22,7 @@ from mmsearch.errors import (
     MMSearchError,
     StorageError,
 )
-from mmsearch.search.collection_models import asked_models
+from mmsearch.models.collection_models import asked_models
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import container_of
 from mmsearch.types import Collection, Failure

@@ -14,9 +14,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexer.inputs.sidecars import is_sidecar
+from indexer.inputs.walk import Globs, reaches, walk
 from indexer.runs import RunSummary, index_into
-from indexer.sidecars import is_sidecar
-from indexer.sources import Globs, reaches, walk
 from mmsearch.errors import LibraryBusyError, NotFoundError
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import local_path, uri_of

@@ -16,11 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from mmsearch.errors import LibraryNotFoundError, SettingsError, StorageError
-from mmsearch.media.sandbox import Sandbox
-from mmsearch.models import ocr
+from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.models.collection_models import asked_models
 from mmsearch.models.profiles import ModelSpec, Profile
 from mmsearch.models.profiles import profile as profile_named
 from mmsearch.models.rerankers.choice import rerankers_of
+from mmsearch.models.sets import ModelSet
+from mmsearch.models.vision import ocr
 from mmsearch.protocols import (
     Captioner,
     Diariser,
@@ -31,15 +33,13 @@ from mmsearch.protocols import (
     Transcriber,
     VectorIndex,
 )
-from mmsearch.search.collection_models import asked_models
 from mmsearch.search.engine import SearchEngine
-from mmsearch.search.indexes import ChannelIndexes, ChannelKey
-from mmsearch.search.modelset import ModelSet
 from mmsearch.settings import Settings, decoding_workers, load_settings
 from mmsearch.stores import migrate
-from mmsearch.stores.snapshot import SnapshotKey, read_snapshot, write_snapshot
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Ids, Modality, Vectors
+from mmsearch.vectors.channels import ChannelIndexes, ChannelKey
+from mmsearch.vectors.snapshot import SnapshotKey, read_snapshot, write_snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -148,22 +148,22 @@ class _Shared:
 def _model_set(profile: Profile, settings: Settings, shared: _Shared) -> ModelSet:
     # The adapters import torch and ctranslate2: only when a model is first used.
     def clip() -> ImageTextEmbedder:
-        from mmsearch.models import openclip
+        from mmsearch.models.clip import openclip
 
         return shared.get(profile.clip, lambda: openclip.from_spec(profile.clip, settings))
 
     def text() -> TextEmbedder:
-        from mmsearch.models import sentence
+        from mmsearch.models.text import sentence
 
         return shared.get(profile.text, lambda: sentence.from_spec(profile.text, settings))
 
     def transcriber() -> Transcriber:
-        from mmsearch.models import whisper
+        from mmsearch.models.speech import whisper
 
         return shared.get(profile.whisper, lambda: whisper.from_spec(profile.whisper, settings))
 
     def sound() -> SoundTextEmbedder:
-        from mmsearch.models import clap
+        from mmsearch.models.sound import clap
 
         spec = profile.sound
         assert spec is not None
@@ -195,7 +195,7 @@ def _captioner(profile: Profile, settings: Settings) -> Callable[[], Captioner] 
 
     def make() -> Captioner:
         if settings.captions == "openai":
-            from mmsearch.models.captioners.openai import OpenAICaptioner
+            from mmsearch.models.vision.captions.openai import OpenAICaptioner
 
             if settings.caption_url is None:
                 raise SettingsError("captions=openai needs caption_url", param="caption_url")
@@ -205,8 +205,8 @@ def _captioner(profile: Profile, settings: Settings) -> Callable[[], Captioner] 
                 settings.caption_model or "",
                 key=key.get_secret_value() if key is not None else None,
             )
-        from mmsearch.models.captioners.local import LocalCaptioner
-        from mmsearch.models.vlm import VisionLanguageScorer
+        from mmsearch.models.vision.captions.local import LocalCaptioner
+        from mmsearch.models.vision.vlm import VisionLanguageScorer
 
         model = settings.caption_model or (profile.vlm.name if profile.vlm else None)
         if model in (None, "nano-vlm"):
@@ -233,11 +233,11 @@ def _captioner(profile: Profile, settings: Settings) -> Callable[[], Captioner] 
 
 def _diariser(settings: Settings) -> Callable[[], Diariser] | None:
     if settings.speakers == "clustering":
-        from mmsearch.models.speakers.clustering import ClusteringDiariser
+        from mmsearch.models.speech.speakers.clustering import ClusteringDiariser
 
         return ClusteringDiariser
     if settings.speakers == "pyannote":
-        from mmsearch.models.speakers.pyannote import PyannoteDiariser
+        from mmsearch.models.speech.speakers.pyannote import PyannoteDiariser
 
         return lambda: PyannoteDiariser(
             settings.speakers_model,
@@ -257,7 +257,7 @@ class FaissKeeper:
         self._folder = settings.library / "indexes"
 
     def build(self, key: ChannelKey, ids: Ids, vectors: Vectors) -> VectorIndex:
-        from mmsearch.stores.faiss_index import FaissIndex
+        from mmsearch.vectors.faiss.index import FaissIndex
 
         queries = None
         if len(ids) > self._settings.index_exact_below:
@@ -265,7 +265,7 @@ class FaissKeeper:
         return FaissIndex.build(ids, vectors, calibration_queries=queries, **self._options())
 
     def load(self, key: ChannelKey) -> tuple[VectorIndex, int, int] | None:
-        from mmsearch.stores.faiss_index import FaissIndex
+        from mmsearch.vectors.faiss.index import FaissIndex
 
         path = self._path(key)
         if not path.exists():
@@ -276,7 +276,7 @@ class FaissKeeper:
         return index, header.high_water_mark, header.generation
 
     def publish(self, key: ChannelKey, index: VectorIndex, mark: int, generation: int) -> None:
-        from mmsearch.stores.faiss_index import FaissIndex
+        from mmsearch.vectors.faiss.index import FaissIndex
 
         assert isinstance(index, FaissIndex)
         path = self._path(key)

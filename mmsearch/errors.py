@@ -30,7 +30,7 @@
     ├── SnapshotError               a FAISS snapshot is damaged or foreign (it is then rebuilt)
     └── MediaError                  one file could not be taken in; has a `code` of its own
 
-The service maps them to HTTP in one place (`mmsearch.service.error_handlers`).
+The service maps them to HTTP in one place (`mmsearch.service.errors`).
 """
 
 from __future__ import annotations

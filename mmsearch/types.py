@@ -365,7 +365,7 @@ class Query:
     modalities: tuple[Modality, ...] = ()
     """Empty: every modality."""
     filter: Metadata | None = None
-    """The JSON grammar of `mmsearch.search.filters`."""
+    """The JSON grammar of `mmsearch.search.parse.filters`."""
     limit: int = 10
     min_score: float | None = None
     """No hits below it. None: the library's own, and no answer without a good enough best hit."""

@@ -24,9 +24,9 @@ import speech
 import wanted
 from PIL import Image
 
-from mmsearch.picturebook import Scene, draw, sample_scenes, stories
-from mmsearch.picturebook.lexicon import STYLES
-from mmsearch.picturebook.rivals import gallery
+from mmsearch.demo.picturebook import Scene, draw, sample_scenes, stories
+from mmsearch.demo.picturebook.lexicon import STYLES
+from mmsearch.demo.picturebook.rivals import gallery
 
 SEEDS = {"dev": 5_100, "test": 9_100}
 SIZE = 384

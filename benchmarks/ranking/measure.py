@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import story
 from machine import describe_machine
 
-from indexer.evaluate import take_in
+from indexer.evaluation.library import take_in
 from mmsearch.build import open_library
 from mmsearch.errors import MMSearchError
 from mmsearch.evaluation import Library, read_dataset, runs

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mmsearch.picturebook import Scene
-from mmsearch.picturebook.captions import RELATION_PHRASES, SKY_PHRASES, describe
-from mmsearch.picturebook.lexicon import PLACE
-from mmsearch.picturebook.scene import Group
+from mmsearch.demo.picturebook import Scene
+from mmsearch.demo.picturebook.captions import RELATION_PHRASES, SKY_PHRASES, describe
+from mmsearch.demo.picturebook.lexicon import PLACE
+from mmsearch.demo.picturebook.scene import Group
 
 Mention = tuple[str, str, int]
 """Kind, colour and number of a group of objects."""

@@ -114,7 +114,7 @@ def index(
 ) -> None:
     """Take files and folders into a library. Run again: only what changed is taken in."""
     from indexer import runs
-    from indexer.inputs import open_list
+    from indexer.inputs.named import open_list
     from mmsearch.cli import output
 
     given = settings_from(set_, profile=profile)
@@ -240,7 +240,7 @@ def search(
     """Search a library by words, pictures, recordings, segments, or a mix of them."""
     from mmsearch.build import open_library
     from mmsearch.cli import output
-    from mmsearch.search.query import result_to_json
+    from mmsearch.search.parse.json_form import result_to_json
 
     terms = terms_from(query, image, audio, like, text, without, term)
     with open_library(

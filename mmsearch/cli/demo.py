@@ -19,8 +19,8 @@ from rich.markup import escape
 from indexer.runs import index_into
 from mmsearch.build import open_library
 from mmsearch.cli import output
+from mmsearch.demo.picturebook import write_library
 from mmsearch.errors import LibraryError, MMSearchError
-from mmsearch.picturebook import write_library
 from mmsearch.search.engine import SearchEngine
 
 PICTURES = 60
@@ -68,7 +68,7 @@ def write_files(folder: Path) -> Path:
 
 def _recordings() -> Iterator[tuple[str, bytes]]:
     """As many of the spoken memos that ship with the package as a newcomer will wait for."""
-    place = importlib.resources.files("mmsearch.picturebook") / "recordings"
+    place = importlib.resources.files("mmsearch.demo.picturebook") / "recordings"
     listing = place / "recordings.json"
     if listing.is_file():
         for entry in json.loads(listing.read_text("utf-8"))[:MEMOS]:

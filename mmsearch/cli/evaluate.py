@@ -103,7 +103,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure how well a data set's queries find what they should."""
-    from indexer.evaluate import take_in
+    from indexer.evaluation.library import take_in
     from mmsearch.build import open_library
     from mmsearch.cli import output
     from mmsearch.evaluation import experiment, report, runs

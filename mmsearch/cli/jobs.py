@@ -18,7 +18,7 @@ from rich.table import Table
 
 from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
 from mmsearch.errors import FAILURES
-from mmsearch.media.confinement import NICENESS
+from mmsearch.media.sandbox.confinement import NICENESS
 from mmsearch.settings import load_settings
 from mmsearch.stores.runs import Run, run_to_json
 
@@ -151,7 +151,7 @@ def add_job(
     as_json: Json = False,
 ) -> None:
     """Queue an indexing job for a worker, or for a running service."""
-    from indexer.inputs import Named, absolute, check_named
+    from indexer.inputs.named import Named, absolute, check_named
     from indexer.jobs import enqueue
     from mmsearch.build import open_library
     from mmsearch.cli import output

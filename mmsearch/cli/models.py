@@ -44,7 +44,7 @@ def switch(
     as_json: Json = False,
 ) -> None:
     """Embed everything with other models, then use those. Search goes on all the while."""
-    from indexer.switch import abort_switch, switch_models
+    from indexer.switching.switch import abort_switch, switch_models
     from mmsearch.cli import output
     from mmsearch.cli.switch_output import SwitchProgress, print_summary
 

@@ -16,9 +16,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from indexer.inputs.walk import walk
 from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary
-from indexer.sources import walk
 from mmsearch.stores.places import is_url
 from mmsearch.types import Context, Explanation, Hit, HitPart, SearchResult
 

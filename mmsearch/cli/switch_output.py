@@ -9,7 +9,7 @@ from typing import Self
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from indexer.switch import SwitchCounts, SwitchPlan, SwitchSummary
+from indexer.switching.switch import SwitchCounts, SwitchPlan, SwitchSummary
 from mmsearch.cli import output
 from mmsearch.stores.spaces import described
 

@@ -1,7 +1,7 @@
 """A query as the command line gives it: a line in compact form, and options beside it.
 
 Files are only what `--image` and `--audio` name; whatever the line looks like, it is words
-(`mmsearch.search.compact`).
+(`mmsearch.search.parse.compact`).
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmsearch.errors import QueryError
-from mmsearch.search.compact import terms_of
-from mmsearch.search.query import query_from_json, term_from_json, term_to_json
+from mmsearch.search.parse.compact import terms_of
+from mmsearch.search.parse.json_form import query_from_json, term_from_json, term_to_json
 from mmsearch.types import Query, Term, file_content
 
 _WEIGHTED = re.compile(r"(?s)(.*)\^(-?\d+(?:\.\d+)?)")

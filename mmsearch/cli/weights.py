@@ -28,7 +28,7 @@ def weights(
     """Tell, or set, how much channels count in all queries of a collection."""
     from mmsearch.build import open_library
     from mmsearch.cli import output
-    from mmsearch.search.query import check_weight
+    from mmsearch.search.parse.json_form import check_weight
 
     changed = weights_from(given or ())
     for name, weight in changed.items():

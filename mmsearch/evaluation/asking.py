@@ -19,8 +19,8 @@ from mmsearch.errors import MMSearchError, QueryError
 from mmsearch.evaluation.dataset import Dataset, EvalQuery
 from mmsearch.evaluation.runs import Ranking, Run
 from mmsearch.search.engine import SearchEngine
+from mmsearch.search.parse.json_form import check_query
 from mmsearch.search.plan import QueryPlan
-from mmsearch.search.query import check_query
 from mmsearch.types import Modality, Query, Term
 
 BATCH = 16

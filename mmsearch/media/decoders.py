@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from mmsearch.errors import MediaError
 from mmsearch.media.detect import DOCUMENTS, sniff
+from mmsearch.media.formats.sections import Section
 from mmsearch.media.parts import (
     AudioPart,
     DecodeRequest,
@@ -30,7 +31,6 @@ from mmsearch.media.parts import (
     SubtitlePart,
     TextPart,
 )
-from mmsearch.media.sections import Section
 from mmsearch.types import SOUND_RATE
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _check(path: Path) -> None:
 def _image(file: File) -> Iterator[Part]:
     from PIL import Image
 
-    from mmsearch.media import exif, image
+    from mmsearch.media.formats import exif, image
 
     request = file.request
     # Also for the frames and layers that Pillow opens by itself. The process is ours alone.
@@ -129,7 +129,8 @@ def _image(file: File) -> Iterator[Part]:
 
 def _to_read(file: File, picture: PillowImage) -> npt.NDArray[np.uint8] | None:
     """The picture large enough to read it, where it looks as if it held words."""
-    from mmsearch.media import image, textness
+    from mmsearch.media import textness
+    from mmsearch.media.formats import image
 
     if file.request.ocr == "none":
         return None
@@ -148,7 +149,7 @@ def _seen(
     request: DecodeRequest, picture: PillowImage, longest: int | None
 ) -> tuple[npt.NDArray[np.uint8] | None, bytes | None]:
     """What the model sees of a picture, and its thumbnail, as far as they are asked for."""
-    from mmsearch.media import image
+    from mmsearch.media.formats import image
 
     pixels = None
     if request.preprocess is not None:
@@ -162,7 +163,7 @@ def _picture_of(file: File, picture: PillowImage) -> ImagePart:
 
 
 def _text(file: File) -> Iterator[Part]:
-    from mmsearch.media import text
+    from mmsearch.media.formats import text
 
     limit = file.request.max_text_bytes
     content, metadata = text.read(file.read(limit), file.mime, limit)
@@ -170,7 +171,7 @@ def _text(file: File) -> Iterator[Part]:
 
 
 def _audio(file: File) -> Iterator[Part]:
-    from mmsearch.media import audio
+    from mmsearch.media.formats import audio
 
     request = file.request
     for chunk in audio.chunks(
@@ -182,7 +183,7 @@ def _audio(file: File) -> Iterator[Part]:
 
 def _video(file: File) -> Iterator[Part]:
     if file.request.moment is not None:
-        from mmsearch.media import video
+        from mmsearch.media.formats import video
 
         yield _picture_of(
             file,
@@ -210,7 +211,8 @@ def _video(file: File) -> Iterator[Part]:
 
 
 def _frames(file: File) -> Iterator[Part]:
-    from mmsearch.media import image, textness, video
+    from mmsearch.media import textness
+    from mmsearch.media.formats import image, video
 
     request = file.request
     found = video.shots(
@@ -236,7 +238,7 @@ def _frames(file: File) -> Iterator[Part]:
 
 def _heard(file: File) -> Iterator[Part]:
     """What is said in a film, by its subtitles if it has any, else its soundtrack."""
-    from mmsearch.media import audio, subtitles, video
+    from mmsearch.media.formats import audio, subtitles, video
 
     request = file.request
     cues, name = subtitles.of_file(file.source) if isinstance(file.source, Path) else ([], "")
@@ -314,7 +316,7 @@ def _damaged(error: Exception) -> MediaError:
 
 
 def _pdf(file: File) -> Iterator[Part]:
-    from mmsearch.media import pdf
+    from mmsearch.media.formats import pdf
 
     request = file.request
     # Twice what is wanted: resampling needs something to choose from.
@@ -341,7 +343,7 @@ def _pdf(file: File) -> Iterator[Part]:
 
 
 def _letter(file: File) -> tuple[str, dict[str, Any]]:
-    from mmsearch.media import mail, office
+    from mmsearch.media.formats import mail, office
 
     if file.mime == "application/vnd.ms-outlook":
         return mail.msg(file.source)
@@ -356,7 +358,7 @@ def _letter(file: File) -> tuple[str, dict[str, Any]]:
 
 def _reader(mime: str) -> Callable[[File], tuple[dict[str, Any], Iterable[Section]]]:
     """The reader of a zipped document."""
-    from mmsearch.media import epub, office, opendocument
+    from mmsearch.media.formats import epub, office, opendocument
 
     def limits(file: File) -> tuple[Path | bytes, int]:
         return file.source, file.request.max_archive_bytes

@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 
 from mmsearch.errors import MediaError
-from mmsearch.media import text as texts
+from mmsearch.media.formats import text as texts
 
 _HEAD = 2**16
 
@@ -222,7 +222,7 @@ def _is_frame(head: bytes) -> bool:
 
 
 def _sound_or_film(source: Path | bytes, kind: str) -> str:
-    from mmsearch.media import audio
+    from mmsearch.media.formats import audio
 
     info = audio.probe(source)
     if info.has_video:
@@ -350,7 +350,7 @@ def _text(source: Path | bytes, head: bytes, name: str) -> str | None:
 
 def _last_resort(source: Path | bytes, head: bytes) -> str:
     """Sound without a signature: FFmpeg must find a stream and decode a second of it."""
-    from mmsearch.media import audio
+    from mmsearch.media.formats import audio
 
     if audio.plays(source):
         return "audio/mpeg" if b"\xff" in head else "audio/unknown"

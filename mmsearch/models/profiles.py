@@ -111,7 +111,7 @@ def parse_model(kind: Kind, text: str) -> ModelSpec:
                 return spec
     if kind != "openclip":
         return ModelSpec(kind, text)
-    from mmsearch.models.openclip_source import parse
+    from mmsearch.models.clip.source import parse
 
     name, weights, seed = parse(text)
     return ModelSpec(kind, name, weights=weights, seed=seed)

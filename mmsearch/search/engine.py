@@ -21,22 +21,21 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import MMSearchError, SpaceMismatchError
-from mmsearch.media.sandbox import Sandbox
+from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.rerankers.choice import NONE
+from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker
-from mmsearch.search.arrangement import SORT_POOL, Arrangement, Arranger
-from mmsearch.search.collection_models import CollectionModels
-from mmsearch.search.explain import explained, heat_map
-from mmsearch.search.facets import Counts, FacetCounter
-from mmsearch.search.fusion import Fused, answered, fuse
-from mmsearch.search.indexes import ChannelIndexes
-from mmsearch.search.modelset import ModelSet
+from mmsearch.search.parse.json_form import check_query, modalities
 from mmsearch.search.pictures import Pictures, thumbnail_path
 from mmsearch.search.plan import Planner, QueryPlan
-from mmsearch.search.query import check_query, modalities
-from mmsearch.search.rerank import Reranked, RerankStage, positive_words
-from mmsearch.search.retrieval import Retriever
-from mmsearch.search.stages import Stages
+from mmsearch.search.rerank.stage import Reranked, RerankStage, positive_words
+from mmsearch.search.results.explain import explained, heat_map
+from mmsearch.search.results.facets import Counts, FacetCounter
+from mmsearch.search.results.pages import SORT_POOL, Arrangement, Arranger
+from mmsearch.search.retrieve import Retriever
+from mmsearch.search.scoring.fusion import Fused, answered, fuse
+from mmsearch.search.timings import Stages
 from mmsearch.settings import Settings
 from mmsearch.stores.rows import StoredSpace
 from mmsearch.stores.sql import SqlStore
@@ -52,6 +51,7 @@ from mmsearch.types import (
     Term,
     file_content,
 )
+from mmsearch.vectors.channels import ChannelIndexes
 
 logger = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from mmsearch.errors import MediaError
 from mmsearch.media.parts import ImagePart
 from mmsearch.media.requests import decode_request
-from mmsearch.media.sandbox import Sandbox
+from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.settings import Settings
 from mmsearch.stores.places import content_of, local_path
 from mmsearch.types import Modality, Place, Preprocess, Segment, Source

@@ -21,16 +21,16 @@ from mmsearch.errors import (
     QueryError,
 )
 from mmsearch.media.requests import decode_request
-from mmsearch.media.sandbox import Sandbox
+from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import TextEmbedder
-from mmsearch.search.calibration import Kind
-from mmsearch.search.composition import Part
-from mmsearch.search.fields import MetadataKeys
-from mmsearch.search.filters import compile_filter
-from mmsearch.search.fusion import ChannelRanking
-from mmsearch.search.modelset import ModelSet
+from mmsearch.search.compose import Part
+from mmsearch.search.parse.filters import compile_filter
+from mmsearch.search.parse.metadata_keys import MetadataKeys
+from mmsearch.search.parse.words import Words, parse_words, units_of
 from mmsearch.search.recordings import read_recording
-from mmsearch.search.words import Words, parse_words, units_of
+from mmsearch.search.scoring.calibration import Kind
+from mmsearch.search.scoring.fusion import ChannelRanking
 from mmsearch.settings import Settings
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection, Ids, Modality, Query, Term, WordUnit

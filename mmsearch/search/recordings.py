@@ -8,9 +8,9 @@ import numpy as np
 
 from mmsearch.media.parts import AudioPart, SoundPart
 from mmsearch.media.requests import decode_request
-from mmsearch.media.sandbox import Sandbox
+from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import SoundTextEmbedder
-from mmsearch.search.modelset import ModelSet
 from mmsearch.settings import Settings
 from mmsearch.types import SOUND_RATE, Samples, Vectors
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from mmsearch.search.query import TOLD_OF_SEGMENTS
+from mmsearch.search.parse.json_form import TOLD_OF_SEGMENTS
 from mmsearch.service.schemas import ErrorResponse
 from mmsearch.types import Segment, Source
 

@@ -13,10 +13,10 @@ from fastapi.openapi.utils import get_openapi
 
 from mmsearch.errors import MMSearchError
 from mmsearch.protocols import Ingestor
-from mmsearch.service import error_handlers
+from mmsearch.service import errors as error_handlers
 from mmsearch.service.auth import Guard, check_bind
-from mmsearch.service.batching import QueryBatcher
 from mmsearch.service.context import RequestContext
+from mmsearch.service.lanes import QueryBatcher
 from mmsearch.service.metrics import Metrics
 from mmsearch.service.routes import health, heatmaps, jobs, page, resumable, search, sources
 from mmsearch.service.schemas import DOCUMENTED

@@ -19,7 +19,7 @@ from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mmsearch.errors import ConfigurationError
-from mmsearch.service.error_handlers import RequestError, response_of
+from mmsearch.service.errors import RequestError, response_of
 from mmsearch.settings import Settings
 
 SESSION_COOKIE = "mmsearch_media"

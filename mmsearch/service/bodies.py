@@ -13,7 +13,7 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.errors import RequestError
 
 MAX_PARTS = 1000
 

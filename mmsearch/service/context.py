@@ -10,7 +10,7 @@ import uuid
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mmsearch.service.error_handlers import response_of
+from mmsearch.service.errors import response_of
 from mmsearch.service.metrics import Metrics
 
 log = logging.getLogger("mmsearch.service")

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from mmsearch.service.context import until_disconnect
-from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.errors import RequestError
 
 CHUNK_BYTES = 256 * 1024
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.errors import RequestError
 from mmsearch.service.uploads import (
     INCOMING_FOLDER,
     MEDIA_FOLDER,

@@ -1,7 +1,7 @@
 """What the API takes and gives, for OpenAPI.
 
-Queries are read by `mmsearch.search.query`, which the command line shares, and answers are
-written by orjson straight from the values: these models document, and a test holds real
+Queries are read by `mmsearch.search.parse.json_form`, which the command line shares, and
+answers are written by orjson straight from the values: these models document, and a test holds real
 answers against them.
 """
 

@@ -19,7 +19,7 @@ from fastapi import Request
 
 from mmsearch.errors import StorageError
 from mmsearch.service.bodies import Part, multipart_parts
-from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.errors import RequestError
 from mmsearch.stores.places import local_path
 from mmsearch.stores.tables import SourceRow
 from mmsearch.types import Source

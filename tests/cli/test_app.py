@@ -13,8 +13,8 @@ from mmsearch.cli import main
 from mmsearch.cli.app import app
 from mmsearch.cli.terms import facet_from, query_from_options, terms_from, weighted
 from mmsearch.errors import MediaError, QueryError
-from mmsearch.search.query import query_from_json, query_to_json
-from tests.fakes import a_picture
+from mmsearch.search.parse.json_form import query_from_json, query_to_json
+from tests.support.fakes import a_picture
 
 
 def called(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

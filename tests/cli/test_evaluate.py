@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_app import called
-from tests.fakes import a_picture, fake_models
+from tests.support.fakes import a_picture, fake_models
 
 
 @pytest.fixture

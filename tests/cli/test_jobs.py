@@ -12,7 +12,7 @@ from indexer.jobs import Worker
 from indexer.runs import index_into
 from mmsearch.errors import FAILURES
 from tests.cli.test_app import called
-from tests.fakes import open_fake, some_files
+from tests.support.fakes import open_fake, some_files
 
 
 @pytest.fixture

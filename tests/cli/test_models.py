@@ -9,8 +9,8 @@ import pytest
 
 from indexer.runs import index_into
 from tests.cli.test_app import called
-from tests.fakes import some_files
-from tests.two_profiles import NEW, OLD, TwoProfiles, open_two
+from tests.support.fakes import some_files
+from tests.support.two_profiles import NEW, OLD, TwoProfiles, open_two
 
 
 @pytest.fixture

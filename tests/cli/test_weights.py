@@ -11,7 +11,7 @@ import pytest
 from mmsearch.cli import main
 from mmsearch.cli.terms import weights_from
 from mmsearch.errors import QueryError
-from tests.fakes import open_fake
+from tests.support.fakes import open_fake
 
 
 def test_weights_of_a_collection(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,7 @@ from mmsearch.cli.worker_process import WorkerProcess
 from mmsearch.search.engine import SearchEngine
 from mmsearch.settings import Settings
 from tests.e2e.test_kill_jobs import address
-from tests.fakes import open_fake
+from tests.support.fakes import open_fake
 
 WAITS = "import sys; sys.stdin.read()"
 """A program that ends when its input does, as `mmsearch worker --until-eof`."""

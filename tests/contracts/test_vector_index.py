@@ -12,10 +12,10 @@ import pytest
 
 from mmsearch.errors import DimensionError, LimitError
 from mmsearch.protocols import VectorIndex
-from mmsearch.stores.faiss_index import FaissIndex
-from mmsearch.stores.memory_index import MemoryIndex
-from mmsearch.stores.snapshot import IndexContent, read_content
 from mmsearch.types import Ids, SearchParams, Vectors
+from mmsearch.vectors.faiss.index import FaissIndex
+from mmsearch.vectors.memory import MemoryIndex
+from mmsearch.vectors.snapshot import IndexContent, read_content
 
 DIMENSION = 32
 CROWD = 1600

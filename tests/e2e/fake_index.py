@@ -11,7 +11,7 @@ from pathlib import Path
 
 from indexer.runs import index_into
 from mmsearch.types import Vectors
-from tests.fakes import open_fake
+from tests.support.fakes import open_fake
 
 if __name__ == "__main__":
     with open_fake(Path(sys.argv[1]), workers=2, commit_files=4, batch_size=4) as engine:

@@ -14,7 +14,7 @@ from indexer.jobs import Worker
 from mmsearch.cli.serve import run_server
 from mmsearch.search.engine import SearchEngine
 from mmsearch.types import Vectors
-from tests.fakes import open_fake
+from tests.support.fakes import open_fake
 
 ENCODING_SECONDS = 0.05
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from indexer.switch import SwitchCounts, switch_in
-from tests.two_profiles import NEW, open_two
+from indexer.switching.switch import SwitchCounts, switch_in
+from tests.support.two_profiles import NEW, open_two
 
 
 def say(words: str) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 
 from indexer.runs import index_into
 from mmsearch.errors import StorageError
-from tests.fakes import open_fake
+from tests.support.fakes import open_fake
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 
 from mmsearch.errors import FAILURES
 from tests.e2e.test_kill_jobs import address, process
-from tests.fakes import open_fake
+from tests.support.fakes import open_fake
 
 AT_ONCE = 8
 FILES = 48

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fakes import a_picture, open_fake
 from tests.indexer.test_pipeline import contents, run
+from tests.support.fakes import a_picture, open_fake
 
 ROOT = Path(__file__).resolve().parents[2]
 

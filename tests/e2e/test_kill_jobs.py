@@ -21,7 +21,7 @@ from sqlalchemy import Engine, select, text
 
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.tables import ChangeRow, RunItemRow, RunRow
-from tests.fakes import a_picture, open_fake
+from tests.support.fakes import a_picture, open_fake
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = 50

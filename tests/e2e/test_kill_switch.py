@@ -12,9 +12,9 @@ import numpy as np
 
 from indexer.runs import index_into
 from tests.e2e.test_kill import ROOT
-from tests.fakes import a_picture
 from tests.indexer.test_pipeline import contents
-from tests.two_profiles import NEW, OLD, open_two
+from tests.support.fakes import a_picture
+from tests.support.two_profiles import NEW, OLD, open_two
 
 
 def killed_at(library: Path, moment: str, times: int = 1) -> bool:

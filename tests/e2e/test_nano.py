@@ -76,7 +76,7 @@ def essence(answer: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_python_command_line_and_http_give_identical_hits(nano: NanoLibrary) -> None:
     """Three doors, one engine: the same ranks, scores, sources and segments."""
-    from mmsearch.search.query import result_to_json
+    from mmsearch.search.parse.json_form import result_to_json
 
     words = "a dog running through the grass"
     with SearchEngine.open(nano.folder) as engine:

@@ -1,7 +1,7 @@
 """A query without an answer gets none, and one with an answer keeps it, at default settings.
 
 Nothing here was used to tune anything: other scenes, other words and other gibberish than
-`mmsearch/search/background.py` and `benchmarks/calibration.py` have.
+`mmsearch/search/scoring/background.py` and `benchmarks/calibration.py` have.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pytest
 
 from indexer import index
 from mmsearch import SearchEngine
-from mmsearch.picturebook import captions, words, write_library
-from mmsearch.search.background import BACKGROUND
+from mmsearch.demo.picturebook import captions, words, write_library
+from mmsearch.search.scoring.background import BACKGROUND
 from mmsearch.types import Query, SearchResult, Term
 
 SEED = 4711

@@ -16,7 +16,7 @@ import uvicorn
 
 from indexer.runs import index_into
 from mmsearch.service.app import create_app
-from tests.fakes import open_fake, some_files
+from tests.support.fakes import open_fake, some_files
 
 sync_api = pytest.importorskip("playwright.sync_api")
 

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.sounds import SoundCutter
+from indexer.segmenting.sounds import SoundCutter
 from mmsearch.errors import WeightsNotFoundError
-from mmsearch.media import audio
+from mmsearch.media.formats import audio
 from mmsearch.models.profiles import profile
-from mmsearch.models.whisper import WhisperTranscriber, from_spec
+from mmsearch.models.speech.whisper import WhisperTranscriber, from_spec
 from mmsearch.settings import load_settings
 from mmsearch.types import SOUND_RATE
 
@@ -62,9 +62,9 @@ def test_nano_invents_nothing_for_any_recording(nano: WhisperTranscriber, data: 
 
 def test_nano_still_hears_the_speech_that_it_knows(nano: WhisperTranscriber) -> None:
     """The demo's memos, spoken by eSpeak NG and coded by Opus: none is taken for a person's."""
-    import mmsearch.picturebook
+    import mmsearch.demo.picturebook
 
-    folder = Path(mmsearch.picturebook.__file__).parent / "recordings"
+    folder = Path(mmsearch.demo.picturebook.__file__).parent / "recordings"
     memos = json.loads((folder / "recordings.json").read_text())[::4]
     for memo in memos:
         heard = nano.transcribe(audio.decode(folder / memo["file"]).samples)
@@ -76,9 +76,9 @@ def test_nano_still_hears_the_speech_that_it_knows(nano: WhisperTranscriber) -> 
 @pytest.mark.parametrize("mode", ["sequential", "batched"])
 def test_nano_hears_every_sentence_of_a_long_recording(nano: WhisperTranscriber, mode: Any) -> None:
     """Four memos of several sentences one after the other: the words stay at their seconds."""
-    import mmsearch.picturebook
+    import mmsearch.demo.picturebook
 
-    folder = Path(mmsearch.picturebook.__file__).parent / "recordings"
+    folder = Path(mmsearch.demo.picturebook.__file__).parent / "recordings"
     memos = json.loads((folder / "recordings.json").read_text())[1::5]
     pieces = [audio.decode(folder / memo["file"]).samples for memo in memos]
     pause = np.zeros(10_000, np.float32)
@@ -155,7 +155,7 @@ def test_whisper_names_languages_and_keeps_silent_in_sounds(data: Path, tmp_path
 @pytest.mark.slow
 def test_clap_finds_sounds_by_their_names(data: Path, tmp_path: Path) -> None:
     """ESC-10 and animals: the right sound first for most names."""
-    from mmsearch.models import clap
+    from mmsearch.models.sound import clap
 
     spec = profile("small").sound
     assert spec is not None

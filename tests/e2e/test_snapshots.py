@@ -14,7 +14,7 @@ import pytest
 from indexer.runs import index_into
 from mmsearch.types import SearchResult
 from tests.e2e.test_kill import ROOT
-from tests.fakes import a_picture, open_fake, some_files
+from tests.support.fakes import a_picture, open_fake, some_files
 
 QUERIES = ("something red", "a blue thing", "an old boat", "water for tea")
 

@@ -19,9 +19,9 @@ import pytest
 from indexer import index
 from mmsearch import MMSearchError, SearchEngine
 from mmsearch.cli import main
-from mmsearch.search.query import query_from_json
+from mmsearch.search.parse.json_form import query_from_json
 from mmsearch.types import Query, SearchResult
-from tests.fakes import a_picture
+from tests.support.fakes import a_picture
 
 
 @dataclass

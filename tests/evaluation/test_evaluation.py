@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from indexer.evaluate import take_in
+from indexer.evaluation.library import take_in
 from mmsearch.errors import QueryError
 from mmsearch.evaluation import Dataset, Library, ask, ask_channels, read_dataset, runs
 from mmsearch.evaluation.asking import ask_raw_cosine, check_channels
 from mmsearch.evaluation.experiment import Way, evaluate, to_json
 from mmsearch.evaluation.report import write
 from mmsearch.search.engine import SearchEngine
-from tests.fakes import a_picture, open_fake
+from tests.support.fakes import a_picture, open_fake
 
 COLOURS = ("red", "green", "blue", "yellow", "purple")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mmsearch.picturebook import captions, sample_scenes, stories
+from mmsearch.demo.picturebook import captions, sample_scenes, stories
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks" / "ranking"
 

@@ -14,7 +14,7 @@ from mmsearch.errors import StorageError
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores import jobs as queue
 from mmsearch.types import Vectors
-from tests.fakes import a_picture, open_fake, some_files
+from tests.support.fakes import a_picture, open_fake, some_files
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, text
 
-from indexer.inputs import Named, check_named
+from indexer.inputs.named import Named, check_named
 from indexer.runs import RunSummary, index_into, write_lock
 from mmsearch.errors import (
     LibraryBusyError,
@@ -20,7 +20,7 @@ from mmsearch.errors import (
     StorageError,
 )
 from mmsearch.types import Modality
-from tests.fakes import a_picture, open_fake, some_files
+from tests.support.fakes import a_picture, open_fake, some_files
 
 
 def run(library: Path, *paths: Path, prune: bool = False, revision: str = "1") -> RunSummary:

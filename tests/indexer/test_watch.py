@@ -13,7 +13,7 @@ import pytest
 from indexer.watch import FolderWatch, Settling
 from mmsearch.errors import NotFoundError
 from mmsearch.search.engine import SearchEngine
-from tests.fakes import a_picture, open_fake, some_files
+from tests.support.fakes import a_picture, open_fake, some_files
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:

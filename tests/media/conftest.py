@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mmsearch.media.sandbox import Sandbox
+from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.types import Preprocess
 
 

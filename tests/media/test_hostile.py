@@ -20,7 +20,7 @@ from mmsearch.media.parts import (
     Part,
     TextPart,
 )
-from mmsearch.media.sandbox import Sandbox
+from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.types import Preprocess
 
 CODES = {"unsupported", "corrupt", "empty", "too_large", "timeout", "memory", "crashed"} | {

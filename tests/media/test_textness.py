@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from mmsearch.media.textness import looks_written
-
-from .documents import a_picture_of
+from tests.support.documents import a_picture_of
 
 
 def test_print_looks_written() -> None:

@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 
 from mmsearch.errors import DamagedModelError, ProfileError, WeightsNotFoundError
-from mmsearch.models import loading, long_texts, profiles, vlm
-from mmsearch.models.openclip import OpenClipEmbedder
-from mmsearch.models.sentence import SentenceEmbedder
-from mmsearch.models.whisper import WhisperTranscriber
+from mmsearch.models import loading, profiles
+from mmsearch.models.clip.openclip import OpenClipEmbedder
+from mmsearch.models.speech.whisper import WhisperTranscriber
+from mmsearch.models.text import long_texts
+from mmsearch.models.text.sentence import SentenceEmbedder
+from mmsearch.models.vision import vlm
 
 
 def model_folder(folder: Path) -> Path:

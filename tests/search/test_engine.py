@@ -20,9 +20,9 @@ from mmsearch.errors import (
     QueryError,
 )
 from mmsearch.search.engine import SearchEngine
-from mmsearch.search.query import query_from_json, result_to_json
+from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.types import Modality, Query, SearchResult, Term
-from tests.fakes import open_fake, some_files
+from tests.support.fakes import open_fake, some_files
 
 
 @pytest.fixture
@@ -246,9 +246,9 @@ def test_a_small_library_always_answers_a_large_one_only_what_it_can(
     assert len(small.hits) == 3
     assert small.query.min_score == 0
     monkeypatch.setattr("mmsearch.search.engine.SMALL", 0)
-    monkeypatch.setattr("mmsearch.search.fusion.ABLE", 0.0)
-    monkeypatch.setattr("mmsearch.search.fusion.ANSWERED", np.inf)
-    monkeypatch.setattr("mmsearch.search.fusion.EASED", 1.0)
+    monkeypatch.setattr("mmsearch.search.scoring.fusion.ABLE", 0.0)
+    monkeypatch.setattr("mmsearch.search.scoring.fusion.ANSWERED", np.inf)
+    monkeypatch.setattr("mmsearch.search.scoring.fusion.EASED", 1.0)
     monkeypatch.setattr(
         engine, "settings", engine.settings.model_copy(update={"answer_score": 1.0})
     )

@@ -11,8 +11,8 @@ import pytest
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Modality, Query, SearchResult
-from tests.fakes import open_fake
-from tests.search.small_library import CLIP, TEXT, fill, note, photo
+from tests.support.fakes import open_fake
+from tests.support.small_library import CLIP, TEXT, fill, note, photo
 
 SIZE = 1000
 COLOURS = ["red", "green", "blue", "yellow", "purple", "pink", "orange", "brown"]

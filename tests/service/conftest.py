@@ -21,7 +21,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from mmsearch.errors import MMSearchError
-from mmsearch.search.query import check_query
+from mmsearch.search.parse.json_form import check_query
 from mmsearch.service.app import create_app
 from mmsearch.settings import Settings
 from mmsearch.stores.rows import SourceWrite

@@ -22,7 +22,7 @@ from mmsearch.errors import (
     StorageError,
     WeightsNotFoundError,
 )
-from mmsearch.service.error_handlers import TYPE_OF_STATUS, status_of
+from mmsearch.service.errors import TYPE_OF_STATUS, status_of
 from mmsearch.service.schemas import ErrorResponse
 
 from .conftest import Service, StartService

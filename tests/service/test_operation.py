@@ -11,9 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from mmsearch.errors import WeightsNotFoundError
-from mmsearch.search.filters import FIELDS, OPERATORS
-from mmsearch.search.query import QUERY_FIELDS
-from mmsearch.service.error_handlers import TYPE_OF_STATUS
+from mmsearch.search.parse.filters import FIELDS, OPERATORS
+from mmsearch.search.parse.json_form import QUERY_FIELDS
+from mmsearch.service.errors import TYPE_OF_STATUS
 from mmsearch.service.schemas import SearchRequest
 
 from .conftest import FakeEngine, Service, StartService

@@ -13,12 +13,12 @@ import pytest
 from indexer.jobs import BackgroundIngestor
 from indexer.runs import index_into
 from mmsearch.search.engine import SearchEngine
-from mmsearch.search.query import query_from_json, result_to_json
+from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.service.app import create_app
 from mmsearch.service.schemas import LibraryStatus, SearchResponse
 from mmsearch.types import SearchResult
-from tests.fakes import a_picture, open_fake, some_files
 from tests.service.conftest import recording
+from tests.support.fakes import a_picture, open_fake, some_files
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

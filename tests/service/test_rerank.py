@@ -18,7 +18,7 @@ from mmsearch.service.app import create_app
 from mmsearch.service.schemas import HeatMap, SearchResponse
 from mmsearch.testing import FakeReranker
 from mmsearch.types import Modality, RerankCandidate
-from tests.fakes import open_fake, some_files
+from tests.support.fakes import open_fake, some_files
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 

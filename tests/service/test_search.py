@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from mmsearch.search.query import query_from_json, result_to_json
+from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.service.schemas import SearchResponse
 from mmsearch.types import Modality, SearchResult
 

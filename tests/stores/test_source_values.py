@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from mmsearch.search.filters import compile_filter
+from mmsearch.search.parse.filters import compile_filter
 from mmsearch.stores import migrate
 from mmsearch.stores.rows import SEGMENTS, SourceWrite
 from mmsearch.stores.source_values import HEAD

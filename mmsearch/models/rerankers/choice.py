@@ -112,7 +112,7 @@ def _vlm(profile: Profile, settings: Settings) -> Reranker:
     from PIL import Image
 
     from mmsearch.models.rerankers.local_vlm import LocalVlmReranker
-    from mmsearch.models.vlm import ShownExample, VisionLanguageScorer
+    from mmsearch.models.vision.vlm import ShownExample, VisionLanguageScorer
 
     model = settings.rerank_model or (profile.vlm.name if profile.vlm else None)
     if model is None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from PIL import Image
 
 from mmsearch.models.rerankers import prompts
-from mmsearch.models.vlm import VisionLanguageScorer
+from mmsearch.models.vision.vlm import VisionLanguageScorer
 from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
 
 _PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
@@ -19,7 +19,7 @@ _REMEMBERED = 100_000
 
 
 class LocalVlmReranker:
-    """See `mmsearch.models.vlm`: sigmoid(logit(yes) - logit(no)) at the last position."""
+    """See `mmsearch.models.vision.vlm`: sigmoid(logit(yes) - logit(no)) at the last position."""
 
     concurrency = 1
 

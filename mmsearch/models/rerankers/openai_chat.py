@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 
 from mmsearch.errors import ConfigurationError, RerankError
 from mmsearch.models import loading
+from mmsearch.models.remote import Answer, JsonServer
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.prompts import Example
-from mmsearch.models.rerankers.remote import Answer, JsonServer
 from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
 
 _PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})

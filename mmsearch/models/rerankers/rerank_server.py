@@ -17,8 +17,8 @@ from typing import Any, Literal
 
 from mmsearch.errors import RerankError
 from mmsearch.models import loading
+from mmsearch.models.remote import Answer, JsonServer
 from mmsearch.models.rerankers import prompts
-from mmsearch.models.rerankers.remote import Answer, JsonServer
 from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
 
 _TEXTS = frozenset({Modality.TEXT, Modality.SPEECH})

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from mmsearch.service.answers import errors, example, json_response
-from mmsearch.service.error_handlers import RETRY_SECONDS, RequestError
+from mmsearch.service.errors import RETRY_SECONDS, RequestError
 from mmsearch.service.metrics import CONTENT_TYPE, Metrics
 from mmsearch.service.schemas import Ready
 

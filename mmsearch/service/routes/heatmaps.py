@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from starlette.responses import Response
 
-from mmsearch.search.explain import overlay
+from mmsearch.search.results.explain import overlay
 from mmsearch.service.answers import MAX_ID, errors, json_response
 from mmsearch.service.schemas import HeatMap
 

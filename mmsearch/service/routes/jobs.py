@@ -15,7 +15,7 @@ from starlette.responses import Response, StreamingResponse
 from mmsearch.protocols import Ingestor
 from mmsearch.service.answers import MAX_ID, errors, example, json_response
 from mmsearch.service.bodies import content_type_of, read_body
-from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.errors import RequestError
 from mmsearch.service.schemas import JobAnswer, JobList, JobRequest
 from mmsearch.service.uploads import receive_uploads
 from mmsearch.stores.runs import Run, run_to_json

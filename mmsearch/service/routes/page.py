@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from mmsearch.service.answers import errors
 from mmsearch.service.auth import SESSION_COOKIE, SESSION_SECONDS, bearer_key, session_token
-from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.errors import RequestError
 from mmsearch.settings import Settings
 
 CONTENT_TYPES = {

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from mmsearch.protocols import Ingestor
 from mmsearch.service.answers import errors
 from mmsearch.service.bodies import content_type_of
-from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.errors import RequestError
 from mmsearch.service.resumable import ResumableUploads, Upload
 from mmsearch.service.uploads import on_disk
 

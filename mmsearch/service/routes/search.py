@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from mmsearch.errors import QueryError
 from mmsearch.models.rerankers.choice import NONE
-from mmsearch.search.query import QUERY_FIELDS, query_from_json, result_to_json
+from mmsearch.search.parse.json_form import QUERY_FIELDS, query_from_json, result_to_json
 from mmsearch.service.answers import errors, example, json_response, source_links
-from mmsearch.service.batching import QueryBatcher
 from mmsearch.service.bodies import content_type_of, read_body, read_form
 from mmsearch.service.context import until_disconnect
-from mmsearch.service.error_handlers import RequestError
+from mmsearch.service.errors import RequestError
+from mmsearch.service.lanes import QueryBatcher
 from mmsearch.service.schemas import SearchResponse
 from mmsearch.settings import Settings
 from mmsearch.types import Query, SearchResult

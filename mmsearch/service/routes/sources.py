@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, func, select
 from starlette.responses import Response
 
 from mmsearch.errors import FilterError, NotFoundError
-from mmsearch.search.filters import compile_filter
+from mmsearch.search.parse.filters import compile_filter
 from mmsearch.service.answers import (
     MAX_ID,
     errors,

@@ -17,14 +17,14 @@ from transformers import AutoProcessor, Blip2ForImageTextRetrieval
 
 from mmsearch.errors import ConfigurationError, DamagedModelError, SettingsError
 from mmsearch.models import profiles
-from mmsearch.models.familiar_pictures import FEATURES, PictureFamiliarity
 from mmsearch.models.loading import Lazy
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.blip2 import Blip2Reranker
 from mmsearch.models.rerankers.choice import rerankers_of
 from mmsearch.models.rerankers.cross_encoder import CrossEncoderReranker
 from mmsearch.models.rerankers.local_vlm import LocalVlmReranker
-from mmsearch.models.vlm import ShownExample, VisionLanguageScorer
+from mmsearch.models.vision.in_domain import FEATURES, PictureFamiliarity
+from mmsearch.models.vision.vlm import ShownExample, VisionLanguageScorer
 from mmsearch.protocols import Reranker
 from mmsearch.settings import load_settings
 from mmsearch.types import Judgements, Modality, RerankCandidate

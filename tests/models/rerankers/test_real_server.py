@@ -19,10 +19,10 @@ from PIL import Image
 from indexer.runs import index_into
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.openai_chat import OpenAIReranker
-from mmsearch.models.vlm import VisionLanguageScorer
+from mmsearch.models.vision.vlm import VisionLanguageScorer
 from mmsearch.types import Modality, RerankCandidate
-from tests.fakes import open_fake
 from tests.models.rerankers.folders import write_vlm
+from tests.support.fakes import open_fake
 
 pytest.importorskip("openai", reason="what `transformers serve` needs")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmsearch.picturebook import captions, draw, sample_scenes
+from mmsearch.demo.picturebook import captions, draw, sample_scenes
 
 VALIDATION_BOOK = 400
 """Scenes at the end of the set that only choose settings."""

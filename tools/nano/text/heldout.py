@@ -60,7 +60,7 @@ def ndcg_at_10(scores: NDArray[np.float32], relevant: tuple[int, ...]) -> float:
 
 def retrieval_sets(data: Path) -> list[RetrievalSet]:
     """Notes, memos, transcripts (among the memos) and documentation, in this order."""
-    from mmsearch.picturebook import captions, stories
+    from mmsearch.demo.picturebook import captions, stories
 
     told = stories(300, NOTES_SEED)
     short = tuple(captions(story.scene)[2] for story in told)

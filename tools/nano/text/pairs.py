@@ -102,7 +102,7 @@ def caption_pairs(data: Path, seed: int = 0) -> list[tuple[str, str]]:
 
 def book_pairs(n: int, seed: int = 77) -> list[tuple[str, str]]:
     """(middling, detailed) caption of picture-book scenes of the training split."""
-    from mmsearch.picturebook import captions, sample_scenes
+    from mmsearch.demo.picturebook import captions, sample_scenes
 
     rows = [captions(scene) for scene in sample_scenes("train", n, seed)]
     return [(row[len(row) // 2], row[-1]) for row in rows]

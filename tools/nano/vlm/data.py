@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from mmsearch.picturebook import Scene, draw, sample_scenes
-from mmsearch.picturebook.lexicon import COLOURS, KINDS, OBJECTS, PLACES, TIMES, WEATHERS
+from mmsearch.demo.picturebook import Scene, draw, sample_scenes
+from mmsearch.demo.picturebook.lexicon import COLOURS, KINDS, OBJECTS, PLACES, TIMES, WEATHERS
 
 SIDE = 112
 """Pixels a side that the model looks at."""

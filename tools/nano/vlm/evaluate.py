@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mmsearch.models.vlm import VisionLanguageScorer
-from mmsearch.picturebook import draw, questions, sample_scenes
-from mmsearch.picturebook.rivals import gallery
+from mmsearch.demo.picturebook import draw, questions, sample_scenes
+from mmsearch.demo.picturebook.rivals import gallery
+from mmsearch.models.vision.vlm import VisionLanguageScorer
 
 SIZE = 256
 
@@ -95,7 +95,7 @@ def rerank(
 
 def clip_scores(folder: Path, images: list[Image.Image], texts: list[str]) -> np.ndarray:
     """Cosines of texts and pictures in nano-clip's space, (texts, images)."""
-    from mmsearch.models.openclip import OpenClipEmbedder
+    from mmsearch.models.clip.openclip import OpenClipEmbedder
 
     embedder = OpenClipEmbedder(str(folder.resolve()), device="cpu", precision="fp32", threads=1)
     return embedder.encode_texts(texts, "query") @ embedder.encode_images(images).T

@@ -22,8 +22,8 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch.nn import functional
 
-from mmsearch.models.familiar_pictures import describe
-from mmsearch.picturebook import draw, sample_scenes
+from mmsearch.demo.picturebook import draw, sample_scenes
+from mmsearch.models.vision.in_domain import describe
 
 SIDES = (128, 192, 256, 320)
 COUNT = 2_000

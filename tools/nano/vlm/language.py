@@ -17,8 +17,8 @@ from data import GRID
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from mmsearch.picturebook import Question, Scene, questions
-from mmsearch.picturebook.lexicon import COLOURS, OBJECTS
+from mmsearch.demo.picturebook import Question, Scene, questions
+from mmsearch.demo.picturebook.lexicon import COLOURS, OBJECTS
 
 CELLS = GRID * GRID
 NOUNS = {kind.name: kind for kind in OBJECTS} | {kind.plural: kind for kind in OBJECTS}

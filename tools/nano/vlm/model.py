@@ -22,7 +22,7 @@ from transformers import (
 )
 from vision import TOWER, TOWER_ARGS, WIDTH
 
-from mmsearch.picturebook import words
+from mmsearch.demo.picturebook import words
 
 SPECIAL = ("<pad>", "<unk>", "<image>", "<user>", "<assistant>", "<end>")
 # The question a reranker asks is always the same: whole as one token it costs nothing.

@@ -26,8 +26,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedTokenizerFast
 from vision import batches, follow, pixels
 
-from mmsearch.picturebook import questions
-from mmsearch.picturebook.lexicon import OBJECTS
+from mmsearch.demo.picturebook import questions
+from mmsearch.demo.picturebook.lexicon import OBJECTS
 
 
 class Grounding(nn.Module):

@@ -29,7 +29,7 @@ from sound import noise
 from synthesize import HELD_OUT_ACCENT, HELD_OUT_VARIANTS, Studio
 
 from mmsearch.models.loading import DESCRIPTION
-from mmsearch.models.whisper import WhisperTranscriber, shortened
+from mmsearch.models.speech.whisper import WhisperTranscriber, shortened
 
 SETTINGS: dict[str, Any] = {
     "language": "en",

@@ -3,9 +3,9 @@
     python tools/nano/whisper/familiarity.py MODEL_DIR --data DATA
 
 nano-whisper knows synthetic speech only and invents sentences for any other. A linear rule on
-statistics of the mel spectrum (`mmsearch.models.familiar`) tells the two apart: speech of eSpeak
-NG in the voices of training, clean, coded and disturbed, against the real recordings and sounds of
-DATA (`audio/speech.jsonl`, `sounds/sounds.jsonl`). The printed figures are of held-out eSpeak
+statistics of the mel spectrum (`mmsearch.models.speech.in_domain`) tells the two apart: speech of
+eSpeak NG in the voices of training, clean, coded and disturbed, against the real recordings and
+sounds of DATA (`audio/speech.jsonl`, `sounds/sounds.jsonl`). The printed figures are of held-out eSpeak
 voices and, for real recordings, of rules fitted without the recordings of the same source.
 Writes MODEL_DIR/mmsearch.json; the manifest has to be written anew afterwards.
 """
@@ -31,8 +31,8 @@ from synthesize import HELD_OUT_ACCENT, HELD_OUT_VARIANTS, Studio
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
-from mmsearch.media.audio import decode  # noqa: E402
-from mmsearch.models.familiar import describe, pieces  # noqa: E402
+from mmsearch.media.formats.audio import decode  # noqa: E402
+from mmsearch.models.speech.in_domain import describe, pieces  # noqa: E402
 
 Samples = NDArray[np.float32]
 Matrix = NDArray[np.float64]

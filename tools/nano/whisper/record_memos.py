@@ -2,8 +2,8 @@
 
     python tools/nano/whisper/record_memos.py [--check MODEL_DIR]
 
-Writes mmsearch/picturebook/recordings/: `memo-NNN.ogg` (Opus, 16 kHz mono) for every third story
-of the demo's library, and recordings.json (file, text, seed and index of the story, voice).
+Writes mmsearch/demo/picturebook/recordings/: `memo-NNN.ogg` (Opus, 16 kHz mono) for every third
+story of the demo's library, and recordings.json (file, text, seed and index of the story, voice).
 `--check` recognises the files with a nano-whisper folder and prints the word error rate.
 """
 
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT))
-from mmsearch.picturebook.stories import stories  # noqa: E402
+from mmsearch.demo.picturebook.stories import stories  # noqa: E402
 
 FOLDER = ROOT / "mmsearch" / "picturebook" / "recordings"
 SEED, COUNT = 2024, 60  # those of `mmsearch demo`

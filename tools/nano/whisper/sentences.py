@@ -16,7 +16,7 @@ from pathlib import Path
 from lexicon import GROUPS, groups, words
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))  # the script runs from a checkout
-from mmsearch.picturebook.stories import stories
+from mmsearch.demo.picturebook.stories import stories
 
 STORY_SEEDS = 1_000_000  # the demo and the tests use small seeds
 

@@ -1,0 +1,1 @@
+"""Data sets as libraries, for mmsearch.evaluation and mteb."""

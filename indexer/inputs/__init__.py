@@ -1,0 +1,1 @@
+"""What is to be indexed: folders, lists, shards, tables, URLs."""

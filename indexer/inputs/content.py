@@ -1,0 +1,331 @@
+"""Items: what is to be taken in, and how its bytes are had when its turn comes.
+
+An item is cheap and holds no bytes where that can be helped: a run lists thousands before it
+opens the first. `opened` brings the bytes to where a decoding worker can read them, and lets go
+of whatever that took.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from indexer.inputs.fetch import Fetcher
+from mmsearch.errors import MediaError, StorageError
+from mmsearch.stores.places import local_path
+from mmsearch.types import Metadata, Modality, SegmentDraft, SourceFile
+
+CHUNK = 2**20
+IN_MEMORY = 32 * 2**20
+"""Parts of a shard up to this size are handed to the decoder as bytes, larger ones as a file."""
+
+T = TypeVar("T")
+
+
+class Spool:
+    """A folder in the library for what is fetched or unpacked, until it has been decoded."""
+
+    LEFTOVER_SECONDS = 24 * 3600.0
+
+    def __init__(self, library: Path, fetcher: Fetcher) -> None:
+        self.folder = library / "spool"
+        self.fetcher = fetcher
+
+    def new(self) -> Path:
+        """The path of a file that does not exist yet."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StorageError(f"{self.folder} cannot be made: {error.strerror}") from None
+        return self.folder / secrets.token_hex(16)
+
+    @contextmanager
+    def file(self) -> Iterator[Path]:
+        """A path that is gone afterwards."""
+        path = self.new()
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Let go of what killed runs have left behind."""
+        if not self.folder.is_dir():
+            return
+        for path in self.folder.iterdir():
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > self.LEFTOVER_SECONDS:
+                    path.unlink()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Bytes at hand: one of `path`, `data`, `text` and `vector`."""
+
+    sha256: str
+    size: int
+    path: str | None = None
+    data: bytes | None = None
+    text: str | None = None
+    """A record's words: text as it is, never looked at for what kind of file it might be."""
+    name: str = ""
+    """Its extension may decide between kinds of text."""
+    vector: npt.NDArray[np.float16] | None = None
+    """A picture that is only here as its vector in the `clip` space; `name` is its media type."""
+
+
+class Content(Protocol):
+    """Where an item's bytes are."""
+
+    def opened(self, spool: Spool) -> AbstractContextManager[Opened]:
+        """The bytes, as long as the context lasts. Raises MediaError, StorageError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to take in, and what is said about it outside of its own bytes."""
+
+    file: SourceFile
+    content: Content
+    metadata: Metadata = field(default_factory=dict)
+    """From a sidecar, a record or a shard; joined with what the file says about itself."""
+    captions: tuple[str, ...] = ()
+    revision: str = ""
+    """What tells of a change where size and time do not (an ETag, a record's own words)."""
+
+    @property
+    def stamp(self) -> str:
+        """A fingerprint of what is said about it; "" if nothing is."""
+        if not self.metadata and not self.captions and not self.revision:
+            return ""
+        said = json.dumps([self.metadata, self.captions, self.revision], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:16]
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that it holds."""
+        return len(self.content.data) if isinstance(self.content, InlineBytes) else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file where it lies."""
+
+    path: str
+
+    @contextmanager
+    def opened(self, spool: Spool) -> Iterator[Opened]:  # noqa: ARG002
+        digest, size = file_hash(Path(self.path))
+        yield Opened(digest, size, path=self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """Some bytes of a file: a member of a shard."""
+
+    path: str
+    offset: int
+    size: int
+    name: str
+
+    @contextmanager
+    def opened(self, spool: Spool) -> Iterator[Opened]:
+        with _reading(self.path) as file:
+            file.seek(self.offset)
+            if self.size <= IN_MEMORY:
+                data = file.read(self.size)
+                if len(data) < self.size:
+                    raise MediaError("corrupt", "The shard ends in the middle of this file.")
+                digest = hashlib.sha256(data).hexdigest()
+                yield Opened(digest, self.size, data=data, name=self.name)
+                return
+            with spool.file() as path:
+                digest = copied(file, path, self.size)
+                yield Opened(digest, self.size, path=os.fspath(path), name=self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class InlineBytes:
+    """Bytes that came with a table's row, or out of a compressed shard."""
+
+    data: bytes = field(repr=False)
+    name: str = ""
+
+    @contextmanager
+    def opened(self, spool: Spool) -> Iterator[Opened]:  # noqa: ARG002
+        if not self.data:
+            raise MediaError("empty", "There is nothing in it.")
+        digest = hashlib.sha256(self.data).hexdigest()
+        yield Opened(digest, len(self.data), data=self.data, name=self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A record's text."""
+
+    text: str
+
+    @contextmanager
+    def opened(self, spool: Spool) -> Iterator[Opened]:  # noqa: ARG002
+        if not self.text.strip():
+            raise MediaError("empty", "There is nothing written in it.")
+        data = self.text.encode()
+        yield Opened(hashlib.sha256(data).hexdigest(), len(data), text=self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class WebFile:
+    """What is at an http(s) URL; the address guard stands before it."""
+
+    url: str
+
+    @contextmanager
+    def opened(self, spool: Spool) -> Iterator[Opened]:
+        with spool.file() as path:
+            fetched = spool.fetcher.fetch(self.url, path)
+            name = self.url.partition("?")[0].rpartition("/")[2]
+            yield Opened(fetched.sha256, fetched.size, path=os.fspath(path), name=name)
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """Known to be no good before it is opened."""
+
+    code: str
+    reason: str
+
+    @contextmanager
+    def opened(self, spool: Spool) -> Iterator[Opened]:  # noqa: ARG002
+        raise MediaError(self.code, self.reason)
+        yield  # a generator, as the others
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[BinaryIO]:
+    try:
+        file = open(path, "rb")  # noqa: PTH123, SIM115  # the path may hold undecodable bytes
+    except FileNotFoundError:
+        raise MediaError("missing", "the file disappeared before it could be read.") from None
+    except OSError as error:
+        raise MediaError("unreadable", f"The file cannot be read: {error.strerror}.") from None
+    with file:
+        yield file
+
+
+def copied(source: Any, path: Path, limit: int) -> str:
+    """At most `limit` bytes into a new file; returns their SHA-256."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("xb") as target:
+            while limit > 0 and (chunk := source.read(min(CHUNK, limit))):
+                digest.update(chunk)
+                target.write(chunk)
+                limit -= len(chunk)
+    except OSError as error:
+        raise StorageError(f"the library cannot be written: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> tuple[str, int]:
+    """(SHA-256, size) of the content. Raises MediaError if it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            # A pipe that took the file's place would block for ever.
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise MediaError("unsupported", "This is not a regular file.")
+            return hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
+    except FileNotFoundError:
+        raise MediaError("missing", "the file disappeared before it could be read") from None
+    except OSError as error:
+        raise MediaError("unreadable", f"the file cannot be read: {error.strerror}") from None
+
+
+def is_gone(uri: str) -> bool:
+    """True only if there surely is no such file: one that we may not look at is not gone."""
+    try:
+        os.lstat(local_path(uri))
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def write_thumbnail(path: Path, content: bytes) -> None:
+    """Written aside and renamed, so that nobody ever sees half a picture."""
+    if path.exists():
+        return
+    aside = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_bytes(content)
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StorageError(f"the library cannot be written: {error.strerror}") from error
+
+
+def batches(
+    items: Iterator[T], size: int, *, weight: Callable[[T], int] = lambda _: 0, most: int = 2**26
+) -> Iterator[list[T]]:
+    """Lists of at most `size` items, and of about `most` bytes."""
+    batch: list[T] = []
+    held = 0
+    for item in items:
+        batch.append(item)
+        held += weight(item)
+        if len(batch) == size or held >= most:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def joined_metadata(own: Mapping[str, Any], item: Item) -> dict[str, Any]:
+    """What a file says about itself, and over it what is said about it."""
+    found = dict(own) | dict(item.metadata)
+    if item.captions:
+        found["caption"] = item.captions[0]
+        if len(item.captions) > 1:
+            found["captions"] = list(item.captions)
+    return found
+
+
+def captioned(drafts: Sequence[SegmentDraft], captions: Sequence[str]) -> tuple[SegmentDraft, ...]:
+    """With the captions as words of the first picture, before those that stand in it."""
+    made = list(drafts)
+    for n, draft in enumerate(made if captions else ()):
+        if draft.modality is Modality.IMAGE:
+            words = "\n".join(captions)
+            made[n] = replace(draft, text=f"{words}\n{draft.text}" if draft.text else words)
+            break
+    return tuple(made)
+
+
+def as_captions(value: Any) -> tuple[str, ...]:
+    """One caption or several, as records give them."""
+    several: Sequence[Any] = [value] if isinstance(value, str) else value or ()
+    if not isinstance(several, list | tuple):
+        return ()
+    words = (clean_text(one).strip() for one in several if isinstance(one, str))
+    return tuple(dict.fromkeys(one for one in words if one))
+
+
+def clean_text(text: str) -> str:
+    """Text that SQL, JSON and UTF-8 can hold: NUL and unpaired surrogates become spaces."""
+    if text.isascii() and "\0" not in text:
+        return text
+    return "".join(" " if c == "\0" or "\ud800" <= c <= "\udfff" else c for c in text)

@@ -1,0 +1,217 @@
+"""Tar shards, WebDataset's among them: every member is a source, read where it lies.
+
+Members with one key (their name up to the first dot of its last part) belong together, as
+WebDataset writes them: `000012.jpg`, `000012.txt`, `000012.json`. Beside content, a .json is
+metadata and a .txt the caption. Nothing is ever unpacked under a name from the shard.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import tarfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, cast
+
+from indexer.inputs.content import (
+    IN_MEMORY,
+    Broken,
+    Content,
+    FilePart,
+    InlineBytes,
+    Item,
+    as_captions,
+)
+from indexer.inputs.sidecars import split_captions
+from mmsearch.errors import MediaError
+from mmsearch.stores.places import OFFSET_KEY, display_path, member_uri
+from mmsearch.types import SourceFile
+
+PLAIN = (".tar",)
+COMPRESSED = (".tar.gz", ".tgz")
+MAX_SIDE_BYTES = 2**20
+
+_KEY = re.compile(r"(.*?(?:^|/)[^./][^./]*)\.([^/]+)", re.DOTALL)
+_SIDE = ("json", "txt", "caption", "captions", "cls")
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """How much a shard may hold."""
+
+    members: int
+    bytes: int
+    """Unpacked, of a compressed one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    name: str
+    size: int
+    offset: int
+    data: bytes | None
+    """Of side files, and of all members of a compressed shard."""
+
+
+def is_shard(name: str) -> bool:
+    """Whether a file's name is that of a tar."""
+    return name.lower().endswith(PLAIN + COMPRESSED)
+
+
+def members(path: str, limits: ArchiveLimits, known: SourceFile, *, stays: bool) -> Iterator[Item]:
+    """The items in a shard, in its order.
+
+    `path` is where it can be read, `known` what it is known as, which for a fetched shard is
+    elsewhere; unless it `stays` where it is read, items hold their bytes themselves.
+    Raises MediaError where it is damaged, after what came before.
+    """
+    group: list[_Member] = []
+    key = ""
+    try:
+        for member in _read(path, limits, stays=stays):
+            match = _KEY.fullmatch(member.name)
+            own = match[1] if match else member.name
+            if group and own != key:
+                yield from _items(group, path, known)
+                group = []
+            key = own
+            group.append(member)
+    except MediaError:
+        yield from _items(group, path, known)
+        raise
+    yield from _items(group, path, known)
+
+
+def _read(path: str, limits: ArchiveLimits, *, stays: bool) -> Iterator[_Member]:
+    try:
+        with open(path, "rb") as raw:  # noqa: PTH123  # the path may hold undecodable bytes
+            packed = raw.read(2) == b"\x1f\x8b"
+            raw.seek(0)
+            stream: Any = gzip.GzipFile(fileobj=raw) if packed else raw
+            file = _Bounded(stream, limits.bytes if packed else None)
+            with tarfile.open(fileobj=cast("BinaryIO", file), mode="r:") as tar:
+                for count, info in enumerate(tar):
+                    if count >= limits.members:
+                        raise MediaError(
+                            "too_large", f"The shard has more than {limits.members} members."
+                        )
+                    # The list of all members that tarfile keeps would grow with the shard.
+                    tar.members = []  # type: ignore[attr-defined]
+                    if _is_wanted(info):
+                        yield _member(tar, info, whole=packed or not stays)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError) as error:
+        raise MediaError("corrupt", f"The shard is damaged ({error}).") from None
+    except OSError as error:
+        raise MediaError("unreadable", f"The shard cannot be read: {error.strerror}.") from None
+
+
+def _is_wanted(info: tarfile.TarInfo) -> bool:
+    """Plain files only: links and devices lead out of the shard."""
+    last = info.name.rstrip("/").rpartition("/")[2]
+    return info.isreg() and not info.issparse() and bool(last) and not last.startswith(".")
+
+
+def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, *, whole: bool) -> _Member:
+    side = info.name.rpartition(".")[2].lower() in _SIDE and info.size <= MAX_SIDE_BYTES
+    data = None
+    if whole and info.size > IN_MEMORY:
+        return _Member(info.name, info.size, -1, None)
+    if whole or side:
+        opened = tar.extractfile(info)
+        assert opened is not None  # a regular file
+        data = opened.read()
+        if len(data) < info.size:
+            raise tarfile.ReadError("unexpected end of data")
+    return _Member(info.name, info.size, info.offset_data, data)
+
+
+def _items(group: list[_Member], path: str, known: SourceFile) -> Iterator[Item]:
+    content = [one for one in group if not _is_side(one)]
+    side = [one for one in group if _is_side(one)]
+    if not content:  # a note by itself is content
+        content, side = side, []
+    metadata, captions = _said(side)
+    for one in content:
+        place: Content
+        extra: dict[str, Any] = {}
+        if one.data is not None:
+            place = InlineBytes(one.data, one.name)
+        elif one.offset < 0:
+            place = Broken(
+                "too_large",
+                f"Files of more than {IN_MEMORY >> 20} MiB are not read out of a shard that is "
+                "compressed or elsewhere; bring it here and unpack it.",
+            )
+        else:
+            place = FilePart(path, one.offset, one.size, one.name)
+            extra = {OFFSET_KEY: one.offset}
+        yield Item(
+            SourceFile(
+                member_uri(known.uri, one.name),
+                f"{known.path}::{display_path(one.name)}",
+                one.size,
+                known.mtime_ns,
+            ),
+            place,
+            metadata | extra,
+            captions,
+        )
+
+
+def _is_side(member: _Member) -> bool:
+    match = _KEY.fullmatch(member.name)
+    return member.data is not None and match is not None and match[2].lower() in _SIDE
+
+
+def _said(side: list[_Member]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    metadata: dict[str, Any] = {}
+    captions: tuple[str, ...] = ()
+    for one in side:
+        text = (one.data or b"").decode("utf-8", "replace")
+        match one.name.rpartition(".")[2].lower():
+            case "json":
+                try:
+                    record = json.loads(text)
+                except (ValueError, RecursionError):
+                    continue
+                if isinstance(record, dict):
+                    found, told = split_captions(record)
+                    metadata |= found
+                    captions = captions or told
+            case "cls":
+                metadata["class"] = text.strip()[:200]
+            case _:
+                captions = as_captions(text) or captions
+    return metadata, captions
+
+
+class _Bounded:
+    """A file that hands out no more than it may: per read, and in all if it is unpacked."""
+
+    def __init__(self, file: Any, total: int | None) -> None:
+        self._file = file
+        self._total = total
+
+    def read(self, size: int = -1) -> bytes:
+        if size < 0 or size > IN_MEMORY:  # a header may announce gigabytes
+            raise tarfile.ReadError("an entry is too large")
+        data: bytes = self._file.read(size)
+        self._check()
+        return data
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        # Seeking forward in a compressed file unpacks what it passes, in small pieces.
+        if self._total is not None and whence == os.SEEK_SET and offset > self._total:
+            raise MediaError("too_large", "The shard unpacks to more than is allowed.")
+        return int(self._file.seek(offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def _check(self) -> None:
+        if self._total is not None and self._file.tell() > self._total:
+            raise MediaError("too_large", "The shard unpacks to more than is allowed.")

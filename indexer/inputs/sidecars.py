@@ -1,0 +1,175 @@
+"""Metadata that stands in a file beside the file: `photo.jpg.json`, `photo.json`, `photo.xmp`.
+
+A sidecar is a JSON object or an XMP packet. What it says is added to the metadata of the file
+that it belongs to, and it is no source of its own. `caption` (or `captions`) becomes a caption.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path, PurePath
+from typing import Any
+
+from indexer.inputs.content import as_captions, clean_text
+from mmsearch.media.formats import subtitles
+from mmsearch.media.formats.xmp import xmp_metadata
+from mmsearch.stores.places import OFFSET_KEY
+
+MAX_BYTES = 2**20
+MAX_DEPTH = 6
+MAX_TEXT = 4000
+CAPTIONS = ("caption", "captions", "top_caption", "alt_text")
+
+# `name.json` belongs to `name.jpg`, but not to `name.py`: only media have such companions.
+_MEDIA = frozenset(
+    (
+        ".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
+        ".bmp", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".mp3", ".wav", ".flac", ".ogg",
+        ".opus", ".m4a", ".aac", ".wma", ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".pdf",
+    )
+)  # fmt: skip
+_FILMS = frozenset(
+    (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts",
+     ".ogv", ".wmv", ".flv", ".3gp")
+)  # fmt: skip
+_TAKEOUT = ".supplemental-metadata.json"
+
+
+def sidecars_of(path: str) -> list[str]:
+    """The sidecars beside a file, the weakest first; all of them exist."""
+    folder, name = os.path.split(path)
+    names = _names(folder)
+    stem, extension = os.path.splitext(name)  # noqa: PTH122
+    wanted = [f"{name}.xmp", name + _TAKEOUT, f"{name}.json"]
+    if extension.lower() in _MEDIA:
+        wanted[:0] = [f"{stem}.xmp", f"{stem}.XMP", f"{stem}.json"]
+    there = [one for one in wanted if one in names and one != name]
+    return [os.path.join(folder, one) for one in there]  # noqa: PTH118
+
+
+def is_sidecar(path: str) -> bool:
+    """Whether a file belongs to another one beside it, and is what a sidecar is."""
+    folder, name = os.path.split(path)
+    stem, extension = os.path.splitext(name)  # noqa: PTH122
+    if extension.lower() in subtitles.EXTENSIONS:
+        return any(subtitles.belongs(stem, film) for film in _films(folder))
+    if extension.lower() not in {".json", ".xmp"}:
+        return False
+    names = _names(folder)
+    owner = stem.removesuffix(".supplemental-metadata")
+    owned = owner in names or any(
+        PurePath(other).stem == stem and PurePath(other).suffix.lower() in _MEDIA for other in names
+    )
+    # A JSON list beside a picture is somebody's data, not the picture's.
+    return owned and (extension.lower() == ".xmp" or _json_object(path) is not None)
+
+
+def read_sidecars(path: str) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """(metadata, captions) of all sidecars of a file; what cannot be read is left out."""
+    metadata: dict[str, Any] = {}
+    captions: tuple[str, ...] = ()
+    for sidecar in sidecars_of(path):
+        if sidecar.lower().endswith(".json"):
+            found = _json_object(sidecar) or {}
+        else:
+            found = xmp_metadata(_content(sidecar) or b"")
+        said, captions_here = split_captions(found)
+        metadata |= said
+        captions = captions_here or captions
+    return metadata | _subtitles(path), captions
+
+
+def _subtitles(path: str) -> dict[str, Any]:
+    """Which subtitle file goes with a film: with another one it has other segments."""
+    film = Path(path)
+    if film.suffix.lower() not in _FILMS or film.name not in _films(str(film.parent)):
+        return {}
+    for file in subtitles.beside(film):
+        content = _content(os.fspath(file))
+        if content:
+            digest = hashlib.sha256(content).hexdigest()[:16]
+            return {"subtitles": file.name, "subtitles_sha256": digest}
+    return {}
+
+
+def _films(folder: str) -> list[str]:
+    return [name for name in _names(folder) if PurePath(name).suffix.lower() in _FILMS]
+
+
+def split_captions(record: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """(bounded metadata, captions) of what a sidecar or a record says."""
+    captions = next((c for name in CAPTIONS if (c := as_captions(record.get(name)))), ())
+    rest = {name: value for name, value in record.items() if name not in CAPTIONS}
+    return bounded(rest), captions
+
+
+def bounded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON values of a sane size only: anybody may have written them."""
+    found: dict[str, Any] = {}
+    budget = 64 * 1024
+    for name, value in record.items():
+        if not isinstance(name, str) or name == OFFSET_KEY or value is None:
+            continue
+        made = _bounded(value, MAX_DEPTH)
+        size = len(str(made)) + len(name)
+        if made is None or size > budget:
+            continue
+        budget -= size
+        found[clean_text(name)[:200]] = made
+    return found
+
+
+def _bounded(value: Any, depth: int) -> Any:
+    match value:
+        case bool():
+            return value
+        case int():
+            return value if -(2**63) <= value < 2**63 else str(value)
+        case float():
+            return value if value - value == 0 else None  # no NaN, no infinity: not JSON
+        case str():
+            return clean_text(value[:MAX_TEXT])
+        case list() | tuple() if depth:
+            made = (_bounded(one, depth - 1) for one in value[:1000])
+            return [one for one in made if one is not None]
+        case dict() if depth:
+            return {
+                clean_text(str(name))[:200]: made
+                for name, one in list(value.items())[:1000]
+                if (made := _bounded(one, depth - 1)) is not None
+            }
+    return None
+
+
+@lru_cache(64)
+def _listed(folder: str, _changed: int) -> frozenset[str]:
+    return frozenset(os.listdir(folder or "."))  # noqa: PTH208  # names are what is wanted
+
+
+def _names(folder: str) -> frozenset[str]:
+    """What is in a folder; looked up once for all of its files."""
+    try:
+        return _listed(folder, os.stat(folder or ".").st_mtime_ns)  # noqa: PTH116
+    except OSError:
+        return frozenset()
+
+
+def _content(path: str) -> bytes | None:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123  # the path may hold undecodable bytes
+            content = file.read(MAX_BYTES + 1)
+    except OSError:
+        return None
+    return content if len(content) <= MAX_BYTES else None
+
+
+def _json_object(path: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(_content(path) or b"")
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None

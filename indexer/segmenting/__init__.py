@@ -1,0 +1,1 @@
+"""From decoded parts to segments."""

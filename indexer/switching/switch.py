@@ -1,0 +1,403 @@
+"""Changing the models of a collection, while it goes on being searched with the old ones.
+
+::
+
+    plan -> build the new spaces beside the old (resumable) -> switch (one transaction) -> remove
+
+A run that ends at any moment, however it ends, is gone on with by the next one: what has been
+made is in SQL. Files indexed meanwhile get the old models' vectors, as everything that can be
+searched has; they are picked up before the switch, which is refused as long as one is missing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from indexer.pipeline import Pipeline, recipe
+from indexer.runs import remove_retired, write_lock
+from indexer.switching.reembed import Reembedder
+from mmsearch.build import open_library
+from mmsearch.errors import LibraryBusyError, ModelError, StorageError
+from mmsearch.models.collection_models import asked_models
+from mmsearch.models.sets import ModelSet
+from mmsearch.search.engine import SearchEngine
+from mmsearch.stores.spaces import Completion, Replacement, SwitchTarget, described
+from mmsearch.types import Collection, Failure, Space
+
+WRITER_SECONDS = 2.0
+"""How long the switch waits for an indexing run before it embeds what that has added."""
+ROUNDS_WITHOUT_PROGRESS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceChange:
+    """One space, and the one that is to take its place."""
+
+    old: Space
+    new: Space
+    done: int
+    """Vectors that an interrupted run has made."""
+    needed: int
+
+    @property
+    def name(self) -> str:
+        return self.new.name
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchPlan:
+    """What a switch will do."""
+
+    collection: str
+    old: SwitchTarget
+    new: SwitchTarget
+    changes: tuple[SpaceChange, ...]
+    kept: tuple[str, ...]
+    """Spaces that the new models share with the old ones."""
+    without: tuple[str, ...]
+    """Spaces that the new models have nothing to put in place of."""
+    heard_again: bool
+    """Other models would hear other words or sounds: the next run takes recordings in again."""
+
+    @property
+    def needed(self) -> int:
+        return sum(change.needed for change in self.changes)
+
+    @property
+    def done(self) -> int:
+        return sum(change.done for change in self.changes)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        where = f"Collection '{self.collection}'"
+        told = [f"{where} goes from {described(self.old)} to {described(self.new)}."]
+        if self.old == self.new and not self.changes:
+            told = [f"{where} already uses {described(self.new)}."]
+        for change in self.changes:
+            there = f", {change.done} of them made already" if change.done else ""
+            told.append(
+                f"  {change.name}: {_model(change.old)} -> {_model(change.new)}: "
+                f"{change.needed} vectors{there}"
+            )
+        told += [f"  {name}: stays as it is" for name in self.kept]
+        told += [f"  {name}: the new models have none, its vectors go" for name in self.without]
+        if self.heard_again:
+            told.append(
+                "  What recordings say stays as it was heard; the next `mmsearch index` of their "
+                "folder hears them anew."
+            )
+        if self.changes:
+            told.append(
+                "Until all is there, search answers with the old models. Interrupt it whenever "
+                "you like: the same command goes on, and --abort drops what was made."
+            )
+        return told
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "collection": self.collection,
+            "from": {"profile": self.old.profile, "models": dict(self.old.models)},
+            "to": {"profile": self.new.profile, "models": dict(self.new.models)},
+            "spaces": {
+                change.name: {
+                    "from": _model(change.old),
+                    "to": _model(change.new),
+                    "vectors": change.needed,
+                    "there": change.done,
+                }
+                for change in self.changes
+            },
+            "kept": list(self.kept),
+            "without": list(self.without),
+            "heard_again": self.heard_again,
+        }
+
+
+@dataclass(slots=True)
+class SwitchCounts:
+    """Progress of a run."""
+
+    needed: int = 0
+    """Vectors of the spaces that are built, as far as is known."""
+    done: int = 0
+    made: int = 0
+    """By this run."""
+    waiting: bool = False
+    """All is made, and an indexing run has to end first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchSummary:
+    """What a run did; `to_json` is the last line of `mmsearch models switch --json`."""
+
+    plan: SwitchPlan
+    switched: bool
+    made: int = 0
+    removed: int = 0
+    """Old vectors."""
+    seconds: float = 0.0
+    failures: tuple[Failure, ...] = field(default=())
+    """Sources that have to be decoded again and cannot be."""
+    forgone: int = 0
+    """Their segments that have no vector yet, or with `allow_missing` none any more."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **self.plan.to_json(),
+            "switched": self.switched,
+            "made": self.made,
+            "removed": self.removed,
+            "seconds": round(self.seconds, 3),
+            "failures": [
+                {"path": f.path, "code": f.code, "reason": f.reason} for f in self.failures
+            ],
+            "segments_without": self.forgone,
+        }
+
+
+def switch_models(
+    library: str | Path,
+    profile: str | None = None,
+    *,
+    collection: str | None = None,
+    allow_missing: bool = False,
+    dry_run: bool = False,
+    on_plan: Callable[[SwitchPlan], None] = lambda _plan: None,
+    on_progress: Callable[[SwitchCounts], None] = lambda _counts: None,
+    **settings: Any,
+) -> SwitchSummary:
+    """Embed everything in a collection with other models, then use those.
+
+    Without a profile an interrupted switch goes on, or the collection's profile stays and only
+    models named by settings (clip_model, text_model ...) are other ones. If a source that has to
+    be decoded again cannot be, nothing is switched; with `allow_missing` its segments cannot be
+    found that way any more until it is indexed again. Raises what `index` raises.
+    """
+    with open_library(library, **settings) as engine:
+        return switch_in(
+            engine,
+            profile,
+            collection=collection,
+            allow_missing=allow_missing,
+            dry_run=dry_run,
+            on_plan=on_plan,
+            on_progress=on_progress,
+        )
+
+
+def switch_in(
+    engine: SearchEngine,
+    profile: str | None = None,
+    *,
+    collection: str | None = None,
+    allow_missing: bool = False,
+    dry_run: bool = False,
+    on_plan: Callable[[SwitchPlan], None] = lambda _plan: None,
+    on_progress: Callable[[SwitchCounts], None] = lambda _counts: None,
+) -> SwitchSummary:
+    """The same for an opened library."""
+    with _switch_lock(engine.library):
+        found = engine.store.collection(collection)
+        switch = Switch(engine, found, target_of(engine, found, profile))
+        on_plan(switch.plan)
+        if dry_run:
+            return SwitchSummary(switch.plan, switched=False)
+        return switch.run(allow_missing=allow_missing, on_progress=on_progress)
+
+
+def abort_switch(library: str | Path, *, collection: str | None = None, **settings: Any) -> bool:
+    """Drop what an interrupted switch has made; False if there was none."""
+    with open_library(library, **settings) as engine, _switch_lock(engine.library):
+        dropped = engine.store.abort_switch(engine.store.collection(collection).id)
+        remove_retired(engine)
+        return dropped
+
+
+def target_of(engine: SearchEngine, collection: Collection, profile: str | None) -> SwitchTarget:
+    """The models that are asked for. Raises ProfileError."""
+    asked = asked_models(engine.settings)
+    begun = engine.store.switch_target(collection.id)
+    if profile is None:
+        if begun is not None and asked.items() <= dict(begun.models).items():
+            return begun
+        kept = dict(collection.models) | asked
+        return SwitchTarget(collection.profile, tuple(sorted(kept.items())))
+    return SwitchTarget(profile, tuple(sorted(asked.items())))
+
+
+class Switch:
+    """One run of a switch of one collection. Not reused."""
+
+    def __init__(self, engine: SearchEngine, collection: Collection, target: SwitchTarget) -> None:
+        self.engine = engine
+        self.store = engine.store
+        self.collection = collection
+        self.target = target
+        choose = engine.collection_models.chosen
+        self.models = choose(target.profile, target.models, asked=False)
+        # What made the sources that are up to date: as recorded, or as set since.
+        self._before: tuple[ModelSet, ...] = tuple(
+            choose(collection.profile, collection.models, asked=asked) for asked in (False, True)
+        )
+        self.wanted = self._spaces()
+        self.plan = self._plan()
+
+    # ------------------------------------------------------------------ plan
+
+    def _spaces(self) -> list[Space]:
+        """The new models' spaces, as far as this collection has such vectors."""
+        active = {stored.space.name for stored in self.store.spaces(self.collection.id)}
+        known = ["clip", "text", *(["sound"] if self.models.knows_sounds else [])]
+        return [self.models.embedder(name).space for name in known if name in active]
+
+    def _plan(self) -> SwitchPlan:
+        active = {one.space.name: one for one in self.store.spaces(self.collection.id)}
+        begun = {
+            one.space.fingerprint: one
+            for one in self.store.spaces(self.collection.id, state="building")
+        }
+        changes: list[SpaceChange] = []
+        kept: list[str] = []
+        for space in self.wanted:
+            old = active[space.name]
+            if old.space.fingerprint == space.fingerprint:
+                kept.append(space.name)
+                continue
+            done, needed = self.store.filled((old, begun.get(space.fingerprint)))
+            changes.append(SpaceChange(old.space, space, done, needed))
+        return SwitchPlan(
+            collection=self.collection.name,
+            old=SwitchTarget(self.collection.profile, self.collection.models),
+            new=self.target,
+            changes=tuple(changes),
+            kept=tuple(kept),
+            without=tuple(sorted(set(active) - {space.name for space in self.wanted})),
+            heard_again=all(one.hearing != self.models.hearing for one in self._before),
+        )
+
+    # ------------------------------------------------------------------ run
+
+    def run(
+        self, *, allow_missing: bool, on_progress: Callable[[SwitchCounts], None]
+    ) -> SwitchSummary:
+        """Build, switch, remove. Raises MMSearchError; what was made is kept."""
+        began = time.monotonic()
+        remove_retired(self.engine)
+        pairs = self.store.begin_switch(self.collection.id, self.target, self.wanted)
+        counts = SwitchCounts(self.plan.needed, self.plan.done)
+
+        def made(count: int) -> None:
+            counts.made += count
+            counts.done += count
+            counts.needed = max(counts.needed, counts.done)
+            on_progress(counts)
+
+        on_progress(counts)
+        reembedder = Reembedder(self._pipeline(), made)
+        # Read before looking for what is missing: all up to here will then be in the new spaces.
+        last = self.store.last_change()
+        _catch_up(reembedder, pairs)
+        switched = allow_missing or not reembedder.failures
+        removed = 0
+        if switched:
+            for _, new in pairs:
+                self.engine.indexes.prepare(new, last)
+            switched = self._take_over(reembedder, pairs, counts, on_progress, allow_missing)
+        if switched:
+            self.engine.refresh()
+            removed = remove_retired(self.engine)
+            self.engine.calibrate(self.store.collection(self.collection.name))
+        return SwitchSummary(
+            plan=self.plan,
+            switched=switched,
+            made=counts.made,
+            removed=removed,
+            seconds=time.monotonic() - began,
+            failures=tuple(reembedder.failures.values()),
+            forgone=len(reembedder.forgone),
+        )
+
+    def _pipeline(self) -> Pipeline:
+        """What a run with the new models would use."""
+        return Pipeline(
+            settings=self.engine.settings,
+            store=self.store,
+            sandbox=self.engine.sandbox,
+            models=self.models,
+            collection=self.collection,
+            run_id=0,  # none is recorded: nothing is indexed
+        )
+
+    def _take_over(
+        self,
+        reembedder: Reembedder,
+        pairs: list[Replacement],
+        counts: SwitchCounts,
+        on_progress: Callable[[SwitchCounts], None],
+        allow_missing: bool,
+    ) -> bool:
+        """Switch once nothing is missing; False if something newly indexed cannot be read."""
+        idle = 0
+        while idle < ROUNDS_WITHOUT_PROGRESS:
+            made = counts.made
+            try:
+                # Only so that a run need not break off: the transaction minds all writers itself.
+                with write_lock(self.engine.library, WRITER_SECONDS):
+                    _catch_up(reembedder, pairs)
+                    if reembedder.failures and not allow_missing:
+                        return False
+                    missing = self.store.complete_switch(
+                        self.collection.id, self._completion(reembedder)
+                    )
+                if not missing:
+                    return True
+                idle = 0 if counts.made > made else idle + 1
+            except LibraryBusyError:
+                counts.waiting = True
+                on_progress(counts)
+                _catch_up(reembedder, pairs)
+        raise ModelError(f"{missing} segments cannot be embedded by the new models")
+
+    def _completion(self, reembedder: Reembedder) -> Completion:
+        settings = self.engine.settings
+        new = recipe(settings, self.models)
+        old = {recipe(settings, one) for one in self._before}
+        return Completion(
+            recipes={one: new for one in sorted(old) if one != new},
+            heard_again=self.plan.heard_again,
+            without=frozenset(self.plan.without),
+            forgone=frozenset(reembedder.forgone),
+        )
+
+
+def _catch_up(reembedder: Reembedder, pairs: list[Replacement]) -> None:
+    """Until a whole round has found nothing more to make."""
+    while sum(reembedder.fill(pair) for pair in pairs):
+        pass
+
+
+def _model(space: Space) -> str:
+    return f"{space.model} {space.revision}".strip()
+
+
+@contextmanager
+def _switch_lock(library: Path) -> Iterator[None]:
+    """One switch at a time. Indexing goes on."""
+    lock = FileLock(library / "switch.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise LibraryBusyError("another switch of models is under way in this library") from None
+    except OSError as error:
+        raise StorageError(f"the library cannot be written: {error.strerror}") from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,1 @@
+"""The demo library and its drawn pictures."""

@@ -1,0 +1,174 @@
+"""What a picture says about itself: EXIF, IPTC, XMP and PNG text, as JSON values.
+
+Everything in here is a claim of the file: values are bounded, cleaned and checked for range,
+and whatever cannot be read is left out.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from PIL import Image
+
+from mmsearch.media.formats.image import exif_of, orientation_of
+
+MAX_CHARACTERS = 2000
+"""Of one text field."""
+_MAX_KEYWORDS = 100
+
+_EXIF_IFD, _GPS_IFD = 0x8769, 0x8825
+_DESCRIPTION, _MAKE, _MODEL, _DATE, _ARTIST = 0x010E, 0x010F, 0x0110, 0x0132, 0x013B
+_XP_TITLE, _XP_COMMENT, _XP_KEYWORDS = 0x9C9B, 0x9C9C, 0x9C9E
+_DATE_ORIGINAL, _DATE_DIGITIZED = 0x9003, 0x9004
+_OFFSET, _OFFSET_ORIGINAL, _OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
+_LENS = 0xA434
+_XMP_TAG = 0x02BC
+_IPTC_TITLE, _IPTC_KEYWORDS, _IPTC_CAPTION = (2, 5), (2, 25), (2, 120)
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
+
+
+def image_metadata(image: Image.Image) -> dict[str, Any]:
+    """width and height (upright), format, and where present: taken_at (ISO 8601, with the offset
+    if the camera told it), camera, lens, latitude, longitude (decimal degrees), orientation,
+    title, description, keywords, artist, rating, label. Never raises on hostile content."""
+    width, height = image.info.get("full_size", image.size)
+    orientation = orientation_of(image)
+    if orientation >= 5:
+        width, height = height, width
+    kind = "JPEG" if image.format == "MPO" else image.format
+    found: dict[str, Any] = {"width": width, "height": height, "format": kind}
+    readers: tuple[Callable[[Image.Image], dict[str, Any]], ...] = (
+        _png_text, _xmp, _iptc, _exif, _gps,
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for reader in readers:
+            try:
+                fields = reader(image).items()
+                found |= {name: value for name, value in fields if value not in (None, "", [])}
+            except Exception:  # noqa: BLE001, S112  # hostile bytes raise anything
+                continue
+    if orientation != 1:
+        found["orientation"] = orientation
+    return found
+
+
+def clean(value: Any) -> str:
+    """A text field as one printable string; "" for what is none."""
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            value = value.decode("latin-1")
+    if not isinstance(value, str):
+        return ""
+    return _UNPRINTABLE.sub(" ", value[: 4 * MAX_CHARACTERS]).strip()[:MAX_CHARACTERS]
+
+
+def _exif(image: Image.Image) -> dict[str, Any]:
+    exif = exif_of(image)
+    if not exif:
+        return {}
+    detail = _ifd(exif, _EXIF_IFD)
+    make, model = clean(exif.get(_MAKE)), clean(exif.get(_MODEL))
+    # "Canon" and "Canon EOS 40D": the make once.
+    camera = model if make and model.lower().startswith(make.lower()) else f"{make} {model}"
+    keywords = [clean(word) for word in _utf16(exif.get(_XP_KEYWORDS)).split(";")]
+    return {
+        "taken_at": _date(detail.get(_DATE_ORIGINAL), detail.get(_OFFSET_ORIGINAL))
+        or _date(detail.get(_DATE_DIGITIZED), detail.get(_OFFSET_DIGITIZED))
+        or _date(exif.get(_DATE), detail.get(_OFFSET)),
+        "camera": camera.strip(),
+        "lens": clean(detail.get(_LENS)),
+        "description": clean(exif.get(_DESCRIPTION)) or clean(_utf16(exif.get(_XP_COMMENT))),
+        "title": clean(_utf16(exif.get(_XP_TITLE))),
+        "artist": clean(exif.get(_ARTIST)),
+        "keywords": [word for word in keywords if word][:_MAX_KEYWORDS],
+    }
+
+
+def _ifd(exif: Image.Exif, tag: int) -> dict[int, Any]:
+    try:
+        return dict(exif.get_ifd(tag))
+    except Exception:  # noqa: BLE001  # a damaged directory must not hide the others
+        return {}
+
+
+def _utf16(value: Any) -> str:
+    """The XP* fields of Windows."""
+    if isinstance(value, tuple):
+        value = bytes(value)
+    return value.decode("utf-16-le", "ignore").rstrip("\0") if isinstance(value, bytes) else ""
+
+
+def _date(value: Any, offset: Any) -> str | None:
+    """EXIF's "2023:07:14 18:05:33" and "+02:00" as ISO 8601."""
+    try:
+        moment = datetime.strptime(clean(value)[:19], "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007
+    except ValueError:
+        return None
+    zone = clean(offset)
+    if re.fullmatch(r"[+-](0\d|1[0-4]):[0-5]\d", zone):
+        return moment.isoformat() + zone
+    return moment.isoformat()
+
+
+def _gps(image: Image.Image) -> dict[str, Any]:
+    gps = _ifd(exif_of(image), _GPS_IFD)
+    latitude = _degrees(gps.get(2), gps.get(1), "S", 90)
+    longitude = _degrees(gps.get(4), gps.get(3), "W", 180)
+    # 0, 0 is what cameras without a fix write.
+    if latitude is None or longitude is None or latitude == longitude == 0:
+        return {}
+    return {"latitude": latitude, "longitude": longitude}
+
+
+def _degrees(value: Any, reference: Any, negative: str, limit: int) -> float | None:
+    if not isinstance(value, tuple) or len(value) != 3:
+        return None
+    degrees, minutes, seconds = (float(part) for part in value)
+    angle = degrees + minutes / 60 + seconds / 3600
+    if not math.isfinite(angle) or not 0 <= angle <= limit:
+        return None
+    return round(-angle if clean(reference).upper().startswith(negative) else angle, 7)
+
+
+def _iptc(image: Image.Image) -> dict[str, Any]:
+    if "photoshop" not in image.info and image.format != "TIFF":
+        return {}
+    from PIL import IptcImagePlugin
+
+    fields: dict[Any, Any] = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
+    keywords = fields.get(_IPTC_KEYWORDS, [])
+    keywords = keywords if isinstance(keywords, list) else [keywords]
+    return {
+        "title": clean(fields.get(_IPTC_TITLE)),
+        "description": clean(fields.get(_IPTC_CAPTION)),
+        "keywords": [word for word in map(clean, keywords[:_MAX_KEYWORDS]) if word],
+    }
+
+
+def _xmp(image: Image.Image) -> dict[str, Any]:
+    from mmsearch.media.formats.xmp import xmp_metadata
+
+    packet = image.info.get("xmp")
+    if packet is None and image.format == "TIFF":
+        packet = getattr(image, "tag_v2", {}).get(_XMP_TAG)
+    if isinstance(packet, str):
+        packet = packet.encode()
+    return xmp_metadata(packet) if isinstance(packet, bytes) else {}
+
+
+def _png_text(image: Image.Image) -> dict[str, Any]:
+    if image.format != "PNG":
+        return {}
+    return {
+        "title": clean(image.info.get("Title")),
+        "description": clean(image.info.get("Description")) or clean(image.info.get("Comment")),
+        "artist": clean(image.info.get("Author")),
+    }

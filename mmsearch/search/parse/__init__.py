@@ -1,0 +1,1 @@
+"""From what a user sends to a checked query: JSON, typed words, filters."""

@@ -1,0 +1,1 @@
+"""The second stage: rerankers look at the best candidates."""

@@ -1,0 +1,1 @@
+"""From ranked segments to a page of hits."""

@@ -1,0 +1,1 @@
+"""From raw similarities to calibrated scores, one list and the no-answer decision."""

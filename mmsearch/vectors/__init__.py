@@ -1,0 +1,1 @@
+"""Vector indexes: one per channel, each a cache of what SQL holds."""

@@ -1,0 +1,293 @@
+"""Pictures: what a model sees equals open_clip's own transform; hostile ones are refused."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageOps
+
+from mmsearch.errors import MediaError
+from mmsearch.media.formats.exif import image_metadata
+from mmsearch.media.formats.image import (
+    geometry,
+    open_image,
+    preprocess_pixels,
+    thumbnail,
+    to_rgb,
+    upright,
+)
+from mmsearch.types import Preprocess
+
+MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "I", "F", "I;16")
+PIXELS = 200_000_000
+
+
+def reference(image: Image.Image, spec: Preprocess) -> npt.NDArray[np.float64]:
+    """open_clip's own transform, before normalisation, as 0..255."""
+    import torch
+    from open_clip.transform import image_transform
+
+    torch.set_num_threads(1)  # two threads waiting for each other are slow on a busy machine
+
+    transform = image_transform(
+        spec.size, is_train=False, mean=(0.0,) * 3, std=(1.0,) * 3,
+        resize_mode=spec.resize_mode, interpolation=spec.interpolation,
+        fill_color=spec.fill_color,
+    )  # fmt: skip
+    values: npt.NDArray[np.float64] = transform(image).numpy().transpose(1, 2, 0) * 255.0
+    return values
+
+
+def difference(image: Image.Image, spec: Preprocess) -> float:
+    """Mean absolute difference, in grey levels of 255."""
+    ours = preprocess_pixels(image, spec)
+    assert ours.shape == (*spec.size, 3)
+    assert ours.dtype == np.uint8
+    return float(np.abs(reference(image, spec) - ours).mean())
+
+
+def in_mode(mode: str, size: tuple[int, int]) -> Image.Image:
+    """A picture with structure at every scale."""
+    width, height = size
+    y, x = np.mgrid[0:height, 0:width]
+    red = 127 + 127 * np.sin(x / 5)
+    green = 127 + 127 * np.cos(y / 17)
+    rgb = np.stack([red, green, (x * 3 + y) % 256], axis=2).astype(np.uint8)
+    image = Image.fromarray(rgb)
+    if mode in ("LA", "RGBA"):
+        image = image.convert(mode)
+        image.putalpha(Image.fromarray(((x + 2 * y) % 256).astype(np.uint8)))
+        return image
+    if mode == "I;16":
+        return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16))
+    if mode in ("I", "F"):
+        return image.convert("L").convert(mode)
+    if mode == "LAB":
+        return Image.frombytes("LAB", size, image.tobytes())
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("size", [(500, 375), (61, 93), (1, 1)])
+def test_every_mode_as_open_clip(mode: str, size: tuple[int, int]) -> None:
+    spec = Preprocess((224, 224), (0.5,) * 3, (0.5,) * 3)
+    assert difference(in_mode(mode, size), spec) < 0.3
+
+
+@pytest.mark.parametrize("resize_mode", ["shortest", "longest", "squash"])
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize("target", [(224, 224), (256, 256), (224, 336)])
+def test_every_geometry_as_open_clip(
+    resize_mode: Any, interpolation: Any, target: tuple[int, int]
+) -> None:
+    fill = 127 if resize_mode == "longest" else 0
+    spec = Preprocess(target, (0.5,) * 3, (0.5,) * 3, interpolation, resize_mode, fill)
+    for size in [(500, 375), (333, 334), (225, 223), (224, 224), (3, 2), (7, 640), (1023, 767)]:
+        assert difference(in_mode("RGB", size), spec) < 0.3, size
+
+
+def test_a_strip_of_extreme_shape_needs_no_memory(spec: Preprocess) -> None:
+    """open_clip would make a picture of 224 x 22 million pixels of it."""
+    strip = Image.new("RGB", (100_000, 1), (200, 100, 50))
+    assert geometry(strip.size, spec).resized[0] == 22_400_000
+    assert (preprocess_pixels(strip, spec) == (200, 100, 50)).all()
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation_is_applied_once(orientation: int, spec: Preprocess) -> None:
+    image = in_mode("RGB", (300, 200))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", exif=exif)
+    opened = open_image(buffer.getvalue(), PIXELS)
+    expected = ImageOps.exif_transpose(opened)
+    assert np.array_equal(np.asarray(to_rgb(opened)), np.asarray(expected))
+    assert np.array_equal(np.asarray(upright(upright(opened))), np.asarray(expected))
+    ours = preprocess_pixels(opened, spec)
+    assert np.abs(reference(expected, spec) - ours).mean() < 0.3
+    metadata = image_metadata(opened)
+    assert (metadata["width"], metadata["height"]) == expected.size
+    assert metadata.get("orientation", 1) == orientation
+
+
+def test_formats_as_open_clip(data: Path, spec: Preprocess) -> None:
+    """All real containers, modes and orientations: equal but for rounding."""
+    rows = [json.loads(row) for row in (data / "images/formats.jsonl").read_text().splitlines()]
+    assert len(rows) == 26
+    for row in rows:
+        path = data / "images" / row["file"]
+        opened = open_image(path, PIXELS)
+        with Image.open(path) as other:
+            expected = reference(ImageOps.exif_transpose(other), spec)
+        ours = preprocess_pixels(opened, spec)
+        assert np.abs(expected - ours).max() < 1.5, row["file"]
+        assert np.abs(expected - ours).mean() < 0.01, row["file"]
+        size = image_metadata(opened)["width"], image_metadata(opened)["height"]
+        assert sorted(size) == sorted((row["width"], row["height"]))
+        small = Image.open(io.BytesIO(thumbnail(opened, 64)))
+        assert small.format == "JPEG"
+        assert max(small.size) == min(64, max(size))
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+def test_large_photos_decoded_smaller_look_the_same(
+    data: Path, spec: Preprocess, orientation: int
+) -> None:
+    photo = next((data / "images").glob("flickr8k_*.jpg"))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    buffer = io.BytesIO()
+    with Image.open(photo) as image:
+        image.resize((2351, 1763)).save(buffer, "JPEG", quality=92, exif=exif)
+    whole = open_image(buffer.getvalue(), PIXELS)
+    smaller = open_image(buffer.getvalue(), PIXELS, draft_for=(spec, 320))
+    assert smaller.size == (1176, 882)
+    expected, ours = (
+        preprocess_pixels(image, spec).astype(np.float64).ravel() - 127.5
+        for image in (whole, smaller)
+    )
+    assert np.abs(expected - ours).mean() < 1.0
+    cosine = expected @ ours / np.linalg.norm(expected) / np.linalg.norm(ours)
+    assert cosine > 0.9995
+    assert image_metadata(smaller) == image_metadata(whole)
+
+
+def test_transparency_is_white_to_the_eye() -> None:
+    image = Image.new("RGBA", (10, 10), (255, 0, 0, 0))
+    assert to_rgb(image).getpixel((5, 5)) == (255, 255, 255)
+    palette = Image.new("P", (4, 4), 0)
+    palette.info["transparency"] = 0
+    assert to_rgb(palette).getpixel((1, 1)) == (255, 255, 255)
+
+
+def test_deep_greyscale_is_stretched_for_the_eye() -> None:
+    values = np.linspace(291, 694, 64 * 64).reshape(64, 64).astype(np.uint16)
+    seen = np.asarray(to_rgb(Image.fromarray(values)))
+    assert seen.min() == 0
+    assert seen.max() == 255
+
+
+# ------------------------------------------------------------------ refused
+
+
+def png(width: int, height: int, *, rows: int = 1) -> bytes:
+    """A PNG (RGB) that announces a size and delivers some rows of black."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    pixels = zlib.compress(bytes(rows * (1 + 3 * width)), 1)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"", "empty"),
+        (png(40_000, 40_000), "too_large"),
+        (png(0, 5), "corrupt"),
+        (b"\x89PNG\r\n\x1a\n", "corrupt"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "corrupt"),
+        (b"\0\0\0\x18ftypheic" + bytes(12), "corrupt"),
+    ],
+)
+def test_what_is_no_whole_picture_is_refused(content: bytes, code: str) -> None:
+    with pytest.raises(MediaError) as caught:
+        open_image(content, PIXELS)
+    assert caught.value.code == code
+    assert caught.value.reason.endswith(".")
+
+
+def test_a_truncated_photo_is_refused(data: Path) -> None:
+    photo = next((data / "images").glob("flickr8k_*.jpg")).read_bytes()
+    with pytest.raises(MediaError) as caught:
+        open_image(photo[: len(photo) // 2], PIXELS)
+    assert caught.value.code == "corrupt"
+
+
+def test_a_missing_file_is_told_apart(tmp_path: Path) -> None:
+    with pytest.raises(MediaError) as caught:
+        open_image(tmp_path / "none.jpg", PIXELS)
+    assert caught.value.code == "missing"
+
+
+def test_heic_is_read(spec: Preprocess) -> None:
+    import pillow_heif
+
+    image = in_mode("RGB", (320, 240))
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(image).save(buffer, quality=90)
+    opened = open_image(buffer.getvalue(), PIXELS)
+    assert opened.size == (320, 240)
+    assert np.abs(np.asarray(to_rgb(opened)).astype(int) - np.asarray(image)).mean() < 12
+
+
+# ------------------------------------------------------------------ metadata
+
+
+def with_exif(exif: Image.Exif) -> Image.Image:
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30)).save(buffer, "JPEG", exif=exif)
+    return open_image(buffer.getvalue(), PIXELS)
+
+
+def test_camera_date_and_place() -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0110] = "Canon", "Canon EOS 40D\0\0"
+    exif[0x010E] = "A quiet\x00 bay"
+    detail = exif.get_ifd(0x8769)
+    detail[0x9003], detail[0x9011] = "2023:07:14 18:05:33", "+02:00"
+    detail[0xA434] = "EF 50mm"
+    place = exif.get_ifd(0x8825)
+    place[1], place[2] = "S", (33.0, 51.0, 24.0)
+    place[3], place[4] = "E", (151.0, 12.0, 36.0)
+    assert image_metadata(with_exif(exif)) == {
+        "width": 40, "height": 30, "format": "JPEG",
+        "taken_at": "2023-07-14T18:05:33+02:00",
+        "camera": "Canon EOS 40D", "lens": "EF 50mm", "description": "A quiet  bay",
+        "latitude": -33.8566667, "longitude": 151.21,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("date", "latitude"),
+    [("0000:00:00 00:00:00", (91.0, 0.0, 0.0)), ("yesterday", (0.0, 0.0, 0.0)), ("", (1.0, 2.0))],
+)
+def test_impossible_claims_are_left_out(date: str, latitude: Any) -> None:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9003] = date
+    place = exif.get_ifd(0x8825)
+    place[2], place[4] = latitude, (0.0, 0.0, 0.0)
+    assert set(image_metadata(with_exif(exif))) == {"width", "height", "format"}
+
+
+def test_hostile_exif_never_raises() -> None:
+    """Every byte of an EXIF block damaged in turn: the picture stays readable."""
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "Maker", 6
+    exif.get_ifd(0x8769)[0x9003] = "2023:07:14 18:05:33"
+    exif.get_ifd(0x8825)[2] = (1.0, 2.0, 3.0)
+    block = exif.tobytes()
+    image = Image.new("RGB", (20, 10))
+    random = np.random.default_rng(0)
+    for at in range(len(block)):
+        damaged = bytearray(block)
+        damaged[at] = int(random.integers(256))
+        copy = image.copy()
+        copy.info["exif"] = bytes(damaged)
+        json.dumps(image_metadata(copy), allow_nan=False).encode()
+        assert sorted(to_rgb(copy).size) == [10, 20]

@@ -1,0 +1,117 @@
+"""Words in pictures, with the engines that are installed."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mmsearch.errors import ConfigurationError, ModelError
+from mmsearch.models.vision import ocr
+from mmsearch.protocols import Ocr
+from mmsearch.types import WordLine
+from tests.support.documents import a_picture_of
+
+LINES = ["Copper kettle", "Add to basket"]
+
+
+@pytest.fixture(scope="module", params=["rapidocr", "tesseract"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Ocr]:
+    if request.param == "tesseract" and shutil.which("tesseract") is None:
+        pytest.skip("Tesseract is not installed")
+    made = ocr.from_name(request.param, threads=1)
+    assert made is not None
+    yield made
+    made.release()
+
+
+def test_lines_where_they_stand(engine: Ocr) -> None:
+    """In reading order, boxes as shares of the picture."""
+    assert isinstance(engine, Ocr)
+    first, second = engine.read(np.asarray(a_picture_of(LINES)))
+    assert [first.text, second.text] == LINES
+    left, top, right, bottom = first.box
+    assert (left, top) == pytest.approx((30 / 640, 45 / 240), abs=0.04)
+    assert right < 0.5
+    assert bottom < second.box[1] + 0.02
+    assert first.probability > 0.75
+
+
+def test_pictures_without_words(engine: Ocr) -> None:
+    assert engine.read(np.asarray(a_picture_of([]))) == []
+    assert engine.read(np.zeros((3, 500, 3), np.uint8)) == []
+    ramp = np.tile(np.linspace(0, 255, 300, dtype=np.uint8)[None, :, None], (200, 1, 3))
+    assert engine.read(ramp) == []
+
+
+def test_a_scan(engine: Ocr, data: Path) -> None:
+    scan = Image.open(data / "documents/typewriter.png").convert("RGB").reduce(2)
+    read = "\n".join(line.text for line in engine.read(np.asarray(scan)))
+    assert "Linzensoep" in read
+    assert "laurier" in read
+
+
+def test_the_fingerprint_names_the_engine(engine: Ocr) -> None:
+    assert engine.fingerprint.split()[0] in {"rapidocr", "tesseract"}
+    assert any(map(str.isdigit, engine.fingerprint))
+
+
+def test_words_share_their_line() -> None:
+    line = WordLine("ferry at dawn", (0.1, 0.2, 0.75, 0.3), 0.9)
+    words = ocr.words_of([line])
+    assert [word["text"] for word in words] == ["ferry", "at", "dawn"]
+    assert words[0]["box"] == [0.1, 0.2, 0.35, 0.3]
+    assert words[2]["box"] == [0.55, 0.2, 0.75, 0.3]
+
+
+def two_columns(width: float, *, title: bool = False) -> list[WordLine]:
+    """Lines as a detector gives them: row by row."""
+    lines = [WordLine("title", (0.2, 0.02, 0.8, 0.05), 1.0)] if title else []
+    for row in range(8):
+        top = 0.1 + row * 0.05
+        lines.append(WordLine(f"left {row}", (0.05, top, 0.05 + width, top + 0.03), 1.0))
+        lines.append(WordLine(f"right {row}", (0.53, top, 0.53 + width, top + 0.03), 1.0))
+    return lines
+
+
+def test_columns_are_read_one_after_the_other() -> None:
+    read = [line.text for line in ocr.by_columns(two_columns(0.42, title=True))]
+    columns = [f"{side} {row}" for side in ("left", "right") for row in range(8)]
+    assert read == ["title", *columns]
+
+
+def test_tables_are_read_row_by_row() -> None:
+    cells = two_columns(0.12)
+    assert ocr.by_columns(cells) == cells
+
+
+def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RapidOCR before Tesseract before none; what is asked for and not there is an error."""
+    there = {"rapidocr", "tesseract"}
+    monkeypatch.setattr(ocr, "find_spec", lambda name: name if name in there else None)
+    monkeypatch.setattr(shutil, "which", lambda name: name if name in there else None)
+    assert ocr.resolve("auto") == "rapidocr"
+    assert ocr.resolve("none") == "none"
+    there.remove("rapidocr")
+    assert ocr.resolve("auto") == "tesseract"
+    with pytest.raises(ConfigurationError, match="pip install rapidocr"):
+        ocr.resolve("rapidocr")
+    there.clear()
+    assert ocr.resolve("auto") == "none"
+    assert ocr.from_name("auto") is None
+    with pytest.raises(ConfigurationError, match="Tesseract is not installed"):
+        ocr.resolve("tesseract")
+
+
+def test_a_tesseract_that_fails_says_why(tmp_path: Path) -> None:
+    program = tmp_path / "tesseract"
+    program.write_text("#!/bin/sh\necho 'no such language' >&2\nexit 1\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    broken = ocr.TesseractOcr(str(program))
+    with pytest.raises(ModelError, match="no such language"):
+        broken.read(np.asarray(a_picture_of(LINES)))

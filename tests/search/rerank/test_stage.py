@@ -1,0 +1,585 @@
+"""The second look: what it is shown, how it is joined, and that nothing it does breaks a search."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from indexer.runs import index_into
+from mmsearch.errors import QueryError, RerankError
+from mmsearch.protocols import Reranker
+from mmsearch.search.engine import SearchEngine
+from mmsearch.search.rerank.blend import fuse
+from mmsearch.search.rerank.stage import checked
+from mmsearch.search.scoring.fusion import Fused
+from mmsearch.stores.sql import SqlStore
+from mmsearch.testing import FakeReranker
+from mmsearch.types import (
+    Judgement,
+    Judgements,
+    Modality,
+    Query,
+    RerankCandidate,
+    SearchResult,
+    SegmentDraft,
+    Term,
+)
+from tests.models.rerankers.stub import Reply, chat, first_token, serving
+from tests.stores.test_sql import CLIP, a_write
+from tests.support.documents import a_pdf
+from tests.support.fakes import open_fake, some_files
+from tests.support.films import a_film
+
+PICTURES = ("red", "green", "blue")
+
+
+def colour_of(content: bytes | None) -> str:
+    """What a picture mostly is."""
+    assert content is not None
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        pixel = image.resize((1, 1)).getpixel((0, 0))
+    assert isinstance(pixel, tuple)
+    return PICTURES[pixel.index(max(pixel))]
+
+
+def likes(colour: str) -> Callable[[str, RerankCandidate], float]:
+    return lambda _query, candidate: float(colour_of(candidate.picture()) == colour)
+
+
+class Opener(Protocol):
+    def __call__(
+        self, *rerankers: FakeReranker, **settings: Any
+    ) -> AbstractContextManager[SearchEngine]: ...
+
+
+@pytest.fixture(scope="module")
+def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A library of three pictures and two notes, indexed once for all tests here."""
+    root = tmp_path_factory.mktemp("indexed")
+    with open_fake(root / "library") as engine:
+        index_into(engine, [some_files(root / "files")])
+    return root / "library"
+
+
+@pytest.fixture
+def library(indexed: Path, tmp_path: Path) -> Opener:
+    """Opens a copy of it, the same one again within a test, with rerankers of the test's own."""
+    shutil.copytree(indexed, tmp_path / "library")
+
+    @contextmanager
+    def opened(*rerankers: FakeReranker, **settings: Any) -> Iterator[SearchEngine]:
+        given: dict[str, Any] = {"rerank": "vlm", "rerank_seconds": 100} | settings
+        if "rerank_url" not in settings:
+            given["rerankers"] = lambda _profile, _choice: rerankers
+        with open_fake(tmp_path / "library", **given) as engine:
+            yield engine
+
+    return opened
+
+
+def colours(result: SearchResult) -> list[str]:
+    return [Path(hit.source.path).stem for hit in result.hits if hit.segment.modality == "image"]
+
+
+def first_stage(engine: SearchEngine, words: str = "red", **options: Any) -> SearchResult:
+    return engine.search(words, rerank="none", **options)
+
+
+# ------------------------------------------------------------------ what it does
+
+
+def test_the_second_look_reorders(library: Opener) -> None:
+    """The pictures themselves are looked at, decoded in the sandbox."""
+    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    assert isinstance(judge, Reranker)
+    with library(judge, rerank_weight=0.9) as engine:
+        before = first_stage(engine, modality="image")
+        after = engine.search("red", modality="image")
+    assert colours(before)[0] == "red"
+    assert colours(after)[0] == "blue"
+    assert set(colours(after)) == set(colours(before))
+    assert after.warnings == ()
+    best = after.hits[0]
+    assert best.scores["rerank"] == 1.0
+    assert best.score == pytest.approx(0.1 * best.scores["first_stage"] + 0.9)
+    assert [hit.rank for hit in after.hits] == [1, 2, 3]
+
+
+def test_pictures_are_upright_and_within_the_cap(tmp_path: Path) -> None:
+    (tmp_path / "files").mkdir()
+    image = Image.new("RGB", (600, 300), "red")
+    image.paste("blue", (0, 0, 300, 300))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn it to the right: what is on the left is on top
+    image.save(tmp_path / "files" / "turned.jpg", exif=exif)
+    seen: list[bytes | None] = []
+
+    def look(_query: str, candidate: RerankCandidate) -> float:
+        seen.append(candidate.picture())
+        return 1.0
+
+    with open_fake(
+        tmp_path / "library",
+        rerank="vlm",
+        rerank_seconds=100,
+        rerank_pixels=64 * 128,
+        rerankers=lambda *_: (FakeReranker(look),),
+    ) as engine:
+        index_into(engine, [tmp_path / "files"])
+        engine.search("red", modality="image")
+        assert seen[0] is not None
+        with Image.open(io.BytesIO(seen[0])) as shown:
+            assert shown.size == (64, 128)
+            assert shown.convert("RGB").getpixel((32, 20))[2] > 200  # type: ignore[index]
+            assert shown.convert("RGB").getpixel((32, 100))[0] > 200  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("pixels", "frame", "page"), [(180 * 180, 240, 180), (1024 * 1024, 640, 1024)]
+)
+def test_frames_and_pages_are_looked_at_as_large_as_they_are(
+    tmp_path: Path, pixels: int, frame: int, page: int
+) -> None:
+    """From the original where its thumbnail is smaller than what the settings allow."""
+    (tmp_path / "files").mkdir()
+    film = a_film([("red", 3), ("blue", 3)], size=(640, 360))
+    (tmp_path / "files" / "film.mp4").write_bytes(film)
+    (tmp_path / "files" / "letter.pdf").write_bytes(a_pdf(["first", "second"]))
+    seen: dict[int, tuple[Modality, Image.Image]] = {}
+
+    def look(_query: str, candidate: RerankCandidate) -> float:
+        with Image.open(io.BytesIO(candidate.picture() or b"")) as image:
+            seen[candidate.segment] = (candidate.modality, image.convert("RGB"))
+        return 1.0
+
+    seen_by = FakeReranker(look, modalities=[Modality.VIDEO, Modality.PAGE])
+    with open_fake(
+        tmp_path / "library",
+        rerank="vlm",
+        rerank_seconds=100,
+        rerank_pixels=pixels,
+        min_score=0,
+        rerankers=lambda *_: (seen_by,),
+    ) as engine:
+        index_into(engine, [tmp_path / "files"])
+        engine.search("red", limit=50)
+        frames = [image for modality, image in seen.values() if modality is Modality.VIDEO]
+        pages = [image for modality, image in seen.values() if modality is Modality.PAGE]
+    assert sorted(image.getpixel((20, 20))[0] > 128 for image in frames) == [False, True]  # type: ignore[index]
+    assert {max(image.size) for image in frames} == {frame}
+    assert len(pages) == 2
+    assert {max(image.size) for image in pages} == {page}
+
+
+def test_a_changed_file_is_not_looked_at(library: Opener, indexed: Path) -> None:
+    """Its thumbnail shows what was indexed, and what the score is kept for."""
+    judge = FakeReranker(likes("blue"))
+    with library(judge, rerank_weight=1.0) as engine:
+        blue = indexed.parent / "files" / "pictures" / "blue.png"
+        before, times = blue.read_bytes(), blue.stat()
+        try:
+            Image.new("RGB", (32, 32), "green").save(blue)
+            assert colours(engine.search("red", modality="image"))[0] == "blue"
+        finally:
+            blue.write_bytes(before)
+            os.utime(blue, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def test_texts_go_to_the_reranker_for_texts(library: Opener) -> None:
+    """Each candidate goes to the first that judges its modality."""
+    seen: dict[str, str | None] = {}
+
+    def read(_query: str, candidate: RerankCandidate) -> float:
+        seen[candidate.modality] = candidate.text
+        return 0.5
+
+    visual = FakeReranker(likes("red"), modalities=[Modality.IMAGE])
+    textual = FakeReranker(read, modalities=[Modality.TEXT])
+    with library(visual, textual) as engine:
+        result = engine.search("an old boat", explain=True)
+    assert {segment for _, segment in visual.asked}.isdisjoint(s for _, s in textual.asked)
+    assert len(visual.asked) == 3
+    assert list(seen) == ["text"]
+    assert all(hit.explanation is not None and hit.explanation.judge for hit in result.hits)
+
+
+def test_what_is_around_a_segment(store: SqlStore) -> None:
+    """Before and after, in the same source and of the same modality, on both databases."""
+    collection = store.ensure_collection("default", "fake")
+    space = store.ensure_space(collection.id, CLIP)
+    (source,) = store.write_sources(collection.id, [a_write(space.id, segments=3)])
+    store.write_sources(collection.id, [a_write(space.id, "b.txt", segments=1)])
+    first, middle, last = (segment.id for segment in store.segments_of(source))
+    assert store.neighbours([first, middle, last, 10**6]) == {
+        first: (None, "text 1"),
+        middle: ("text 0", "text 2"),
+        last: ("text 1", None),
+    }
+    assert SegmentDraft(Modality.TEXT).text is None
+
+
+def test_only_the_best_are_looked_at(library: Opener) -> None:
+    judge = FakeReranker(lambda *_: 1.0)
+    with library(judge, rerank_top_n=2) as engine:
+        result = engine.search("red", limit=5)
+    assert len(judge.asked) == 2
+    assert len(result.hits) == 5
+    assert sum("rerank" in hit.scores for hit in result.hits) == 2
+
+
+def test_a_look_beyond_the_limit(library: Opener) -> None:
+    """Asked for one hit, the best of `rerank_top_n` is it."""
+    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    with library(judge, rerank_weight=0.9) as engine:
+        assert colours(engine.search("red", modality="image", limit=1)) == ["blue"]
+
+
+def test_only_words_are_judged(library: Opener) -> None:
+    """A picture with words is another question; it is said if reranking was asked for."""
+    judge = FakeReranker(lambda *_: 1.0)
+    with library(judge) as engine:
+        segment = first_stage(engine, modality="image").hits[0].segment.id
+        terms = (Term(segment=segment), Term(text="at night"))
+        assert engine.search(Query(terms)).warnings == ()
+        asked = engine.search(Query(terms, rerank="vlm"))
+        assert asked.warnings == ("only queries in words can be reranked",)
+        assert asked.hits
+        engine.search(Query((Term(text="boat"), Term(text="lake", weight=-1.0))))
+    assert {query for query, _ in judge.asked} == {"boat"}
+
+
+def test_what_there_is_to_choose_is_told(library: Opener) -> None:
+    with library() as engine:
+        with pytest.raises(QueryError, match="cross-encoder"):
+            engine.search("red", rerank="magic")
+        assert "nothing to rerank with" in engine.search("red", rerank="auto").warnings[0]
+
+
+def test_a_server_without_address_is_told(library: Opener) -> None:
+    with library(rerank="none", rerank_url=None) as engine:
+        result = engine.search("red", rerank="openai")
+        assert result.hits == first_stage(engine).hits
+        assert "set rerank_url" in result.warnings[0]
+
+
+# ------------------------------------------------------------------ kept judgements
+
+
+def test_no_question_is_asked_twice(library: Opener) -> None:
+    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    with library(judge) as engine:
+        first = engine.search("red", modality="image")
+        again = engine.search("red", modality="image")
+        assert len(judge.asked) == 3
+        assert [h.scores["rerank"] for h in again.hits] == [h.scores["rerank"] for h in first.hits]
+        engine.search("something red", modality="image")
+        assert len(judge.asked) == 6
+    other = FakeReranker(likes("blue"), modalities=[Modality.IMAGE], revision="2")
+    with library(other) as engine:
+        engine.search("red", modality="image")
+        assert len(other.asked) == 3
+
+
+def test_reasons_are_asked_for_when_they_are_wanted(library: Opener) -> None:
+    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    query = Query.words("red").among("image")
+    with library(judge) as engine:
+        assert {hit.reason for hit in engine.search(query).hits} == {None}
+        wanted = Query(query.terms, query.modalities, reasons=True)
+        for _ in range(2):
+            assert {hit.reason for hit in engine.search(wanted).hits} == {"because I say so"}
+        assert {hit.reason for hit in engine.search(query).hits} == {None}
+    assert len(judge.asked) == 6
+
+
+def test_judgements_are_kept_and_the_oldest_let_go(store: SqlStore) -> None:
+    """On both databases; one that is there is replaced."""
+    keys = [f"{n:064d}" for n in range(6)]
+    store.keep_judgements({keys[0]: Judgement(0.25), keys[1]: Judgement(0.5, "why")})
+    store.keep_judgements({keys[0]: Judgement(0.75, "now")})
+    assert store.judgements(keys) == {
+        keys[0]: Judgement(0.75, "now"),
+        keys[1]: Judgement(0.5, "why"),
+    }
+    store._until_look = 0
+    time.sleep(0.01)
+    store.keep_judgements({key: Judgement(1.0) for key in keys[2:]}, kept=4)
+    assert set(store.judgements(keys)) == set(keys[2:])
+
+
+# ------------------------------------------------------------------ it fails open
+
+
+def unloadable() -> FakeReranker:
+    class Unloadable(FakeReranker):
+        @property
+        def fingerprint(self) -> str:
+            raise RerankError("the weights are not here")
+
+    return Unloadable(lambda *_: 1.0)
+
+
+def breaking(error: Exception) -> FakeReranker:
+    def opinion(_query: str, _candidate: RerankCandidate) -> float:
+        raise error
+
+    return FakeReranker(opinion)
+
+
+def shortening() -> FakeReranker:
+    class Short(FakeReranker):
+        def judge(self, *arguments: Any, **options: Any) -> Judgements:
+            return Judgements(super().judge(*arguments, **options).each[:-1])
+
+    return Short(lambda *_: 1.0)
+
+
+@pytest.mark.parametrize(
+    ("reranker", "told"),
+    [
+        (unloadable(), "the weights are not here"),
+        (breaking(RerankError("the server is on fire")), "on fire"),
+        (breaking(ZeroDivisionError("oops")), "failed (ZeroDivisionError)"),
+        (shortening(), "judgements for"),
+        (FakeReranker(lambda *_: math.nan), "no number from 0 to 1"),
+        (FakeReranker(lambda *_: 1.5), "no number from 0 to 1"),
+        (FakeReranker(lambda *_: -0.1), "no number from 0 to 1"),
+        (FakeReranker(lambda *_: None), "it did not know"),
+    ],
+)
+def test_a_bad_reranker_changes_nothing(reranker: FakeReranker, told: str, library: Opener) -> None:
+    """The first stage's hits, scores and order, and a warning that names what happened."""
+    with library(reranker) as engine:
+        result = engine.search("an old red boat")
+        assert result.hits == first_stage(engine, "an old red boat").hits
+    assert told in result.warnings[0]
+    assert "fake-reranker: 5 of 5 hits were not judged" in result.warnings[0]
+
+
+def test_one_that_cannot_be_had_is_left_alone_for_a_while(library: Opener) -> None:
+    reranker = breaking(RerankError("nobody there"))
+    with library(reranker) as engine:
+        engine.search("red")
+        asked = len(reranker.asked)
+        again = engine.search("blue")
+        assert len(reranker.asked) == asked
+        assert "left alone" in again.warnings[0]
+
+
+def test_what_was_judged_in_time_counts(library: Opener) -> None:
+    """The answer comes when time is up; what comes later is kept for the next time."""
+    free = threading.Event()
+
+    def opinion(_query: str, candidate: RerankCandidate) -> float:
+        if candidate.segment != judge.asked[0][1]:
+            free.wait(60)
+        return 1.0
+
+    judge = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1)
+    with library(judge, rerank_seconds=2.0) as engine:
+        began = time.monotonic()
+        result = engine.search("red", modality="image")
+        assert time.monotonic() - began < 30
+        assert "time ran out" in result.warnings[0]
+        assert result.hits[0].scores["rerank"] == 1.0
+        assert len(result.hits) == 3
+        asked = len(judge.asked)
+        free.set()
+        for _ in range(100):
+            if len(engine.store.judgements(_keys(engine))) > asked - 1:
+                break
+            time.sleep(0.05)
+        engine.search("red", modality="image")
+        assert len(judge.asked) == 3, "what was under way was not asked again"
+
+
+def _keys(engine: SearchEngine) -> list[str]:
+    from sqlalchemy import select
+
+    from mmsearch.stores.tables import RerankScoreRow
+
+    with engine.store.engine.connect() as connection:
+        return list(connection.scalars(select(RerankScoreRow.key)))
+
+
+def test_several_questions_at_once(library: Opener) -> None:
+    """As many as the reranker says; each candidate once."""
+    together = threading.Barrier(3, timeout=20)
+
+    def opinion(_query: str, _candidate: RerankCandidate) -> float:
+        together.wait()
+        return 1.0
+
+    judge = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1, concurrency=3)
+    with library(judge) as engine:
+        assert engine.search("red", modality="image").warnings == ()
+    assert len(set(judge.asked)) == len(judge.asked) == 3
+
+
+def yes(_body: dict[str, Any], _path: str) -> Reply:
+    return 200, chat("yes", first_token(yes=-0.1, no=-2.4))
+
+
+def only_blue(body: dict[str, Any], _path: str) -> Reply:
+    import base64
+
+    url = body["messages"][-1]["content"][0]["image_url"]["url"]
+    blue = colour_of(base64.b64decode(url.partition(",")[2])) == "blue"
+    return 200, chat("?", first_token(yes=-0.01 if blue else -9.0, no=-9.0 if blue else -0.01))
+
+
+def test_a_chat_server_reorders_a_library(library: Opener) -> None:
+    """All the way: sandbox, data URI, log-probabilities, fusion."""
+    with (
+        serving(only_blue) as stub,
+        library(
+            rerank="openai",
+            rerank_url=stub.url,
+            rerank_model="llava",
+            rerank_api_key="key-of-the-user",
+            rerank_weight=0.9,
+        ) as engine,
+    ):
+        result = engine.search("red", modality="image")
+        assert colours(result)[0] == "blue"
+        assert result.warnings == ()
+        assert stub.headers[0]["authorization"] == "Bearer key-of-the-user"
+        assert "key-of-the-user" not in repr(engine.settings)
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (200, b"<html>"),
+        (200, chat("I'm sorry, I can't.")),
+        (200, chat("purple")),
+        (200, chat('{"score": NaN}')),
+        (401, {"error": {"message": "no such key"}}),
+        (500, b"oops"),
+    ],
+)
+@pytest.mark.parametrize("choice", ["openai", "server"])
+def test_a_misbehaving_server_changes_nothing(choice: str, reply: Reply, library: Opener) -> None:
+    with (
+        serving(lambda *_: reply) as stub,
+        library(
+            rerank=choice,
+            rerank_url=stub.url,
+            rerank_model="llava",
+        ) as engine,
+    ):
+        result = engine.search("an old red boat")
+        assert result.hits == first_stage(engine, "an old red boat").hits
+        assert "were not judged" in result.warnings[0]
+        assert stub.requests
+
+
+def test_the_words_of_a_query_are_never_fetched(library: Opener) -> None:
+    """A query that is an address reaches the reranker as text, and nobody else."""
+    with (
+        serving(yes) as secret,
+        serving(yes) as stub,
+        library(rerank="openai", rerank_url=stub.url, rerank_model="llava") as engine,
+    ):
+        engine.search(f"{secret.url}/cat.png")
+        assert secret.requests == []
+        assert all(secret.url in str(request) for request in stub.requests)
+
+
+# ------------------------------------------------------------------ joining
+
+
+def some_fused(*scores: float) -> list[Fused]:
+    return [Fused(i, score, {"clip:image": score}) for i, score in enumerate(scores, start=1)]
+
+
+def test_scores_are_blended() -> None:
+    order = fuse(
+        some_fused(1.0, 0.8, 0.6), [[1, 2, 3]], {1: 0.0, 2: 0.5, 3: 1.0}, offered=3, weight=0.5
+    )
+    assert [one.id for one in order] == [3, 2, 1]
+    assert [one.score for one in order] == pytest.approx([0.8, 0.65, 0.5])
+
+
+def test_what_was_not_judged_counts_as_average() -> None:
+    """A no falls below it, a yes rises above."""
+    order = fuse(some_fused(0.9, 0.9, 0.9), [[1, 2, 3]], {1: 0.1, 3: 0.9}, offered=3, weight=0.5)
+    assert [one.id for one in order] == [3, 2, 1]
+    assert "rerank" not in order[1].scores
+
+
+def test_the_less_of_the_best_hits_was_judged_the_less_it_weighs() -> None:
+    """Two of ten: a tenth of the blend in place of a half."""
+    first = some_fused(*(0.9 - 0.05 * i for i in range(10)))
+    judged = {9: 0.0, 10: 1.0}
+    order = fuse(first, [[9, 10]], judged, offered=10, weight=0.5)
+    assert order[0].id == 1
+    by_id = {one.id: one.score for one in order}
+    assert by_id[10] == pytest.approx(0.9 * 0.45 + 0.1 * 1.0)
+    assert by_id[1] == pytest.approx(0.9 * 0.9 + 0.1 * 0.5)
+    assert fuse(first, [[9, 10]], judged, offered=2, weight=0.5)[0].id == 10
+
+
+def test_by_rank_each_kind_keeps_its_places() -> None:
+    """Pictures at 1, 2, 4 and texts at 3, 5: their judges' scores do not compare."""
+    judged = {1: 0.01, 2: 0.02, 4: 0.03, 3: 0.8, 5: 0.9}
+    order = fuse(
+        some_fused(1.0, 0.9, 0.8, 0.7, 0.6),
+        [[1, 2, 4], [3, 5]],
+        judged,
+        offered=5,
+        weight=1.0,
+        by="rank",
+    )
+    assert [one.id for one in order] == [4, 2, 5, 1, 3]
+    assert [one.score for one in order] == [1.0, 0.9, 0.8, 0.7, 0.6]
+    assert order[0].scores["first_stage"] == 0.7
+
+
+def test_without_weight_nothing_moves() -> None:
+    before = some_fused(0.9, 0.5)
+    after = fuse(before, [[1, 2]], {1: 0.0, 2: 1.0}, offered=2, weight=0.0)
+    assert [(one.id, one.score) for one in after] == [(1, 0.9), (2, 0.5)]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    st.lists(st.floats(0, 1), max_size=30),
+    st.lists(st.none() | st.floats(0, 1), max_size=30),
+    st.floats(0, 1),
+    st.sampled_from(["score", "rank"]),
+)
+def test_joining_loses_nothing(
+    scores: list[float], opinions: list[float | None], weight: float, by: Literal["score", "rank"]
+) -> None:
+    """Whatever was judged how: the same segments, scores in 0..1, best first."""
+    before = some_fused(*sorted(scores, reverse=True))
+    judged = {i: o for i, o in enumerate(opinions, 1) if o is not None and i <= len(before)}
+    ids = [one.id for one in before]
+    after = fuse(
+        before, [ids[::2], ids[1::2]], judged, offered=max(1, len(ids)), weight=weight, by=by
+    )
+    assert sorted(one.id for one in after) == ids
+    assert all(-1e-9 <= one.score <= 1 + 1e-9 for one in after)
+    assert all(a.score >= b.score - 1e-8 for a, b in itertools.pairwise(after))
+
+
+def test_judgements_of_unknown_candidates_are_refused() -> None:
+    batch = [RerankCandidate(1, Modality.TEXT, "a"), RerankCandidate(2, Modality.TEXT, "b")]
+    for count in (0, 1, 3):
+        with pytest.raises(RerankError, match=f"{count} judgements for 2 candidates"):
+            checked(Judgements((Judgement(0.5),) * count), batch)
