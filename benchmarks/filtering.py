@@ -19,6 +19,7 @@ import numpy as np
 from sqlalchemy import insert, literal
 
 from mmsearch.build import open_store
+from mmsearch.query import Facet, Query
 from mmsearch.search.parse.filters import compile_filter
 from mmsearch.search.results.facets import facets_of
 from mmsearch.settings import load_settings
@@ -26,7 +27,6 @@ from mmsearch.stores.database import now
 from mmsearch.stores.rows import SEGMENTS, SOURCES
 from mmsearch.stores.source_values import write_all_values
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Facet, Query
 
 TAGS = ["beach", "snow", "family", "work", "dog", "cat", "boat", "city"]
 

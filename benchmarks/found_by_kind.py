@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from mmsearch import SearchEngine
-from mmsearch.types import Hit, Modality
+from mmsearch.query import Hit
+from mmsearch.types import Modality
 
 TOLERANCE = 2.0
 SHOT = 4.0
@@ -284,7 +285,7 @@ def measure(data: Path, folder: Path) -> list[Row]:
     with SearchEngine.open(folder / "library") as engine:
         states = {
             Path(source.path).name: source.failure.code if source.failure else None
-            for source in engine.store.sources(limit=1_000_000)
+            for source in engine.library.store.sources(limit=1_000_000)
         }
         return ask_all(data, Asker(engine, states), people, labels, voiced, screens)
 
@@ -412,12 +413,12 @@ def heard_nothing(asker: Asker, data: Path, folder: str, listing: str, kind: str
     """Decoded, and free of invented words."""
     names = [row["file"] for row in listed(data, folder, listing)]
     invented = 0
-    for source in asker.engine.store.sources(limit=1_000_000):
+    for source in asker.engine.library.store.sources(limit=1_000_000):
         if Path(source.path).parent == data / folder:
             invented += any(
                 segment.modality is Modality.SPEECH
                 and segment.metadata.get("origin") != "subtitles"
-                for segment in asker.engine.store.segments_of(source.id)
+                for segment in asker.engine.library.store.segments_of(source.id)
             )
     return asker.row(kind, names, f"{invented} with invented words")
 

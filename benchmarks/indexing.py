@@ -57,10 +57,10 @@ def reference(files: list[Path], batch: int, threads: int) -> float:
 def ours(folder: Path, threads: int) -> tuple[float, int]:
     """Pictures a second of an indexing run into a new library, models loaded before."""
     from indexer.runs import index_into
-    from mmsearch.build import open_library
+    from mmsearch.search.engine import SearchEngine
 
     with tempfile.TemporaryDirectory() as library:
-        engine = open_library(
+        engine = SearchEngine.open(
             library,
             create=True,
             profile="nano",
@@ -68,11 +68,11 @@ def ours(folder: Path, threads: int) -> tuple[float, int]:
             threads=threads,
         )
         with engine:
-            models = engine.models("nano")
+            models = engine.library.models("nano")
             models.clip.encode_texts(["warm up"], "query")
             assert models.text.space
             began = time.perf_counter()
-            summary = index_into(engine, [folder])
+            summary = index_into(engine.library, [folder])
             seconds = time.perf_counter() - began
         assert not summary.failures, summary.failures[:3]
         return summary.counts.indexed / seconds, summary.counts.indexed

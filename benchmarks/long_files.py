@@ -57,7 +57,7 @@ def weight(root: int) -> tuple[int, int]:
 def take_in(short: Path, long: Path) -> dict[str, float]:
     """Index ``short``, then ``long``, weighing all the while."""
     from indexer.runs import index_into
-    from mmsearch.build import open_library
+    from mmsearch.search.engine import SearchEngine
 
     heaviest = {"run": 0, "workers": 0, "both": 0}
     over = threading.Event()
@@ -70,14 +70,14 @@ def take_in(short: Path, long: Path) -> dict[str, float]:
 
     with (
         tempfile.TemporaryDirectory() as library,
-        open_library(library, create=True, profile="nano") as engine,
+        SearchEngine.open(library, create=True, profile="nano") as engine,
     ):
-        first = index_into(engine, [short])
+        first = index_into(engine.library, [short])
         before = sum(weight(os.getpid()))
         watching = threading.Thread(target=watch)
         watching.start()
         began = time.perf_counter()
-        second = index_into(engine, [long])
+        second = index_into(engine.library, [long])
         seconds = time.perf_counter() - began
         over.set()
         watching.join()

@@ -29,7 +29,7 @@ from indexer.inputs.sidecars import split_captions
 from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary, collection_for, index_into
 from mmsearch.errors import DimensionError, MissingDependencyError, QueryError, SpaceMismatchError
-from mmsearch.search.engine import SearchEngine
+from mmsearch.library import Library
 from mmsearch.stores.places import display_path, member_uri, uri_of
 from mmsearch.types import SourceFile, Space
 
@@ -52,7 +52,7 @@ class ReadyVector:
 
 
 def import_embeddings(
-    engine: SearchEngine,
+    library: Library,
     folder: str | Path,
     model: str,
     *,
@@ -65,13 +65,13 @@ def import_embeddings(
     (the folder is not such a folder, or damaged), MissingDependencyError (pyarrow).
     """
     pairs = _pairs(Path(folder).expanduser())
-    target = collection_for(engine, collection)
-    space = engine.models(target.profile).clip.space
+    target = collection_for(library, collection)
+    space = library.models(target.profile).clip.space
     _check_model(model, space)
     for vectors, table in pairs:
         _check_pair(vectors, table, space)
     items = (item for pair in pairs for item in _items(*pair))
-    return index_into(engine, (), ready=items, collection=collection, on_progress=on_progress)
+    return index_into(library, (), ready=items, collection=collection, on_progress=on_progress)
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:

@@ -25,9 +25,9 @@ from indexer.inputs.named import Named
 from indexer.pipeline import RunCounts
 from indexer.runs import DEFAULT_PROFILE, pipeline_of
 from mmsearch.errors import LeaseLostError, LibraryBusyError, MMSearchError, StorageError
+from mmsearch.library import Library
 from mmsearch.media.sandbox.confinement import NICENESS
 from mmsearch.models.collection_models import asked_models
-from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.jobs import Claim
 from mmsearch.stores.sql import SqlStore
 
@@ -50,9 +50,9 @@ class Worker:
     """Takes jobs until told to end."""
 
     def __init__(
-        self, engine: SearchEngine, *, name: str | None = None, poll: float = POLL_SECONDS
+        self, library: Library, *, name: str | None = None, poll: float = POLL_SECONDS
     ) -> None:
-        self._engine = engine
+        self._library = library
         self._poll = poll
         self._ending = threading.Event()
         self._wake = threading.Event()
@@ -67,7 +67,7 @@ class Worker:
         while not self._ending.is_set():
             self._wake.clear()
             try:
-                claim = self._engine.store.claim(self.name, self._lease)
+                claim = self._library.store.claim(self.name, self._lease)
             except (DBAPIError, MMSearchError) as error:
                 logger.warning("the queue cannot be read: %s", error)
                 self._ending.wait(OUTAGE_SECONDS)
@@ -91,7 +91,7 @@ class Worker:
             return
         self._unpublished = False
         try:
-            self._engine.indexes.refresh(publish=True)
+            self._library.indexes.refresh(publish=True)
         except (DBAPIError, MMSearchError) as error:
             logger.warning("the indexes could not be written: %s", error)
 
@@ -106,13 +106,13 @@ class Worker:
 
     @property
     def _lease(self) -> float:
-        return self._engine.settings.job_lease_seconds
+        return self._library.settings.job_lease_seconds
 
     def _work_on(self, claim: Claim) -> None:
-        store = self._engine.store
+        store = self._library.store
         try:
             with Lease(store, claim, self._lease, self._ending) as lease:
-                run_job(self._engine, claim, lease)
+                run_job(self._library, claim, lease)
             store.finish(claim, "done")
             self._unpublished = True
         except BaseException as error:
@@ -122,7 +122,7 @@ class Worker:
 
     def _report(self, claim: Claim, error: BaseException) -> None:
         """How it ended, as far as the database still takes it; else the lease will tell."""
-        store, number = self._engine.store, claim.job.id
+        store, number = self._library.store, claim.job.id
         try:
             match error:
                 case StoppedError(why="cancel"):
@@ -200,23 +200,23 @@ class Lease:
             self._wanted = wanted
 
 
-def run_job(engine: SearchEngine, claim: Claim, lease: Lease) -> RunCounts:
+def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
     """Index what a job's task names. Raises StoppedError, LeaseLostError, and what a run does."""
     task = claim.job.task
-    collections = {one.id: one for one in engine.store.collections()}
+    collections = {one.id: one for one in library.store.collections()}
     target = collections[claim.job.collection_id]
-    engine.check_profile(target)
+    library.check_profile(target)
     pipeline = pipeline_of(
-        engine,
+        library,
         target,
         claim.job.id,
         on_progress=lambda _counts: lease.check(),
         lease=claim.lease,
     )
     # Of an earlier attempt, or from before a pause.
-    pipeline.told = {item.path for item in engine.store.run_items(claim.job.id, limit=10**9)}
+    pipeline.told = {item.path for item in library.store.run_items(claim.job.id, limit=10**9)}
     pipeline.tell_unchanged = True
-    engine.refresh()
+    library.refresh()
     return pipeline.run(
         Named(
             paths=tuple(task.get("paths", ())),
@@ -229,7 +229,7 @@ def run_job(engine: SearchEngine, claim: Claim, lease: Lease) -> RunCounts:
 
 
 def enqueue(
-    engine: SearchEngine,
+    library: Library,
     kind: str,
     task: Mapping[str, Any],
     *,
@@ -238,11 +238,11 @@ def enqueue(
 ) -> int:
     """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
     retry_failed, and `total` files where that is known."""
-    profile = engine.settings.profile or DEFAULT_PROFILE
-    named = asked_models(engine.settings)
-    target = engine.store.ensure_collection(collection or "default", profile, named)
-    attempts = engine.settings.job_attempts
-    return engine.store.enqueue(target.id, kind, task, priority=priority, max_attempts=attempts)
+    profile = library.settings.profile or DEFAULT_PROFILE
+    named = asked_models(library.settings)
+    target = library.store.ensure_collection(collection or "default", profile, named)
+    attempts = library.settings.job_attempts
+    return library.store.enqueue(target.id, kind, task, priority=priority, max_attempts=attempts)
 
 
 def _step_behind() -> None:
@@ -258,9 +258,9 @@ class BackgroundIngestor:
     """An `Ingestor` with a worker on a thread of its own. `close` gives back the job at hand;
     what is queued is there for the next worker."""
 
-    def __init__(self, engine: SearchEngine, *, work: bool = True) -> None:
-        self._engine = engine
-        self._worker = Worker(engine)
+    def __init__(self, library: Library, *, work: bool = True) -> None:
+        self._library = library
+        self._worker = Worker(library)
         self._thread: threading.Thread | None = None
         if work:
             self._thread = threading.Thread(target=self._work, name="mmsearch-ingest", daemon=True)
@@ -272,13 +272,13 @@ class BackgroundIngestor:
 
     def submit(self, files: Sequence[Path], collection: str | None) -> int:
         task = {"paths": [os.fspath(path) for path in files], "total": len(files)}
-        job = enqueue(self._engine, "upload", task, collection=collection, priority=1)
+        job = enqueue(self._library, "upload", task, collection=collection, priority=1)
         self._worker.wake()
         return job
 
     def submit_urls(self, urls: Sequence[str], collection: str | None) -> int:
         task = {"paths": list(urls), "total": len(urls)}
-        job = enqueue(self._engine, "fetch", task, collection=collection, priority=1)
+        job = enqueue(self._library, "fetch", task, collection=collection, priority=1)
         self._worker.wake()
         return job
 

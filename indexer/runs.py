@@ -16,14 +16,14 @@ from filelock import FileLock, Timeout
 from indexer.inputs.content import Item
 from indexer.inputs.named import Named, check_named
 from indexer.pipeline import Pipeline, RunCounts
-from mmsearch.build import open_library
 from mmsearch.errors import (
     LibraryBusyError,
     MMSearchError,
     StorageError,
 )
+from mmsearch.library import Library
 from mmsearch.models.collection_models import asked_models
-from mmsearch.search.engine import SearchEngine
+from mmsearch.search.scoring.calibration import Calibrations
 from mmsearch.stores.places import container_of
 from mmsearch.types import Collection, Failure
 
@@ -85,9 +85,9 @@ def index(
     only_failed = retry_failed and not several and not listed
     if not only_failed:
         check_named(Named(tuple(several), listed))
-    with open_library(library, create=not only_failed, **settings) as engine:
+    with Library.open(library, create=not only_failed, **settings) as opened:
         return index_into(
-            engine,
+            opened,
             several,
             listed=listed,
             collection=collection,
@@ -100,7 +100,7 @@ def index(
 
 
 def index_into(
-    engine: SearchEngine,
+    library: Library,
     paths: Sequence[str | Path],
     *,
     listed: Iterable[str] = (),
@@ -115,25 +115,25 @@ def index_into(
 ) -> RunSummary:
     """The same for an opened library; `wait` seconds for another run to end first."""
     began = time.monotonic()
-    with write_lock(engine.library, wait):
-        engine.store.interrupt_dead_runs()
-        remove_retired(engine)
-        target = collection_for(engine, collection)
-        run = engine.store.start_run(target.id, "index")
-        pipeline = pipeline_of(engine, target, run, on_progress=on_progress)
+    with write_lock(library.path, wait):
+        library.store.interrupt_dead_runs()
+        remove_retired(library)
+        target = collection_for(library, collection)
+        run = library.store.start_run(target.id, "index")
+        pipeline = pipeline_of(library, target, run, on_progress=on_progress)
         # Load what is there now: what this run adds is then replayed, not built anew.
-        engine.refresh()
+        library.refresh()
         try:
             if retry_failed and not (paths or listed or ready):
-                listed = _failed(engine, target)
+                listed = _failed(library, target)
             named = Named(tuple(paths), listed, tuple(include), tuple(exclude), ready)
             pipeline.run(named, prune=prune, retry_failed=retry_failed)
         except BaseException as error:
-            _close_run(engine, run, pipeline.counts.to_json(), error)
+            _close_run(library, run, pipeline.counts.to_json(), error)
             raise
-        engine.store.update_run(run, counts=pipeline.counts.to_json(), state="done")
-        engine.indexes.refresh(publish=True)
-        engine.calibrate(target)
+        library.store.update_run(run, counts=pipeline.counts.to_json(), state="done")
+        library.indexes.refresh(publish=True)
+        Calibrations(library).prepare(target)
     return RunSummary(
         target.name,
         target.profile,
@@ -144,7 +144,7 @@ def index_into(
 
 
 def pipeline_of(
-    engine: SearchEngine,
+    library: Library,
     target: Collection,
     run: int,
     *,
@@ -153,10 +153,10 @@ def pipeline_of(
 ) -> Pipeline:
     """The pipeline of one run, or of one attempt at a job, which writes only under its lease."""
     return Pipeline(
-        settings=engine.settings,
-        store=engine.store,
-        sandbox=engine.sandbox,
-        models=engine.collection_models.of(target),
+        settings=library.settings,
+        store=library.store,
+        sandbox=library.sandbox,
+        models=library.collection_models.of(target),
         collection=target,
         run_id=run,
         on_progress=on_progress,
@@ -164,13 +164,13 @@ def pipeline_of(
     )
 
 
-def remove_retired(engine: SearchEngine) -> int:
+def remove_retired(library: Library) -> int:
     """Remove what models that were switched from have left, in batches; how many vectors."""
     removed = 0
-    for stored in engine.store.spaces(state="retired"):
+    for stored in library.store.spaces(state="retired"):
         # The space's own row goes last: whoever is interrupted here leaves it to the next.
-        engine.indexes.forget(stored)
-        while count := engine.store.remove_retired(stored.id):
+        library.indexes.forget(stored)
+        while count := library.store.remove_retired(stored.id):
             removed += count
     return removed
 
@@ -203,34 +203,32 @@ def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
         lock.release()
 
 
-def collection_for(engine: SearchEngine, name: str) -> Collection:
+def collection_for(library: Library, name: str) -> Collection:
     """The collection to write to; a new one only once its models are known to load."""
-    for known in engine.store.collections():
+    for known in library.store.collections():
         if known.name == name:
-            engine.check_profile(known)
+            library.check_profile(known)
             return known
-    profile = engine.settings.profile or DEFAULT_PROFILE
-    models = engine.models(profile)
+    profile = library.settings.profile or DEFAULT_PROFILE
+    models = library.models(profile)
     for embedder in (models.clip, models.text):
         logger.debug("space %s of profile %s", embedder.space, profile)
     logger.debug("transcriber %s", models.transcriber.fingerprint)
-    return engine.store.ensure_collection(name, profile, asked_models(engine.settings))
+    return library.store.ensure_collection(name, profile, asked_models(library.settings))
 
 
-def _failed(engine: SearchEngine, collection: Collection) -> list[str]:
+def _failed(library: Library, collection: Collection) -> list[str]:
     """What has to be opened to try again what has failed."""
-    uris = engine.store.failed_uris(collection.id)
+    uris = library.store.failed_uris(collection.id)
     return list(dict.fromkeys(container_of(uri) for uri in uris))
 
 
-def _close_run(
-    engine: SearchEngine, run: int, counts: Mapping[str, Any], error: BaseException
-) -> None:
+def _close_run(library: Library, run: int, counts: Mapping[str, Any], error: BaseException) -> None:
     """Record how a run ended, as far as the database still takes it."""
     told = isinstance(error, MMSearchError)
     state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
-        engine.store.update_run(
+        library.store.update_run(
             run, counts=counts, state=state, error=str(error) if told else repr(error)
         )
     except MMSearchError:

@@ -18,7 +18,7 @@ from indexer.inputs.sidecars import is_sidecar
 from indexer.inputs.walk import Globs, reaches, walk
 from indexer.runs import RunSummary, index_into
 from mmsearch.errors import LibraryBusyError, NotFoundError
-from mmsearch.search.engine import SearchEngine
+from mmsearch.library import Library
 from mmsearch.stores.places import local_path, uri_of
 
 logger = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class FolderWatch:
 
     def __init__(
         self,
-        engine: SearchEngine,
+        library: Library,
         folders: Sequence[str | Path],
         *,
         collection: str = "default",
@@ -73,7 +73,7 @@ class FolderWatch:
         settle_seconds: float = 2.0,
         on_run: Callable[[RunSummary], None] = lambda _: None,
     ) -> None:
-        self._engine = engine
+        self._library = library
         self._folders = [os.path.realpath(os.path.expanduser(os.fspath(f))) for f in folders]  # noqa: PTH111
         for folder in self._folders:
             if not os.path.isdir(folder):  # noqa: PTH112
@@ -144,7 +144,7 @@ class FolderWatch:
 
     def _chosen(self, paths: Iterable[str]) -> list[str]:
         """Those that a walk through the folders would come to; a new folder's files."""
-        library = os.path.realpath(self._engine.library)
+        library = os.path.realpath(self._library.path)
         chosen: dict[str, None] = {}
         for path in sorted(paths):
             if path == library or path.startswith(library + os.sep):
@@ -158,12 +158,12 @@ class FolderWatch:
         return list(chosen)
 
     def _let_go(self, gone: Sequence[str]) -> None:
-        store = self._engine.store
+        store = self._library.store
         collection = store.collection(self._collection)
         ids = store.ids_below(collection.id, [uri_of(path) for path in gone])
         if ids:
             store.delete_sources(ids)
-            self._engine.indexes.refresh(publish=True)
+            self._library.indexes.refresh(publish=True)
             logger.info("%d sources are gone", len(ids))
 
     def _compare(self) -> float:
@@ -176,7 +176,7 @@ class FolderWatch:
         while not self._stop.is_set():
             try:
                 summary = index_into(
-                    self._engine,
+                    self._library,
                     paths,
                     listed=listed,
                     collection=self._collection,

@@ -19,26 +19,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mmsearch.errors import MMSearchError
+    from mmsearch.library import Library
+    from mmsearch.query import Facet, Hit, Query, SearchResult, SortKey, Term
     from mmsearch.search.engine import SearchEngine
     from mmsearch.settings import Settings
-    from mmsearch.types import (
-        Facet,
-        Hit,
-        Modality,
-        Place,
-        Query,
-        SearchResult,
-        Segment,
-        SortKey,
-        Source,
-        Term,
-    )
+    from mmsearch.types import Modality, Place, Segment, Source
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Facet",
     "Hit",
+    "Library",
     "MMSearchError",
     "Modality",
     "Place",
@@ -54,9 +46,16 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Facet": "mmsearch.query",
+    "Hit": "mmsearch.query",
+    "Library": "mmsearch.library",
     "MMSearchError": "mmsearch.errors",
+    "Query": "mmsearch.query",
     "SearchEngine": "mmsearch.search.engine",
+    "SearchResult": "mmsearch.query",
     "Settings": "mmsearch.settings",
+    "SortKey": "mmsearch.query",
+    "Term": "mmsearch.query",
 }
 
 

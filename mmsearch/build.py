@@ -33,8 +33,7 @@ from mmsearch.protocols import (
     Transcriber,
     VectorIndex,
 )
-from mmsearch.search.engine import SearchEngine
-from mmsearch.settings import Settings, decoding_workers, load_settings
+from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores import migrate
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Ids, Modality, Vectors
@@ -48,39 +47,25 @@ CALIBRATION_QUERIES = 100
 T = TypeVar("T")
 
 
-def open_library(
-    library: str | Path | None = None,
-    *,
-    create: bool = False,
-    models: Callable[[str], ModelSet] | None = None,
-    rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
-    **overrides: Any,
-) -> SearchEngine:
-    """Open a library and wire an engine to it. Keyword arguments are settings.
-
-    `models` gives the models of a profile by its name, in place of the known profiles;
-    `rerankers`, those that a choice of the setting `rerank` means in a profile.
-    Raises LibraryNotFoundError (unless `create`), LibraryVersionError, SettingsError,
-    StorageError.
-    """
-    settings = load_settings(library, **overrides)
-    store = open_store(settings, create=create)
-    return SearchEngine(
-        settings=settings,
-        store=store,
-        indexes=ChannelIndexes(
-            store,
-            FaissKeeper(settings, store),
-            publish_every=settings.snapshot_every,
-        ),
-        models=models or models_of(settings),
-        sandbox=Sandbox(
-            decoding_workers(settings),
-            seconds=settings.decode_seconds,
-            memory_mb=settings.decode_memory_mb,
-        ),
-        rerankers=rerankers or rerankers_of(settings, profile_named),
+def open_sandbox(settings: Settings) -> Sandbox:
+    """The pool of decoding workers, within the settings' limits."""
+    return Sandbox(
+        decoding_workers(settings),
+        seconds=settings.decode_seconds,
+        memory_mb=settings.decode_memory_mb,
     )
+
+
+def open_indexes(settings: Settings, store: SqlStore) -> ChannelIndexes:
+    """The vector indexes of all channels, not loaded yet."""
+    return ChannelIndexes(
+        store, FaissKeeper(settings, store), publish_every=settings.snapshot_every
+    )
+
+
+def rerankers_for(settings: Settings) -> Callable[[str, str], Sequence[Reranker]]:
+    """A profile's name and a choice of the setting `rerank` to the rerankers meant."""
+    return rerankers_of(settings, profile_named)
 
 
 def open_store(settings: Settings, *, create: bool = False) -> SqlStore:

@@ -24,9 +24,8 @@ import story
 from machine import describe_machine
 
 from indexer.evaluation.library import take_in
-from mmsearch.build import open_library
 from mmsearch.errors import MMSearchError
-from mmsearch.evaluation import Library, read_dataset, runs
+from mmsearch.evaluation import IndexedDataset, read_dataset, runs
 from mmsearch.evaluation.experiment import Evaluation, Way, evaluate, to_json, versus_first
 from mmsearch.evaluation.page import to_html, to_markdown
 from mmsearch.search.engine import SearchEngine
@@ -57,7 +56,7 @@ PLANS = (
 
 
 def ways_of(
-    plan: SetPlan, library: Library, plain: SearchEngine | None, rerankers: list[str]
+    plan: SetPlan, library: IndexedDataset, plain: SearchEngine | None, rerankers: list[str]
 ) -> list[Way]:
     """As shipped (first stage), the ablations, and reranked."""
     ways = [Way("fused", library, options={"rerank": "none"})]
@@ -65,7 +64,7 @@ def ways_of(
         if part != "calibration":
             ways.append(Way(f"without {part}", library, (part,), {"rerank": "none"}, ablation=True))
         elif plain is not None:
-            other = Library(plain, library.collection, library.items)
+            other = IndexedDataset(plain, library.collection, library.items)
             ways.append(
                 Way("without calibration", other, options={"rerank": "none"}, ablation=True)
             )
@@ -81,12 +80,14 @@ def measure(arguments: argparse.Namespace) -> list[Evaluation]:
     with ExitStack() as stack:
         settings: dict[str, Any] = {"profile": arguments.profile}
         settings |= dict(pair.split("=", 1) for pair in arguments.set)
-        engine = stack.enter_context(open_library(arguments.library, create=True, **settings))
+        engine = stack.enter_context(SearchEngine.open(arguments.library, create=True, **settings))
         plain = None
         if arguments.plain:
             name, value = arguments.plain.split("=", 1)
             plain = stack.enter_context(
-                open_library(arguments.library, models=engine.models, **(settings | {name: value}))
+                SearchEngine.open(
+                    arguments.library, models=engine.library.models, **(settings | {name: value})
+                )
             )
         for plan in PLANS:
             folder = arguments.sets / arguments.part / (plan.folder or plan.name)

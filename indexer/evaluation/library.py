@@ -9,7 +9,7 @@ from pathlib import Path
 from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary, index_into
 from mmsearch.errors import StorageError
-from mmsearch.evaluation import Dataset, Item, Library
+from mmsearch.evaluation import Dataset, IndexedDataset, Item
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import uri_of
 
@@ -23,23 +23,23 @@ def take_in(
     *,
     collection: str | None = None,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
-) -> tuple[Library, RunSummary]:
+) -> tuple[IndexedDataset, RunSummary]:
     """Index the items that are not in the library yet; files that fail are in the summary.
 
     They get a collection of their own, `evaluation-<name>` if none is named, so that nothing
     else that the library holds stands between them.
     """
     name = collection or f"evaluation-{dataset.name}"
-    texts = engine.library / TEXTS / dataset.name
+    texts = engine.library.path / TEXTS / dataset.name
     files = {item.id: item.path or _text_file(texts, item) for item in dataset.items}
     _write_texts(texts, dataset)
     # Texts may be many: their folder is named instead of each of them.
     paths = [path for path in files.values() if path.parent != texts]
     if texts.is_dir():
         paths.append(texts)
-    summary = index_into(engine, paths, collection=name, on_progress=on_progress)
+    summary = index_into(engine.library, paths, collection=name, on_progress=on_progress)
     items = {uri_of(path): item for item, path in files.items()}
-    return Library(engine, name, items), summary
+    return IndexedDataset(engine, name, items), summary
 
 
 def _write_texts(folder: Path, dataset: Dataset) -> None:

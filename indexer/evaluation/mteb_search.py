@@ -23,11 +23,11 @@ from typing import Any
 import numpy as np
 
 from indexer.runs import index_into
-from mmsearch.build import open_library
 from mmsearch.errors import MissingDependencyError, MMSearchError, QueryError
+from mmsearch.library import Library
+from mmsearch.query import Query, Term
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import uri_of
-from mmsearch.types import Query, Term
 
 BATCH = 16
 MAX_LIMIT = 1000
@@ -43,7 +43,7 @@ class MtebSearch:
     def __init__(
         self, library: str | Path, *, engine: SearchEngine | None = None, **settings: Any
     ) -> None:
-        self._engine = engine or open_library(library, create=True, **settings)
+        self._engine = engine or SearchEngine(Library.open(library, create=True, **settings))
         self._collection = ""
         self._documents: dict[str, str] = {}
         self._uris: dict[str, list[str]] = {}
@@ -83,7 +83,7 @@ class MtebSearch:
     ) -> None:
         """Take a task's documents into a collection of their own; known ones cost a stat."""
         self._collection = f"mteb-{task_metadata.name}-{hf_subset}-{hf_split}"
-        folder = self._engine.library / FILES / self._collection
+        folder = self._engine.library.path / FILES / self._collection
         folder.mkdir(parents=True, exist_ok=True)
         self._documents, self._uris = {}, {}
         for row in corpus:
@@ -95,7 +95,7 @@ class MtebSearch:
                     path.write_bytes(content)
                 self._documents[uri_of(path)] = name
                 self._uris.setdefault(name, []).append(uri_of(path))
-        index_into(self._engine, [folder], collection=self._collection)
+        index_into(self._engine.library, [folder], collection=self._collection)
 
     def search(
         self,

@@ -23,11 +23,11 @@ from filelock import FileLock, Timeout
 from indexer.pipeline import Pipeline, recipe
 from indexer.runs import remove_retired, write_lock
 from indexer.switching.reembed import Reembedder
-from mmsearch.build import open_library
 from mmsearch.errors import LibraryBusyError, ModelError, StorageError
+from mmsearch.library import Library
 from mmsearch.models.collection_models import asked_models
 from mmsearch.models.sets import ModelSet
-from mmsearch.search.engine import SearchEngine
+from mmsearch.search.scoring.calibration import Calibrations
 from mmsearch.stores.spaces import Completion, Replacement, SwitchTarget, described
 from mmsearch.types import Collection, Failure, Space
 
@@ -180,9 +180,9 @@ def switch_models(
     be decoded again cannot be, nothing is switched; with `allow_missing` its segments cannot be
     found that way any more until it is indexed again. Raises what `index` raises.
     """
-    with open_library(library, **settings) as engine:
+    with Library.open(library, **settings) as opened:
         return switch_in(
-            engine,
+            opened,
             profile,
             collection=collection,
             allow_missing=allow_missing,
@@ -193,7 +193,7 @@ def switch_models(
 
 
 def switch_in(
-    engine: SearchEngine,
+    library: Library,
     profile: str | None = None,
     *,
     collection: str | None = None,
@@ -203,9 +203,9 @@ def switch_in(
     on_progress: Callable[[SwitchCounts], None] = lambda _counts: None,
 ) -> SwitchSummary:
     """The same for an opened library."""
-    with _switch_lock(engine.library):
-        found = engine.store.collection(collection)
-        switch = Switch(engine, found, target_of(engine, found, profile))
+    with _switch_lock(library.path):
+        found = library.store.collection(collection)
+        switch = Switch(library, found, target_of(library, found, profile))
         on_plan(switch.plan)
         if dry_run:
             return SwitchSummary(switch.plan, switched=False)
@@ -214,16 +214,16 @@ def switch_in(
 
 def abort_switch(library: str | Path, *, collection: str | None = None, **settings: Any) -> bool:
     """Drop what an interrupted switch has made; False if there was none."""
-    with open_library(library, **settings) as engine, _switch_lock(engine.library):
-        dropped = engine.store.abort_switch(engine.store.collection(collection).id)
-        remove_retired(engine)
+    with Library.open(library, **settings) as opened, _switch_lock(opened.path):
+        dropped = opened.store.abort_switch(opened.store.collection(collection).id)
+        remove_retired(opened)
         return dropped
 
 
-def target_of(engine: SearchEngine, collection: Collection, profile: str | None) -> SwitchTarget:
+def target_of(library: Library, collection: Collection, profile: str | None) -> SwitchTarget:
     """The models that are asked for. Raises ProfileError."""
-    asked = asked_models(engine.settings)
-    begun = engine.store.switch_target(collection.id)
+    asked = asked_models(library.settings)
+    begun = library.store.switch_target(collection.id)
     if profile is None:
         if begun is not None and asked.items() <= dict(begun.models).items():
             return begun
@@ -235,12 +235,12 @@ def target_of(engine: SearchEngine, collection: Collection, profile: str | None)
 class Switch:
     """One run of a switch of one collection. Not reused."""
 
-    def __init__(self, engine: SearchEngine, collection: Collection, target: SwitchTarget) -> None:
-        self.engine = engine
-        self.store = engine.store
+    def __init__(self, library: Library, collection: Collection, target: SwitchTarget) -> None:
+        self.library = library
+        self.store = library.store
         self.collection = collection
         self.target = target
-        choose = engine.collection_models.chosen
+        choose = library.collection_models.chosen
         self.models = choose(target.profile, target.models, asked=False)
         # What made the sources that are up to date: as recorded, or as set since.
         self._before: tuple[ModelSet, ...] = tuple(
@@ -289,7 +289,7 @@ class Switch:
     ) -> SwitchSummary:
         """Build, switch, remove. Raises MMSearchError; what was made is kept."""
         began = time.monotonic()
-        remove_retired(self.engine)
+        remove_retired(self.library)
         pairs = self.store.begin_switch(self.collection.id, self.target, self.wanted)
         counts = SwitchCounts(self.plan.needed, self.plan.done)
 
@@ -308,12 +308,12 @@ class Switch:
         removed = 0
         if switched:
             for _, new in pairs:
-                self.engine.indexes.prepare(new, last)
+                self.library.indexes.prepare(new, last)
             switched = self._take_over(reembedder, pairs, counts, on_progress, allow_missing)
         if switched:
-            self.engine.refresh()
-            removed = remove_retired(self.engine)
-            self.engine.calibrate(self.store.collection(self.collection.name))
+            self.library.refresh()
+            removed = remove_retired(self.library)
+            Calibrations(self.library).prepare(self.store.collection(self.collection.name))
         return SwitchSummary(
             plan=self.plan,
             switched=switched,
@@ -327,9 +327,9 @@ class Switch:
     def _pipeline(self) -> Pipeline:
         """What a run with the new models would use."""
         return Pipeline(
-            settings=self.engine.settings,
+            settings=self.library.settings,
             store=self.store,
-            sandbox=self.engine.sandbox,
+            sandbox=self.library.sandbox,
             models=self.models,
             collection=self.collection,
             run_id=0,  # none is recorded: nothing is indexed
@@ -349,7 +349,7 @@ class Switch:
             made = counts.made
             try:
                 # Only so that a run need not break off: the transaction minds all writers itself.
-                with write_lock(self.engine.library, WRITER_SECONDS):
+                with write_lock(self.library.path, WRITER_SECONDS):
                     _catch_up(reembedder, pairs)
                     if reembedder.failures and not allow_missing:
                         return False
@@ -366,7 +366,7 @@ class Switch:
         raise ModelError(f"{missing} segments cannot be embedded by the new models")
 
     def _completion(self, reembedder: Reembedder) -> Completion:
-        settings = self.engine.settings
+        settings = self.library.settings
         new = recipe(settings, self.models)
         old = {recipe(settings, one) for one in self._before}
         return Completion(

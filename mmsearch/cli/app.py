@@ -20,7 +20,7 @@ from rich.markup import escape
 from mmsearch.cli import evaluate
 from mmsearch.cli import jobs as jobs_commands
 from mmsearch.cli.models import models
-from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
+from mmsearch.cli.options import Collection, Json, LibraryOption, ProfileName, Set, settings_from
 from mmsearch.cli.terms import (
     facet_from,
     json_object,
@@ -89,7 +89,7 @@ def index(
             show_default=False,
         ),
     ] = None,
-    library: Library = None,
+    library: LibraryOption = None,
     collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
     profile: ProfileName = None,
     include: Annotated[
@@ -147,7 +147,7 @@ def search(
         typer.Argument(help="What is in it, in words; -this keeps away, like:ID is more of it."),
     ] = None,
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     collection: Collection = None,
     profile: ProfileName = None,
     image: Annotated[
@@ -238,12 +238,12 @@ def search(
     as_json: Json = False,
 ) -> None:
     """Search a library by words, pictures, recordings, segments, or a mix of them."""
-    from mmsearch.build import open_library
     from mmsearch.cli import output
+    from mmsearch.search.engine import SearchEngine
     from mmsearch.search.parse.json_form import result_to_json
 
     terms = terms_from(query, image, audio, like, text, without, term)
-    with open_library(
+    with SearchEngine.open(
         library or load_settings().library, **settings_from(set_, profile=profile)
     ) as engine:
         result = engine.search(
@@ -278,7 +278,7 @@ def search(
 @app.command()
 def serve(
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     profile: ProfileName = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
     port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.")] = None,
@@ -292,11 +292,11 @@ def serve(
     set_: Set = None,
 ) -> None:
     """Serve the search page and the HTTP API."""
-    from mmsearch.build import open_library
     from mmsearch.cli.serve import run_server
+    from mmsearch.search.engine import SearchEngine
 
     given = settings_from(set_, profile=profile, host=host, port=port)
-    with open_library(library or load_settings().library, **given) as engine:
+    with SearchEngine.open(library or load_settings().library, **given) as engine:
         run_server(engine, worker=worker)
 
 
@@ -335,7 +335,7 @@ def demo(
 @app.command()
 def status(
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Compare every index with SQL, id by id.")
     ] = False,
@@ -343,11 +343,11 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Say what a library holds and whether its indexes are whole."""
-    from mmsearch.build import open_library
     from mmsearch.cli import output
+    from mmsearch.library import Library
 
-    with open_library(library or load_settings().library, **settings_from(set_)) as engine:
-        found = engine.status(verify=verify)
+    with Library.open(library or load_settings().library, **settings_from(set_)) as opened:
+        found = opened.status(verify=verify)
     if as_json:
         output.print_json(found)
     else:
@@ -357,14 +357,14 @@ def status(
 
 
 @app.command()
-def reindex(*, library: Library = None, set_: Set = None, as_json: Json = False) -> None:
+def reindex(*, library: LibraryOption = None, set_: Set = None, as_json: Json = False) -> None:
     """Build the FAISS indexes anew from SQL."""
-    from mmsearch.build import open_library
     from mmsearch.cli import output
+    from mmsearch.library import Library
 
-    with open_library(library or load_settings().library, **settings_from(set_)) as engine:
-        engine.reindex()
-        found = engine.status()
+    with Library.open(library or load_settings().library, **settings_from(set_)) as opened:
+        opened.reindex()
+        found = opened.status()
     if as_json:
         output.print_json(found)
     else:
@@ -372,7 +372,7 @@ def reindex(*, library: Library = None, set_: Set = None, as_json: Json = False)
 
 
 @database.command("upgrade")
-def db_upgrade(*, library: Library = None, set_: Set = None) -> None:
+def db_upgrade(*, library: LibraryOption = None, set_: Set = None) -> None:
     """Bring an older library to this version's schema; a copy is put aside first."""
     from mmsearch.build import open_store
     from mmsearch.cli import output

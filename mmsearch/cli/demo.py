@@ -17,7 +17,6 @@ import numpy as np
 from rich.markup import escape
 
 from indexer.runs import index_into
-from mmsearch.build import open_library
 from mmsearch.cli import output
 from mmsearch.demo.picturebook import write_library
 from mmsearch.errors import LibraryError, MMSearchError
@@ -98,11 +97,11 @@ def _load_beside(engine: SearchEngine) -> None:
     def load() -> None:
         # What goes wrong here is told to whoever reads the first picture.
         with suppress(MMSearchError):
-            reader = engine.models(PROFILE).ocr
+            reader = engine.library.models(PROFILE).ocr
             if reader is not None:
                 reader.read(np.zeros((64, 64, 3), np.uint8))
 
-    engine.sandbox.warm()
+    engine.library.sandbox.warm()
     threading.Thread(target=load, name="demo-reader", daemon=True).start()
 
 
@@ -110,11 +109,11 @@ def build_demo(library: Path, port: int | None = None) -> SearchEngine:
     """Make the demo's library (again) and open it."""
     began = time.monotonic()
     _start_anew(library)
-    engine = open_library(library, create=True, profile=PROFILE, port=port)
+    engine = SearchEngine.open(library, create=True, profile=PROFILE, port=port)
     _load_beside(engine)
     files = write_files(library / "files")
     output.err.print(f"Drew a picture book into {files}")
-    summary = index_into(engine, [files], prune=True)
+    summary = index_into(engine.library, [files], prune=True)
     output.print_summary(summary)
     output.err.print(f"[dim]ready after {time.monotonic() - began:.1f} s[/]\n")
     return engine

@@ -104,13 +104,13 @@ def evaluate(
 ) -> None:
     """Measure how well a data set's queries find what they should."""
     from indexer.evaluation.library import take_in
-    from mmsearch.build import open_library
     from mmsearch.cli import output
     from mmsearch.evaluation import experiment, report, runs
     from mmsearch.evaluation.asking import check_channels
     from mmsearch.evaluation.metrics import DEFAULT_MEASURES
     from mmsearch.evaluation.metrics import measure as known_measure
     from mmsearch.evaluation.readers import read_dataset
+    from mmsearch.search.engine import SearchEngine
 
     measures = tuple(known_measure(name).name for name in measure or DEFAULT_MEASURES)
     check_channels(name for name in without or () if name != CALIBRATION)
@@ -121,7 +121,7 @@ def evaluate(
     place = library or load_settings().library
     given = settings_from(set_, profile=profile)
     with ExitStack() as stack:
-        engine = stack.enter_context(open_library(place, create=True, **given))
+        engine = stack.enter_context(SearchEngine.open(place, create=True, **given))
         with output.RunProgress([place]) as progress:
             taken, summary = take_in(engine, found, collection=collection, on_progress=progress)
         output.print_summary(summary)
@@ -178,16 +178,18 @@ def _ablation(name: str, base: Way, engine: SearchEngine, stack: ExitStack) -> W
     """The same without one part."""
     from dataclasses import replace
 
-    from mmsearch.build import open_library
-    from mmsearch.evaluation.asking import Library
+    from mmsearch.evaluation.asking import IndexedDataset
+    from mmsearch.search.engine import SearchEngine
 
     if name != CALIBRATION:
         return replace(base, name=f"without {name}", without=(name,), ablation=True)
     settings: dict[str, Any] = engine.settings.model_dump(exclude_unset=True, exclude={"library"})
     other = stack.enter_context(
-        open_library(engine.library, models=engine.models, **(settings | {"fusion": "ranks"}))
+        SearchEngine.open(
+            engine.library.path, models=engine.library.models, **(settings | {"fusion": "ranks"})
+        )
     )
-    library = Library(other, base.library.collection, base.library.items)
+    library = IndexedDataset(other, base.library.collection, base.library.items)
     return replace(base, name=f"without {name}", library=library, ablation=True)
 
 

@@ -16,7 +16,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from mmsearch.cli.options import Collection, Json, Library, ProfileName, Set, settings_from
+from mmsearch.cli.options import Collection, Json, LibraryOption, ProfileName, Set, settings_from
 from mmsearch.errors import FAILURES
 from mmsearch.media.sandbox.confinement import NICENESS
 from mmsearch.settings import load_settings
@@ -35,7 +35,7 @@ def list_jobs(
         typer.Option(help="Only jobs in this state; may be repeated.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
-    library: Library = None,
+    library: LibraryOption = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -62,7 +62,7 @@ def list_jobs(
 def show_job(
     id: JobId,  # noqa: A002  # its name everywhere else
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -100,7 +100,7 @@ def _asked(
 def cancel_job(
     id: JobId,  # noqa: A002
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -112,7 +112,7 @@ def cancel_job(
 def pause_job(
     id: JobId,  # noqa: A002
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -124,7 +124,7 @@ def pause_job(
 def resume_job(
     id: JobId,  # noqa: A002
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -136,7 +136,7 @@ def resume_job(
 def add_job(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="As for index.")],
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
     profile: ProfileName = None,
     include: Annotated[
@@ -153,8 +153,8 @@ def add_job(
     """Queue an indexing job for a worker, or for a running service."""
     from indexer.inputs.named import Named, absolute, check_named
     from indexer.jobs import enqueue
-    from mmsearch.build import open_library
     from mmsearch.cli import output
+    from mmsearch.library import Library
 
     check_named(Named(tuple(paths)))
     task = {
@@ -164,9 +164,9 @@ def add_job(
         "prune": prune,
     }
     given = settings_from(set_, profile=profile)
-    with open_library(library or load_settings().library, create=True, **given) as engine:
-        number = enqueue(engine, "index", task, collection=collection, priority=priority)
-        job = engine.store.run(number)
+    with Library.open(library or load_settings().library, create=True, **given) as opened:
+        number = enqueue(opened, "index", task, collection=collection, priority=priority)
+        job = opened.store.run(number)
     if as_json:
         output.print_json({"job": run_to_json(job)})
     else:
@@ -175,7 +175,7 @@ def add_job(
 
 def worker(
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     profile: ProfileName = None,
     once: Annotated[bool, typer.Option("--once", help="End when no job is due.")] = False,
     idle: Annotated[
@@ -188,20 +188,20 @@ def worker(
 ) -> None:
     """Take indexing jobs from the queue. Any number of workers may run."""
     from indexer.jobs import Worker
-    from mmsearch.build import open_library
     from mmsearch.cli import output
+    from mmsearch.library import Library
 
     given = settings_from(set_, profile=profile)
     if until_eof and hasattr(os, "nice"):
         os.nice(NICENESS)  # before there are threads: each has a niceness of its own
-    with open_library(library or load_settings().library, **given) as engine:
-        working = Worker(engine)
+    with Library.open(library or load_settings().library, **given) as opened:
+        working = Worker(opened)
         _on_terminate(working.end)
         if until_eof:  # beside a service: it ends with it, and leaves Ctrl-C to it
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             threading.Thread(target=_await_eof, args=(working.end,), daemon=True).start()
         else:
-            output.err.print(f"worker {working.name} serves {engine.library}  (Ctrl-C ends)")
+            output.err.print(f"worker {working.name} serves {opened.path}  (Ctrl-C ends)")
         taken = working.run(once=once, idle=math.inf if idle is None else idle)
     if as_json:
         output.print_json({"worker": working.name, "jobs": taken})
@@ -210,7 +210,7 @@ def worker(
 def watch(
     folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="What to follow.")],
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
     profile: ProfileName = None,
     include: Annotated[
@@ -228,13 +228,13 @@ def watch(
 ) -> None:
     """Follow folders: what is new is taken in, what is gone is let go, until Ctrl-C."""
     from indexer.watch import FolderWatch
-    from mmsearch.build import open_library
     from mmsearch.cli import output
+    from mmsearch.library import Library
 
     given = settings_from(set_, profile=profile)
-    with open_library(library or load_settings().library, create=True, **given) as engine:
+    with Library.open(library or load_settings().library, create=True, **given) as opened:
         following = FolderWatch(
-            engine,
+            opened,
             folders,
             collection=collection,
             include=include or (),
@@ -250,7 +250,7 @@ def import_(
     folder: Annotated[Path, typer.Argument(help="What clip-retrieval has written.")],
     *,
     model: Annotated[str, typer.Option(help="The model that made the embeddings.")],
-    library: Library = None,
+    library: LibraryOption = None,
     collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
     profile: ProfileName = None,
     set_: Set = None,
@@ -258,16 +258,16 @@ def import_(
 ) -> None:
     """Take in ready-made embeddings of the collection's own model."""
     from indexer.embeddings import import_embeddings
-    from mmsearch.build import open_library
     from mmsearch.cli import output
+    from mmsearch.library import Library
 
     given = settings_from(set_, profile=profile)
     with (
-        open_library(library or load_settings().library, create=True, **given) as engine,
+        Library.open(library or load_settings().library, create=True, **given) as opened,
         output.RunProgress([], open_end=True) as progress,
     ):
         summary = import_embeddings(
-            engine, folder, model, collection=collection, on_progress=progress
+            opened, folder, model, collection=collection, on_progress=progress
         )
     output.print_summary(summary)
     if as_json:
@@ -276,7 +276,7 @@ def import_(
 
 def failures(
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     collection: Collection = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
     set_: Set = None,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmsearch.cli.options import Collection, Json, Library, Set, settings_from
+from mmsearch.cli.options import Collection, Json, LibraryOption, Set, settings_from
 from mmsearch.errors import QueryError
 from mmsearch.settings import load_settings
 
@@ -16,7 +16,7 @@ models = typer.Typer(help="The models of a collection.", no_args_is_help=True)
 @models.command("switch")
 def switch(
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     collection: Collection = None,
     profile: Annotated[
         str | None,

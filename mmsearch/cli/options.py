@@ -10,7 +10,7 @@ import typer
 from mmsearch.errors import SettingsError
 from mmsearch.settings import Settings
 
-Library = Annotated[
+LibraryOption = Annotated[
     Path | None,
     typer.Option(
         "--library",

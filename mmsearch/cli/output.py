@@ -19,8 +19,8 @@ from rich.table import Table
 from indexer.inputs.walk import walk
 from indexer.pipeline import RunCounts
 from indexer.runs import RunSummary
+from mmsearch.query import Context, Explanation, Hit, HitPart, SearchResult
 from mmsearch.stores.places import is_url
-from mmsearch.types import Context, Explanation, Hit, HitPart, SearchResult
 
 out = Console(highlight=False, soft_wrap=False)
 # Whole lines: what reads standard error in a pipe is not to find an address cut in two.

@@ -36,7 +36,7 @@ def run_server(engine: SearchEngine, *, worker: Literal["thread", "process", "no
         signal.signal(signal.SIGTERM, _terminated)
     if worker == "thread":
         sys.setswitchinterval(SWITCH_SECONDS)
-    ingestor = BackgroundIngestor(engine, work=worker == "thread")
+    ingestor = BackgroundIngestor(engine.library, work=worker == "thread")
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(engine, ingestor),
@@ -45,9 +45,13 @@ def run_server(engine: SearchEngine, *, worker: Literal["thread", "process", "no
             timeout_graceful_shutdown=GOODBYE_SECONDS,
         )
     )
-    output.err.print(f"mmsearch serves {engine.library} at http://{shown}:{port}/  (Ctrl-C ends)")
+    output.err.print(
+        f"mmsearch serves {engine.library.path} at http://{shown}:{port}/  (Ctrl-C ends)"
+    )
     try:
-        beside = WorkerProcess(engine.store, engine.settings) if worker == "process" else None
+        beside = (
+            WorkerProcess(engine.library.store, engine.settings) if worker == "process" else None
+        )
         with beside or nullcontext():
             server.run(sockets=[listener])
     finally:

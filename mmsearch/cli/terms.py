@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from mmsearch.errors import QueryError
+from mmsearch.query import Query, Term, file_content
 from mmsearch.search.parse.compact import terms_of
 from mmsearch.search.parse.json_form import query_from_json, term_from_json, term_to_json
-from mmsearch.types import Query, Term, file_content
 
 _WEIGHTED = re.compile(r"(?s)(.*)\^(-?\d+(?:\.\d+)?)")
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmsearch.cli.options import Collection, Json, Library, Set, settings_from
+from mmsearch.cli.options import Collection, Json, LibraryOption, Set, settings_from
 from mmsearch.cli.terms import weights_from
 from mmsearch.settings import load_settings
 
@@ -17,7 +17,7 @@ def weights(
         typer.Argument(metavar="[CHANNEL=NUMBER]...", help="lexical=0.5, clip:image=2; 0 is off."),
     ] = None,
     *,
-    library: Library = None,
+    library: LibraryOption = None,
     collection: Collection = None,
     reset: Annotated[
         bool, typer.Option("--reset", help="First forget what was set before.")
@@ -26,19 +26,19 @@ def weights(
     as_json: Json = False,
 ) -> None:
     """Tell, or set, how much channels count in all queries of a collection."""
-    from mmsearch.build import open_library
     from mmsearch.cli import output
+    from mmsearch.library import Library
     from mmsearch.search.parse.json_form import check_weight
 
     changed = weights_from(given or ())
     for name, weight in changed.items():
         check_weight(name, weight)
-    with open_library(library or load_settings().library, **settings_from(set_)) as engine:
-        target = engine.store.collection(collection)
+    with Library.open(library or load_settings().library, **settings_from(set_)) as opened:
+        target = opened.store.collection(collection)
         now = {**({} if reset else dict(target.weights)), **changed}
         if changed or reset:
-            engine.store.set_weights(target.id, now)
-        inherited = engine.settings.weights
+            opened.store.set_weights(target.id, now)
+        inherited = opened.settings.weights
     if as_json:
         output.print_json({"collection": target.name, "weights": now, "library": inherited})
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mmsearch.evaluation.asking import Library, ask, ask_channels
+from mmsearch.evaluation.asking import IndexedDataset, ask, ask_channels
 from mmsearch.evaluation.dataset import Dataset, EvalQuery, Item
 from mmsearch.evaluation.readers import read_dataset
 from mmsearch.evaluation.runs import Run, compare_runs
@@ -10,8 +10,8 @@ from mmsearch.evaluation.runs import Run, compare_runs
 __all__ = [
     "Dataset",
     "EvalQuery",
+    "IndexedDataset",
     "Item",
-    "Library",
     "Run",
     "ask",
     "ask_channels",

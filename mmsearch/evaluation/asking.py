@@ -18,10 +18,11 @@ import numpy as np
 from mmsearch.errors import MMSearchError, QueryError
 from mmsearch.evaluation.dataset import Dataset, EvalQuery
 from mmsearch.evaluation.runs import Ranking, Run
+from mmsearch.query import Query, Term
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.parse.json_form import check_query
 from mmsearch.search.plan import QueryPlan
-from mmsearch.types import Modality, Query, Term
+from mmsearch.types import Modality
 
 BATCH = 16
 DEPTH = 100
@@ -31,7 +32,7 @@ FUSED = "fused"
 
 
 @dataclass(slots=True)
-class Library:
+class IndexedDataset:
     """A data set as it lies in an opened library."""
 
     engine: SearchEngine
@@ -44,14 +45,14 @@ class Library:
         """The item of each segment, None for one that is gone or of something else."""
         unknown = [one for one in segments if one not in self._known]
         if unknown:
-            rows = self.engine.store.segments_with_sources(unknown)
+            rows = self.engine.library.store.segments_with_sources(unknown)
             for one in unknown:
                 self._known[one] = self.items.get(rows[one][1].uri) if one in rows else None
         return [self._known[one] for one in segments]
 
 
 def ask(
-    library: Library,
+    library: IndexedDataset,
     dataset: Dataset,
     name: str = FUSED,
     *,
@@ -103,7 +104,7 @@ def ask(
 
 
 def ask_channels(
-    library: Library, dataset: Dataset, *, depth: int = DEPTH, exact: bool = False
+    library: IndexedDataset, dataset: Dataset, *, depth: int = DEPTH, exact: bool = False
 ) -> dict[str, Run]:
     """What each channel of the first stage ranks, alone: run by channel name."""
     rankings: dict[str, dict[str, Ranking]] = {}
@@ -119,7 +120,9 @@ def ask_channels(
     }
 
 
-def ask_raw_cosine(library: Library, dataset: Dataset, *, depth: int = DEPTH) -> dict[str, Run]:
+def ask_raw_cosine(
+    library: IndexedDataset, dataset: Dataset, *, depth: int = DEPTH
+) -> dict[str, Run]:
     """What sorting raw cosines of different modalities together gives: the naive baselines.
 
     `raw cosine`: the engine's own vector channels, merged by cosine as if they compared.
@@ -129,8 +132,8 @@ def ask_raw_cosine(library: Library, dataset: Dataset, *, depth: int = DEPTH) ->
     for queries, plans in _planned(library, dataset, depth):
         for one, plan in zip(queries, plans, strict=True):
             merged[one.id] = _by_score(library, plan, depth)
-    collection = library.engine.store.collection(library.collection)
-    models = library.engine.collection_models.of(collection)
+    collection = library.engine.library.store.collection(library.collection)
+    models = library.engine.library.collection_models.of(collection)
     clip: dict[str, Ranking] = {}
     for queries in _batches([query for query in dataset.queries if query.text is not None]):
         vectors = models.clip.encode_texts([query.text or "" for query in queries], "query")
@@ -151,7 +154,7 @@ def ask_raw_cosine(library: Library, dataset: Dataset, *, depth: int = DEPTH) ->
     }
 
 
-def approximation(library: Library, dataset: Dataset, *, k: int = 10) -> dict[str, float]:
+def approximation(library: IndexedDataset, dataset: Dataset, *, k: int = 10) -> dict[str, float]:
     """Per channel: the share of the exact search's best k that the index also finds."""
     indexed = ask_channels(library, dataset, depth=k)
     exact = ask_channels(library, dataset, depth=k, exact=True)
@@ -169,7 +172,7 @@ def approximation(library: Library, dataset: Dataset, *, k: int = 10) -> dict[st
 # ---------------------------------------------------------------- parts
 
 
-def _query(library: Library, one: EvalQuery, depth: int, *, exact: bool = False) -> Query:
+def _query(library: IndexedDataset, one: EvalQuery, depth: int, *, exact: bool = False) -> Query:
     """Everything is ranked: whether an answer is good enough to be shown is another question."""
     query = one.to_query(depth, library.collection)
     return replace(query, exact=exact, group="source", best=1, min_score=0.0)
@@ -191,14 +194,14 @@ def check_channels(names: Iterable[str]) -> None:
 
 
 def _planned(
-    library: Library, dataset: Dataset, depth: int, *, exact: bool = False
+    library: IndexedDataset, dataset: Dataset, depth: int, *, exact: bool = False
 ) -> Iterator[tuple[Sequence[EvalQuery], list[QueryPlan]]]:
     for queries in _batches(dataset.queries):
         asked = [_query(library, one, depth, exact=exact) for one in queries]
         yield queries, _plans(library, asked)
 
 
-def _plans(library: Library, queries: Sequence[Query]) -> list[QueryPlan]:
+def _plans(library: IndexedDataset, queries: Sequence[Query]) -> list[QueryPlan]:
     """The engine's first stage, step by step. Raises what a query raises."""
     engine = library.engine
     plans = [engine.planner.plan(check_query(query)) for query in queries]
@@ -210,7 +213,7 @@ def _plans(library: Library, queries: Sequence[Query]) -> list[QueryPlan]:
     return plans
 
 
-def _by_score(library: Library, plan: QueryPlan, depth: int) -> Ranking:
+def _by_score(library: IndexedDataset, plan: QueryPlan, depth: int) -> Ranking:
     """All vector channels of a plan as one list by raw cosine."""
     scored = [
         (score, segment)
@@ -237,9 +240,9 @@ def _batches(queries: Sequence[EvalQuery]) -> Iterator[Sequence[EvalQuery]]:
         yield queries[start : start + BATCH]
 
 
-def describe(library: Library) -> dict[str, Any]:
+def describe(library: IndexedDataset) -> dict[str, Any]:
     """Models and sizes, for the head of a report."""
-    store = library.engine.store
+    store = library.engine.library.store
     collection = store.collection(library.collection)
     return {
         "collection": collection.name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mmsearch.errors import QueryError
-from mmsearch.types import Query, Term
+from mmsearch.query import Query, Term
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmsearch.evaluation.asking import (
     DEPTH,
-    Library,
+    IndexedDataset,
     approximation,
     ask,
     ask_channels,
@@ -29,7 +29,7 @@ class Way:
     """A way of searching: a library opened with some settings, and what queries ask for."""
 
     name: str
-    library: Library
+    library: IndexedDataset
     without: tuple[str, ...] = ()
     """Channels that are left out."""
     options: Mapping[str, Any] = field(default_factory=dict)

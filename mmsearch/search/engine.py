@@ -7,10 +7,8 @@ channel, filters pushed down (`retrieval.py`) -> fuse (`fusion.py`) -> hits from
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,12 +18,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.errors import MMSearchError, SpaceMismatchError
-from mmsearch.media.sandbox.pool import Sandbox
-from mmsearch.models.collection_models import CollectionModels
+from mmsearch.errors import MMSearchError
+from mmsearch.library import Library
 from mmsearch.models.rerankers.choice import NONE
-from mmsearch.models.sets import ModelSet
-from mmsearch.protocols import Reranker
+from mmsearch.query import Context, Hit, Query, SearchResult, Term, file_content
 from mmsearch.search.parse.json_form import check_query, modalities
 from mmsearch.search.pictures import Pictures, thumbnail_path
 from mmsearch.search.plan import Planner, QueryPlan
@@ -36,22 +32,8 @@ from mmsearch.search.results.pages import SORT_POOL, Arrangement, Arranger
 from mmsearch.search.retrieve import Retriever
 from mmsearch.search.scoring.fusion import Fused, answered, fuse
 from mmsearch.search.timings import Stages
-from mmsearch.settings import Settings
 from mmsearch.stores.rows import StoredSpace
-from mmsearch.stores.sql import SqlStore
-from mmsearch.types import (
-    Collection,
-    Context,
-    Hit,
-    Modality,
-    Place,
-    Query,
-    SearchResult,
-    Source,
-    Term,
-    file_content,
-)
-from mmsearch.vectors.channels import ChannelIndexes
+from mmsearch.types import Collection, Modality, Place, Source
 
 logger = logging.getLogger(__name__)
 
@@ -60,54 +42,36 @@ SMALL = 50
 
 
 class SearchEngine:
-    """An opened library. Safe to use from many threads; close it, or use it in a `with`.
+    """Searches an opened library. Thread-safe; close it, or use it in a `with`::
 
-    Made by `mmsearch.build.open_library`, or in short::
+    from mmsearch import SearchEngine
 
-        from mmsearch import SearchEngine
-
-        with SearchEngine.open("my-library") as engine:
-            for hit in engine.search("a red boat at sunset"):
-                print(hit.score, hit.source.path, hit.segment.place)
+    with SearchEngine.open("my-library") as engine:
+        for hit in engine.search("a red boat at sunset"):
+            print(hit.score, hit.source.path, hit.segment.place)
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: SqlStore,
-        indexes: ChannelIndexes,
-        models: Callable[..., ModelSet],
-        sandbox: Sandbox,
-        rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
-    ) -> None:
-        self.settings = settings
-        self.store = store
-        self.indexes = indexes
-        self.models = models
-        self.collection_models = CollectionModels(settings, models)
-        self.sandbox = sandbox
-        self.planner = Planner(settings, store, self._models_of, sandbox)
-        self.retriever = Retriever(settings, store, indexes, self._models_of)
-        self.arranger = Arranger(store)
-        self.facets = FacetCounter(store)
-        self.pictures = Pictures(settings, sandbox)
+    def __init__(self, library: Library) -> None:
+        self.library = library
+        self.settings = library.settings
+        self.planner = Planner(library)
+        self.retriever = Retriever(library)
+        self.arranger = Arranger(library.store)
+        self.facets = FacetCounter(library.store)
+        self.pictures = Pictures(library.settings, library.sandbox)
         self.reranking = RerankStage(
-            settings, store, self.pictures, rerankers or (lambda _profile, _choice: ())
+            library.settings, library.store, self.pictures, library.rerankers
         )
-        self._follower: threading.Thread | None = None
-        self._stop = threading.Event()
         self._warm = False
         self._warmed: Sequence[StoredSpace] = ()
 
     @classmethod
-    def open(cls, library: str | Path, **settings: Any) -> SearchEngine:
+    def open(cls, library: str | Path, **settings: Any) -> Self:
         """Open an existing library. Keyword arguments are settings (see `mmsearch.Settings`).
 
         Raises LibraryNotFoundError, LibraryVersionError, SettingsError.
         """
-        from mmsearch import build  # the composition root knows this class, not the reverse
-
-        return build.open_library(library, **settings)
+        return cls(Library.open(library, **settings))
 
     def __enter__(self) -> Self:
         return self
@@ -121,19 +85,9 @@ class SearchEngine:
         self.close()
 
     def close(self) -> None:
-        """Stop following, end decoding workers, close the database."""
-        self._stop.set()
-        if self._follower is not None:
-            self._follower.join()
-            self._follower = None
+        """Stop rerankers, then close the library."""
         self.reranking.close()
-        self.sandbox.close()
-        self.indexes.close()
-        self.store.close()
-
-    @property
-    def library(self) -> Path:
-        return self.settings.library
+        self.library.close()
 
     # ------------------------------------------------------------------ search
 
@@ -192,15 +146,15 @@ class SearchEngine:
         """
         began = time.perf_counter()
         for last in (False, False, True):
-            self.refresh()
-            used = set(self.indexes.spaces)
+            self.library.refresh()
+            used = set(self.library.indexes.spaces)
             try:
                 answers = self._search_many(queries, began)
             except Exception:
-                if last or used <= set(self.store.spaces()):
+                if last or used <= set(self.library.store.spaces()):
                     raise
             else:
-                if last or used <= set(self.store.spaces()):
+                if last or used <= set(self.library.store.spaces()):
                     return answers
             # A collection was switched to other models meanwhile: ask again with those.
         raise AssertionError("the last attempt returns or raises")
@@ -210,7 +164,7 @@ class SearchEngine:
     ) -> list[SearchResult | MMSearchError]:
         planned: list[QueryPlan | MMSearchError] = []
         arranged: dict[int, Arrangement] = {}
-        last_change = self.store.last_change()
+        last_change = self.library.store.last_change()
         for query in queries:
             try:
                 plan = self.planner.plan(check_query(query))
@@ -260,7 +214,7 @@ class SearchEngine:
                 stages.done("facets")
         except MMSearchError as error:
             return error
-        warnings = (*plan.warnings, *reranked.warnings, *self.indexes.take_warnings())
+        warnings = (*plan.warnings, *reranked.warnings, *self.library.indexes.take_warnings())
         return SearchResult(
             query,
             hits,
@@ -326,12 +280,12 @@ class SearchEngine:
         if not plan.query.explain:
             return hits
         words = positive_words(plan)
-        return explained(hits, words, self._models_of(plan.collection), reranked.judges)
+        return explained(hits, words, self.library.models_of(plan.collection), reranked.judges)
 
     def _in_context(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
         """With what was said before and after the words that were found."""
         spoken = [hit.segment.id for hit in hits if hit.segment.modality is Modality.SPEECH]
-        around = self.store.neighbours(spoken) if spoken else {}
+        around = self.library.store.neighbours(spoken) if spoken else {}
         return tuple(
             replace(hit, context=Context(*around[hit.segment.id]))
             if hit.segment.id in around
@@ -344,55 +298,29 @@ class SearchEngine:
 
         Raises QueryError (no picture, no words), NotFoundError.
         """
-        segment = self.store.segment(segment_id)
-        source = self.store.source(segment.source_id)
-        collection = next(one for one in self.store.collections() if one.id == source.collection_id)
-        models = self._models_of(collection)
+        segment = self.library.store.segment(segment_id)
+        source = self.library.store.source(segment.source_id)
+        collections = {c.id: c for c in self.library.store.collections()}
+        collection = collections[source.collection_id]
+        models = self.library.models_of(collection)
         return heat_map(segment, source, text, models, self.pictures)
 
-    # ------------------------------------------------------------------ models and spaces
-
-    def _models_of(self, collection: Collection) -> ModelSet:
-        return self.collection_models.of(collection)
-
-    def check_profile(self, collection: Collection) -> None:
-        """Raise SpaceMismatchError if another profile was asked for than made the collection."""
-        self.collection_models.check(collection)
-
-    # ------------------------------------------------------------------ life with the library
-
-    def refresh(self) -> bool:
-        """Take in what was committed since the last time; True if there was anything."""
-        return self.indexes.refresh()
-
-    def _warm_switched(self) -> None:
-        """Load the models of a collection that was switched to others, before it is asked."""
-        if self._warm and set(self._warmed) != set(self.indexes.spaces):
-            self.warm_up()
+    # ------------------------------------------------------------------ readiness
 
     def start_following(self) -> None:
-        """Refresh in the background, every `settings.follow_seconds`, until `close`."""
-        if self._follower is None:
-            self._follower = threading.Thread(
-                target=self._follow, name="mmsearch-follow", daemon=True
-            )
-            self._follower.start()
+        """Refresh in the background, and load the models of collections that are switched."""
+        self.library.follow(self._warm_switched)
 
-    def _follow(self) -> None:
-        while not self._stop.wait(self.settings.follow_seconds):
-            try:
-                self.refresh()
-                self._warm_switched()
-            except Exception:
-                # The database may be away for a while; the next round tries again.
-                logger.exception("could not follow the change log")
+    def _warm_switched(self) -> None:
+        if self._warm and set(self._warmed) != set(self.library.indexes.spaces):
+            self.warm_up()
 
     def warm_up(self) -> None:
         """Load indexes and models now, so that the first query is as quick as the next."""
-        self.refresh()
-        self._warmed = self.indexes.spaces
-        for collection in self.store.collections():
-            models = self._models_of(collection)
+        self.library.refresh()
+        self._warmed = self.library.indexes.spaces
+        for collection in self.library.store.collections():
+            models = self.library.models_of(collection)
             models.clip.encode_texts(["warm up"], "query")
             models.text.encode_texts(["warm up"], "query")
             self.calibrate(collection)
@@ -401,73 +329,13 @@ class SearchEngine:
         self._warm = True
 
     def calibrate(self, collection: Collection) -> None:
-        """Measure what similarities mean, where that is missing; else the next query does it."""
-        try:
-            self.retriever.calibrations.prepare(collection)
-        except MMSearchError as error:
-            logger.warning("the scores of '%s' are not calibrated: %s", collection.name, error)
+        """Measure background similarities where that is missing; else the next query does it."""
+        self.retriever.calibrations.prepare(collection)
 
     def ready(self) -> bool:
         """True once `warm_up` has run."""
         return self._warm
 
-    def delete_source(self, source_id: int) -> None:
-        """Remove a source from the library (its file stays where it is). NotFoundError."""
-        self.store.source(source_id)
-        self.store.delete_sources([source_id])
-        self.refresh()
-
     def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
         """Where the source's JPEG thumbnail is, if it has one."""
-        return thumbnail_path(self.library, source.sha256, place)
-
-    def status(self, *, verify: bool = False) -> dict[str, Any]:
-        """Counts and index states; with `verify`, index and SQL are compared id by id."""
-        self.refresh()
-        status = self.store.counts()
-        status["collections"] = {c.name: c.profile for c in self.store.collections()}
-        status["switching"] = self._switching()
-        status["sounds"] = self._sounds()
-        status["index"] = self.indexes.stats()
-        status["warnings"] = self.indexes.take_warnings()
-        if verify:
-            problems = [
-                *self.store.problems(),
-                *self.store.lexical.problems(),
-                *self.indexes.problems(),
-            ]
-            status["verify"] = {"ok": not problems, "problems": problems}
-            if notes := self.store.notes():
-                status["verify"]["notes"] = notes
-        return status
-
-    def _sounds(self) -> dict[str, bool]:
-        """By collection, whether its models know sounds."""
-        found: dict[str, bool] = {}
-        for collection in self.store.collections():
-            # Another profile may have been asked for: that is told where it matters.
-            with suppress(SpaceMismatchError):
-                found[collection.name] = self.collection_models.of(collection).knows_sounds
-        return found
-
-    def _switching(self) -> dict[str, Any]:
-        """By collection, to which models it is on its way and how far each space has come."""
-        found: dict[str, Any] = {}
-        for collection in self.store.collections():
-            target = self.store.switch_target(collection.id)
-            if target is not None:
-                filled = {
-                    pair[1].space.name: self.store.filled(pair)
-                    for pair in self.store.building(collection.id)
-                }
-                found[collection.name] = {
-                    "profile": target.profile,
-                    "models": dict(target.models),
-                    "spaces": {n: {"vectors": v, "of": of} for n, (v, of) in filled.items()},
-                }
-        return found
-
-    def reindex(self) -> None:
-        """Build every index anew from SQL: FAISS snapshots, and the words of full text."""
-        self.store.rewrite_words()
-        self.indexes.rebuild()
+        return thumbnail_path(self.library.path, source.sha256, place)

@@ -6,7 +6,7 @@ recording, compiles its filter); `Planner.embed` then embeds the words of all qu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,10 +20,11 @@ from mmsearch.errors import (
     NotFoundError,
     QueryError,
 )
+from mmsearch.library import Library
 from mmsearch.media.requests import decode_request
-from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import TextEmbedder
+from mmsearch.query import Query, Term
 from mmsearch.search.compose import Part
 from mmsearch.search.parse.filters import compile_filter
 from mmsearch.search.parse.metadata_keys import MetadataKeys
@@ -31,9 +32,7 @@ from mmsearch.search.parse.words import Words, parse_words, units_of
 from mmsearch.search.recordings import read_recording
 from mmsearch.search.scoring.calibration import Kind
 from mmsearch.search.scoring.fusion import ChannelRanking
-from mmsearch.settings import Settings
-from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Ids, Modality, Query, Term, WordUnit
+from mmsearch.types import Collection, Ids, Modality, WordUnit
 
 LEXICAL = "lexical"
 """The channel of full text, where a term may be confined to it by name."""
@@ -149,18 +148,12 @@ def confined(channels: Iterable[Channel], term: Term, space: str) -> list[Channe
 class Planner:
     """Makes plans. Thread-safe."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: SqlStore,
-        models_of: Callable[[Collection], ModelSet],
-        sandbox: Sandbox,
-    ) -> None:
-        self.settings = settings
-        self.store = store
-        self.models_of = models_of
-        self.sandbox = sandbox
-        self.metadata_keys = MetadataKeys(store)
+    def __init__(self, library: Library) -> None:
+        self.settings = library.settings
+        self.store = library.store
+        self.models_of = library.models_of
+        self.sandbox = library.sandbox
+        self.metadata_keys = MetadataKeys(library.store)
 
     def plan(self, query: Query) -> QueryPlan:
         """Everything that one query needs on its own. Raises MMSearchError."""

@@ -6,22 +6,19 @@ Filters are pushed down, so that a channel returns as many candidates as exist.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from mmsearch.errors import MMSearchError
-from mmsearch.models.sets import ModelSet
+from mmsearch.library import Library
 from mmsearch.search.compose import Composer
 from mmsearch.search.plan import LEXICAL, Channel, QueryPlan
 from mmsearch.search.scoring.calibration import Calibration, Calibrations
 from mmsearch.search.scoring.fusion import ChannelRanking, weighted
-from mmsearch.settings import Settings
 from mmsearch.stores.rows import StoredSpace, check_same_space
-from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection, Ids, Modality, SearchParams, Vectors, WordUnit
-from mmsearch.vectors.channels import ChannelIndexes
 
 NOTHING = np.empty(0, np.int64)
 
@@ -35,19 +32,13 @@ SPARE = 16
 class Retriever:
     """Ranks the segments of every channel that a plan looks into. Thread-safe."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: SqlStore,
-        indexes: ChannelIndexes,
-        models_of: Callable[[Collection], ModelSet],
-    ) -> None:
-        self.settings = settings
-        self.store = store
-        self.indexes = indexes
-        self.models_of = models_of
-        self.composer = Composer(store, indexes)
-        self.calibrations = Calibrations(store, indexes, self.composer, models_of)
+    def __init__(self, library: Library) -> None:
+        self.settings = library.settings
+        self.store = library.store
+        self.indexes = library.indexes
+        self.models_of = library.models_of
+        self.composer = Composer(library.store, library.indexes)
+        self.calibrations = Calibrations(library, self.composer)
 
     def retrieve(self, plans: Sequence[QueryPlan]) -> None:
         """Fill in `rankings` of all plans; unfiltered queries of a channel share a scan.

@@ -41,8 +41,10 @@ def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAP
     background from startup on; until then /readyz says 503, and queries wait.
     """
     settings = engine.settings
-    # Not `engine.status`: that hands out the warnings of the indexes, and a scrape reads none.
-    metrics = Metrics(lambda: engine.store.counts() | {"index": engine.indexes.stats()})
+    # Not `Library.status`: that hands out the warnings of the indexes, and a scrape reads none.
+    metrics = Metrics(
+        lambda: engine.library.store.counts() | {"index": engine.library.indexes.stats()}
+    )
     words = QueryBatcher(
         engine.search_many,
         max_batch=settings.query_batch,

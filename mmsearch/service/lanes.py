@@ -15,8 +15,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from mmsearch.errors import MMSearchError
+from mmsearch.query import Query, SearchResult
 from mmsearch.service.errors import RequestError
-from mmsearch.types import Query, SearchResult
 
 log = logging.getLogger("mmsearch.service")
 

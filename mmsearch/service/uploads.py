@@ -160,14 +160,14 @@ async def on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 def forget_upload(engine: SearchEngine, source: Source) -> None:
     """Delete a removed source's file if it was uploaded here and no other source has it."""
-    media = (engine.library.absolute() / MEDIA_FOLDER).resolve()
+    media = (engine.library.path.absolute() / MEDIA_FOLDER).resolve()
     try:
         path = Path(local_path(source.uri))
     except ValueError:  # a record, a shard's member, a URL: its file is not its own
         return
     if path.is_symlink() or not path.resolve().is_relative_to(media):
         return
-    if not engine.store.sources(None, limit=1, where=SourceRow.uri == source.uri):
+    if not engine.library.store.sources(None, limit=1, where=SourceRow.uri == source.uri):
         path.unlink(missing_ok=True)
         # Not if another name of the same content is still in it.
         if not any(path.parent.iterdir()):

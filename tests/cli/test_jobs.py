@@ -42,7 +42,7 @@ def test_the_life_of_a_job(
     assert called(capsys, "jobs", "pause", number, *options)[1] == f"Job {number} is paused.\n"
     assert called(capsys, "jobs", "resume", number, *options)[1] == f"Job {number} is queued.\n"
     with open_fake(library, workers=1) as engine:
-        assert Worker(engine).run(once=True) == 1
+        assert Worker(engine.library).run(once=True) == 1
     status, out, _ = called(capsys, "jobs", "show", number, *options, "--json")
     shown = json.loads(out)["job"]
     assert (shown["state"], shown["progress"]["done"], len(shown["items"])) == ("done", 6, 6)
@@ -65,7 +65,7 @@ def test_failures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (files / "empty.txt").write_bytes(b"")
     library = tmp_path / "library"
     with open_fake(library, workers=1) as engine:
-        index_into(engine, [files])
+        index_into(engine.library, [files])
     status, out, _ = called(capsys, "failures", "--library", library, "--json")
     assert status == 0
     failures = {Path(f["path"]).name: f for f in json.loads(out)["failures"]}

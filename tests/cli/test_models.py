@@ -19,7 +19,7 @@ def library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr("mmsearch.build.models_of", lambda _settings: TwoProfiles())
     monkeypatch.setenv("MMSEARCH_WORKERS", "1")
     with open_two(tmp_path / "library", profile=OLD) as engine:
-        index_into(engine, [some_files(tmp_path / "files")])
+        index_into(engine.library, [some_files(tmp_path / "files")])
     return tmp_path / "library"
 
 

@@ -29,7 +29,7 @@ WAITS = "import sys; sys.stdin.read()"
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[SearchEngine]:
     with open_fake(tmp_path / "library") as opened:
-        opened.store.ensure_collection("default", "nano")
+        opened.library.store.ensure_collection("default", "nano")
         yield opened
 
 
@@ -57,14 +57,14 @@ def test_a_worker_that_fell_is_replaced_when_there_is_work(
     engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = begun(monkeypatch)
-    with WorkerProcess(engine.store, engine.settings) as beside:
+    with WorkerProcess(engine.library.store, engine.settings) as beside:
         first = beside.pid
         assert first == started[0].pid
         os.kill(first, signal.SIGKILL)
         until(lambda: beside.pid is None)
         time.sleep(1)
         assert len(started) == 1, "nothing to do, nobody to do it"
-        enqueue(engine, "index", {"paths": []})
+        enqueue(engine.library, "index", {"paths": []})
         until(lambda: beside.pid is not None)
         assert len(started) == 2
         second = started[1]
@@ -76,8 +76,8 @@ def test_one_that_falls_at_once_is_not_started_again_and_again(
 ) -> None:
     """The pauses double: 0.2, 0.4, 0.8 ... seconds here."""
     started = begun(monkeypatch, "raise SystemExit(3)")
-    enqueue(engine, "index", {"paths": []})
-    with WorkerProcess(engine.store, engine.settings):
+    enqueue(engine.library, "index", {"paths": []})
+    with WorkerProcess(engine.library.store, engine.settings):
         time.sleep(4)
     assert 2 <= len(started) <= 5
 
@@ -86,11 +86,11 @@ def test_one_that_ended_for_want_of_work_comes_back_for_it(
     engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = begun(monkeypatch, "pass")
-    with WorkerProcess(engine.store, engine.settings) as beside:
+    with WorkerProcess(engine.library.store, engine.settings) as beside:
         until(lambda: beside.pid is None)
         time.sleep(0.6)
         assert len(started) == 1
-        enqueue(engine, "index", {"paths": []})
+        enqueue(engine.library, "index", {"paths": []})
         until(lambda: len(started) > 1)
 
 

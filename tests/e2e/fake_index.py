@@ -15,7 +15,7 @@ from tests.support.fakes import open_fake
 
 if __name__ == "__main__":
     with open_fake(Path(sys.argv[1]), workers=2, commit_files=4, batch_size=4) as engine:
-        clip = engine.models("nano").clip
+        clip = engine.library.models("nano").clip
         encode = clip.encode_pixels
 
         def slowly(pixels: object) -> Vectors:
@@ -24,5 +24,5 @@ if __name__ == "__main__":
             return encode(pixels)  # type: ignore[arg-type]
 
         clip.encode_pixels = slowly  # type: ignore[method-assign]
-        summary = index_into(engine, [Path(name) for name in sys.argv[2:]])
+        summary = index_into(engine.library, [Path(name) for name in sys.argv[2:]])
         sys.stdout.write(f"{summary.counts.indexed}\n")

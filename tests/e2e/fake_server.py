@@ -21,7 +21,7 @@ ENCODING_SECONDS = 0.05
 
 def slow_down(engine: SearchEngine) -> None:
     """A real model takes its time: that is when most kills happen."""
-    clip = engine.models("nano").clip
+    clip = engine.library.models("nano").clip
     encode = clip.encode_pixels
 
     def slowly(pixels: object) -> Vectors:
@@ -39,4 +39,4 @@ if __name__ == "__main__":
         if role.startswith("serve"):
             run_server(engine, worker="none" if role == "serve-only" else "thread")
         else:
-            Worker(engine, poll=0.1).run()
+            Worker(engine.library, poll=0.1).run()

@@ -45,14 +45,14 @@ def test_a_full_disk_loses_nothing_that_was_committed(small_disk: Path, tmp_path
         open_fake(library, commit_files=4) as engine,
         pytest.raises(StorageError, match=r"(?i)cannot be written.*(full|No space)"),
     ):
-        index_into(engine, [files])
+        index_into(engine.library, [files])
     with open_fake(library) as engine:
-        before = engine.store.counts()["sources"]
+        before = engine.library.store.counts()["sources"]
         assert 0 < before < 120
-        assert engine.store.problems() == []
+        assert engine.library.store.problems() == []
         assert engine.search("noise").hits
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     with open_fake(library) as engine:
-        counts = index_into(engine, [files]).counts
+        counts = index_into(engine.library, [files]).counts
         assert (counts.seen, counts.unchanged) == (120, before)
-        assert engine.status(verify=True)["verify"] == {"ok": True, "problems": []}
+        assert engine.library.status(verify=True)["verify"] == {"ok": True, "problems": []}

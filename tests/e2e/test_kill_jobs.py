@@ -65,7 +65,7 @@ def files_of(job: int, folder: Path) -> list[str]:
 
 def enqueue_all(engine: SearchEngine, folder: Path) -> dict[int, list[str]]:
     """Fifty jobs; the last names a profile that cannot be: it fails, with a reason."""
-    store = engine.store
+    store = engine.library.store
     folder.mkdir()
     collection = store.ensure_collection("default", "nano").id
     made = {}
@@ -79,7 +79,7 @@ def enqueue_all(engine: SearchEngine, folder: Path) -> dict[int, list[str]]:
 
 
 def states(engine: SearchEngine) -> Counter[str]:
-    with engine.store.engine.connect() as connection:
+    with engine.library.store.engine.connect() as connection:
         return Counter(connection.scalars(select(RunRow.state)))
 
 
@@ -93,7 +93,7 @@ def finished(engine: SearchEngine) -> int:
 
 def check(engine: SearchEngine, made: dict[int, list[str]]) -> None:
     """Every job over, with one outcome a file; every file there, written once."""
-    store = engine.store
+    store = engine.library.store
     assert states(engine) == {"done": JOBS - 1, "failed": 1}
     for job, names in made.items():
         row = store.run(job)
@@ -124,7 +124,7 @@ def check(engine: SearchEngine, made: dict[int, list[str]]) -> None:
     assert Counter(tuple(row) for row in changes) == Counter(
         ("add", sources[name].id) for name in whole
     )
-    assert engine.status(verify=True)["verify"] == {"ok": True, "problems": []}
+    assert engine.library.status(verify=True)["verify"] == {"ok": True, "problems": []}
 
 
 def until_finished(engine: SearchEngine, began: float) -> None:
@@ -167,7 +167,7 @@ def test_the_server_killed_in_the_middle_of_fifty_uploads(tmp_path: Path) -> Non
     accepted: dict[int, str] = {}
     began = time.monotonic()
     with open_fake(library) as engine:
-        engine.store.ensure_collection("default", "nano")
+        engine.library.store.ensure_collection("default", "nano")
         n = kills = 0
         while n < JOBS:
             with process("serve", library, **settings) as server:
@@ -190,14 +190,14 @@ def test_the_server_killed_in_the_middle_of_fifty_uploads(tmp_path: Path) -> Non
         assert kills == 3
         assert states(engine) == {"done": JOBS}
         for job, name in accepted.items():
-            (item,) = engine.store.run_items(job)
+            (item,) = engine.library.store.run_items(job)
             assert Path(item.path).name == name
             assert item.outcome in {"indexed", "unchanged"}
-        assert engine.store.counts()["sources"] == JOBS
-        with engine.store.engine.connect() as connection:
+        assert engine.library.store.counts()["sources"] == JOBS
+        with engine.library.store.engine.connect() as connection:
             changes = list(connection.scalars(select(ChangeRow.op)))
         assert changes == ["add"] * JOBS
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.status(verify=True)["verify"]["ok"]
 
 
 def address(server: subprocess.Popen[str]) -> str:

@@ -44,12 +44,12 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(tmp_path: Pat
     library, fresh = tmp_path / "library", tmp_path / "fresh"
     for folder, profile in ((library, OLD), (fresh, NEW)):
         with open_two(folder, profile=profile) as engine:
-            index_into(engine, [files])
+            index_into(engine.library, [files])
     before = 0
     for times in (3, 4):
         assert killed_at(library, "made", times)
         with open_two(library) as engine:
-            status = engine.status(verify=True)
+            status = engine.library.status(verify=True)
             assert status["verify"] == {"ok": True, "problems": []}
             assert status["collections"] == {"default": OLD}
             built = status["switching"]["default"]["spaces"].values()
@@ -59,15 +59,15 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(tmp_path: Pat
             assert len(engine.search("red", modality="image", limit=50).hits) == 24
     assert killed_at(library, "removing", 2)
     with open_two(library) as engine:
-        status = engine.status(verify=True)
+        status = engine.library.status(verify=True)
         assert status["verify"] == {"ok": True, "problems": []}
         assert status["collections"] == {"default": NEW}
         assert status["switching"] == {}
-        assert engine.store.spaces(state="retired")
+        assert engine.library.store.spaces(state="retired")
         assert len(engine.search("red", modality="image", limit=50).hits) == 24
     assert contents(library) == contents(fresh)
     assert not killed_at(library, "never")
     with open_two(library) as engine:
-        assert engine.store.spaces(state="retired") == []
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.store.spaces(state="retired") == []
+        assert engine.library.status(verify=True)["verify"]["ok"]
     assert contents(library) == contents(fresh)

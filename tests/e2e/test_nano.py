@@ -21,7 +21,7 @@ def test_everything_came_in_and_is_counted(nano: NanoLibrary) -> None:
     """The summary equals what SQL holds; verify finds nothing."""
     assert nano.summary.failures == ()
     with SearchEngine.open(nano.folder) as engine:
-        status = engine.status(verify=True)
+        status = engine.library.status(verify=True)
     assert status["sources"] == nano.summary.counts.indexed
     assert status["segments"] == nano.summary.counts.segments
     assert sum(status["vectors"].values()) == nano.summary.counts.vectors

@@ -16,8 +16,8 @@ import pytest
 from indexer import index
 from mmsearch import SearchEngine
 from mmsearch.demo.picturebook import captions, words, write_library
+from mmsearch.query import Query, SearchResult, Term
 from mmsearch.search.scoring.background import BACKGROUND
-from mmsearch.types import Query, SearchResult, Term
 
 SEED = 4711
 PICTURES = 90

@@ -48,7 +48,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     files = some_files(tmp_path / "files")
     a_recording(files / "memo.wav")
     with open_fake(tmp_path / "library") as engine:
-        index_into(engine, [files])
+        index_into(engine.library, [files])
         config = uvicorn.Config(create_app(engine), port=0, log_level="error")
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from indexer.runs import index_into
-from mmsearch.types import SearchResult
+from mmsearch.query import SearchResult
 from tests.e2e.test_kill import ROOT
 from tests.support.fakes import a_picture, open_fake, some_files
 
@@ -23,7 +23,7 @@ QUERIES = ("something red", "a blue thing", "an old boat", "water for tea")
 def library(tmp_path: Path) -> Path:
     made = tmp_path / "library"
     with open_fake(made) as engine:
-        index_into(engine, [some_files(tmp_path / "files")])
+        index_into(engine.library, [some_files(tmp_path / "files")])
     return made
 
 
@@ -72,7 +72,7 @@ def test_a_snapshot_of_another_model_is_refused(library: Path, tmp_path: Path) -
     before, _ = answers(library)
     other = tmp_path / "other"
     with open_fake(other, revision="2") as engine:
-        index_into(engine, [tmp_path / "files"])
+        index_into(engine.library, [tmp_path / "files"])
     for path in snapshots(library):
         shutil.copy(other / "indexes" / path.name, path)
     after, warnings = answers(library)
@@ -87,7 +87,7 @@ def test_a_snapshot_ahead_of_the_database_is_refused(library: Path, tmp_path: Pa
     before, _ = answers(library)
     a_picture(tmp_path / "files/pictures/new.png", "red")
     with open_fake(library) as engine:
-        index_into(engine, [tmp_path / "files"])
+        index_into(engine.library, [tmp_path / "files"])
     for name in ("library.sqlite", "library.sqlite-wal", "library.sqlite-shm"):
         (library / name).unlink(missing_ok=True)
     shutil.copy(backup, library / "library.sqlite")
@@ -100,9 +100,9 @@ def test_reindex_builds_and_publishes_anew(library: Path) -> None:
     """`mmsearch reindex` counts the generation up and changes no answer."""
     before, _ = answers(library)
     with open_fake(library) as engine:
-        old = engine.status()["index"]["clip"]["generation"]
-        engine.reindex()
-        assert engine.status()["index"]["clip"]["generation"] == old + 1
+        old = engine.library.status()["index"]["clip"]["generation"]
+        engine.library.reindex()
+        assert engine.library.status()["index"]["clip"]["generation"] == old + 1
     assert answers(library)[0] == before
 
 
@@ -118,18 +118,18 @@ def test_another_process_is_followed_within_a_second(library: Path, tmp_path: Pa
 
         def watch() -> None:
             """Note how long after the commit the engine's index has the new picture."""
-            size = engine.status()["index"]["clip"]["size"]
-            while engine.indexes.stats()["clip"]["size"] == size:
+            size = engine.library.status()["index"]["clip"]["size"]
+            while engine.library.indexes.stats()["clip"]["size"] == size:
                 if committed.is_set():
                     seen_after.append(time.monotonic())
                 time.sleep(0.02)
             seen_after.append(time.monotonic())
 
-        before = other.store.last_change()
+        before = other.library.store.last_change()
         watcher = threading.Thread(target=watch)
         watcher.start()
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        while other.store.last_change() == before:
+        while other.library.store.last_change() == before:
             time.sleep(0.01)
         committed.set()
         at = time.monotonic()
@@ -138,9 +138,9 @@ def test_another_process_is_followed_within_a_second(library: Path, tmp_path: Pa
         assert seen_after[-1] - at < 1.0
         hit = engine.search("purple", modality="image").hits[0]
         assert hit.source.path.endswith("purple.png")
-        other.delete_source(hit.source.id)
+        other.library.delete_source(hit.source.id)
         deadline = time.monotonic() + 1.0
-        while engine.indexes.problems() and time.monotonic() < deadline:
+        while engine.library.indexes.problems() and time.monotonic() < deadline:
             time.sleep(0.02)
         hits = engine.search("purple", modality="image").hits
         assert all(not h.source.path.endswith("purple.png") for h in hits)
@@ -150,7 +150,7 @@ def test_a_deleted_source_is_gone_at_once(library: Path) -> None:
     """Delete, search: no hit of it, not even as the only candidate."""
     with open_fake(library) as engine:
         hit = engine.search("red", modality="image").hits[0]
-        engine.delete_source(hit.source.id)
+        engine.library.delete_source(hit.source.id)
         left = engine.search("red", modality="image", limit=100).hits
     assert hit.segment.id not in {one.segment.id for one in left}
     assert len(left) == 2

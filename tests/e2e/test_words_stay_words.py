@@ -19,8 +19,8 @@ import pytest
 from indexer import index
 from mmsearch import MMSearchError, SearchEngine
 from mmsearch.cli import main
+from mmsearch.query import Query, SearchResult
 from mmsearch.search.parse.json_form import query_from_json
-from mmsearch.types import Query, SearchResult
 from tests.support.fakes import a_picture
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from indexer.evaluation.library import take_in
 from mmsearch.errors import QueryError
-from mmsearch.evaluation import Dataset, Library, ask, ask_channels, read_dataset, runs
+from mmsearch.evaluation import Dataset, IndexedDataset, ask, ask_channels, read_dataset, runs
 from mmsearch.evaluation.asking import ask_raw_cosine, check_channels
 from mmsearch.evaluation.experiment import Way, evaluate, to_json
 from mmsearch.evaluation.report import write
@@ -52,13 +52,15 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
 
 
 @pytest.fixture(scope="module")
-def library(engine: SearchEngine, dataset: Dataset) -> Library:
+def library(engine: SearchEngine, dataset: Dataset) -> IndexedDataset:
     taken, summary = take_in(engine, dataset)
     assert summary.ok
     return taken
 
 
-def test_items_are_taken_in_once(engine: SearchEngine, dataset: Dataset, library: Library) -> None:
+def test_items_are_taken_in_once(
+    engine: SearchEngine, dataset: Dataset, library: IndexedDataset
+) -> None:
     """A collection of their own; the second time nothing is indexed."""
     assert library.collection == "evaluation-kites"
     again, summary = take_in(engine, dataset)
@@ -68,7 +70,7 @@ def test_items_are_taken_in_once(engine: SearchEngine, dataset: Dataset, library
     assert set(library.items.values()) == {item.id for item in dataset.items}
 
 
-def test_every_query_is_answered_in_items(dataset: Dataset, library: Library) -> None:
+def test_every_query_is_answered_in_items(dataset: Dataset, library: IndexedDataset) -> None:
     """Each item once, best first, scores falling; the right colour leads."""
     run = ask(library, dataset)
     assert list(run.rankings) == [query.id for query in dataset.queries]
@@ -81,7 +83,7 @@ def test_every_query_is_answered_in_items(dataset: Dataset, library: Library) ->
         assert {item for item, _ in ranking[:2]} == relevant
 
 
-def test_each_channel_is_seen_alone(dataset: Dataset, library: Library) -> None:
+def test_each_channel_is_seen_alone(dataset: Dataset, library: IndexedDataset) -> None:
     """Pictures in clip:image, notes in text:text, nothing else in either."""
     found = ask_channels(library, dataset)
     assert {"clip:image", "text:text"} <= set(found)
@@ -92,7 +94,7 @@ def test_each_channel_is_seen_alone(dataset: Dataset, library: Library) -> None:
         assert items[0] == ("pictures/0.png" if kind == "image" else "note 0")
 
 
-def test_raw_cosines_are_sorted_as_they_are(dataset: Dataset, library: Library) -> None:
+def test_raw_cosines_are_sorted_as_they_are(dataset: Dataset, library: IndexedDataset) -> None:
     """The naive baselines: one list, by cosine, over all modalities."""
     for run in ask_raw_cosine(library, dataset).values():
         scores = [score for _, score in run.rankings["red"]]
@@ -100,7 +102,7 @@ def test_raw_cosines_are_sorted_as_they_are(dataset: Dataset, library: Library) 
         assert len(scores) == 10
 
 
-def test_a_channel_left_out_says_nothing(dataset: Dataset, library: Library) -> None:
+def test_a_channel_left_out_says_nothing(dataset: Dataset, library: IndexedDataset) -> None:
     """Without clip no picture is found by words; an unknown channel is told."""
     kinds = dataset.kinds()
     run = ask(library, dataset, "without clip", without=("clip",))
@@ -114,7 +116,7 @@ def test_a_channel_left_out_says_nothing(dataset: Dataset, library: Library) -> 
 
 
 def test_saved_runs_come_back_and_compare(
-    dataset: Dataset, library: Library, tmp_path: Path
+    dataset: Dataset, library: IndexedDataset, tmp_path: Path
 ) -> None:
     """JSON keeps everything; TREC's format is six columns with falling scores."""
     run = runs.measured(ask(library, dataset), dataset, ("nDCG@10", "RR"))
@@ -138,7 +140,7 @@ def test_saved_runs_come_back_and_compare(
         runs.load(tmp_path / "nowhere.json")
 
 
-def test_a_report_stands_alone(dataset: Dataset, library: Library, tmp_path: Path) -> None:
+def test_a_report_stands_alone(dataset: Dataset, library: IndexedDataset, tmp_path: Path) -> None:
     """Figures by stage, modality and group; comparisons; no address is fetched by the page."""
     ways = [
         Way("fused", library),

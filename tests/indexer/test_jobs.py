@@ -30,7 +30,7 @@ def pictures(folder: Path, count: int) -> list[str]:
 
 
 def outcomes(engine: SearchEngine, job: int) -> dict[str, str]:
-    items = engine.store.run_items(job)
+    items = engine.library.store.run_items(job)
     assert len({item.path for item in items}) == len(items)
     return {Path(item.path).name: item.outcome for item in items}
 
@@ -45,7 +45,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 def slow_down(engine: SearchEngine, seconds: float) -> threading.Event:
     """Each batch of pictures takes its time; set once the first has begun."""
     begun = threading.Event()
-    clip = engine.models("nano").clip
+    clip = engine.library.models("nano").clip
     encode = clip.encode_pixels
 
     def slowly(pixels: object) -> Vectors:
@@ -60,16 +60,16 @@ def slow_down(engine: SearchEngine, seconds: float) -> threading.Event:
 def test_jobs_are_worked_off(engine: SearchEngine, tmp_path: Path) -> None:
     """Every file has an outcome, known ones too; what is missing is told."""
     folder = some_files(tmp_path / "files")
-    first = enqueue(engine, "index", {"paths": [str(folder)]})
+    first = enqueue(engine.library, "index", {"paths": [str(folder)]})
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8\xff no picture")
     names = [str(folder / "tea.md"), str(broken), str(tmp_path / "gone.txt")]
-    second = enqueue(engine, "index", {"paths": names, "total": 3})
-    assert Worker(engine).run(once=True) == 2
-    job = engine.store.run(first)
+    second = enqueue(engine.library, "index", {"paths": names, "total": 3})
+    assert Worker(engine.library).run(once=True) == 2
+    job = engine.library.store.run(first)
     assert (job.state, job.counts["indexed"], job.attempts) == ("done", 5, 1)
     assert set(outcomes(engine, first).values()) == {"indexed"}
-    job = engine.store.run(second)
+    job = engine.library.store.run(second)
     assert job.state == "done"
     assert (job.done, job.total) == (3, 3)
     assert outcomes(engine, second) == {
@@ -82,11 +82,11 @@ def test_jobs_are_worked_off(engine: SearchEngine, tmp_path: Path) -> None:
 
 def test_what_cannot_pass_fails_at_once(engine: SearchEngine, tmp_path: Path) -> None:
     """A collection of another profile: no second attempt would help."""
-    collection = engine.store.ensure_collection("other", "small").id
-    job = engine.store.enqueue(collection, "index", {"paths": pictures(tmp_path, 1)})
-    assert Worker(engine).run(once=True) == 1
-    assert engine.store.run(job).state == "failed"
-    assert "profile" in (engine.store.run(job).error or "")
+    collection = engine.library.store.ensure_collection("other", "small").id
+    job = engine.library.store.enqueue(collection, "index", {"paths": pictures(tmp_path, 1)})
+    assert Worker(engine.library).run(once=True) == 1
+    assert engine.library.store.run(job).state == "failed"
+    assert "profile" in (engine.library.store.run(job).error or "")
 
 
 def test_what_may_pass_is_tried_again(
@@ -94,8 +94,8 @@ def test_what_may_pass_is_tried_again(
 ) -> None:
     """A full disk, once: the job waits its pause and is done at the second attempt."""
     monkeypatch.setattr(queue, "FIRST_PAUSE", 0.2)
-    job = enqueue(engine, "index", {"paths": pictures(tmp_path / "files", 3)})
-    write = engine.store.write_sources
+    job = enqueue(engine.library, "index", {"paths": pictures(tmp_path / "files", 3)})
+    write = engine.library.store.write_sources
     calls = 0
 
     def full_once(*args: object) -> list[int]:
@@ -105,15 +105,15 @@ def test_what_may_pass_is_tried_again(
             raise StorageError("the disk is full")
         return write(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine.store, "write_sources", full_once)
-    worker = Worker(engine)
+    monkeypatch.setattr(engine.library.store, "write_sources", full_once)
+    worker = Worker(engine.library)
     assert worker.run(once=True) == 1
-    row = engine.store.run(job)
+    row = engine.library.store.run(job)
     assert (row.state, row.error) == ("queued", "StorageError: the disk is full")
     assert row.not_before is not None
     time.sleep(0.3)
     assert worker.run(once=True) == 1
-    row = engine.store.run(job)
+    row = engine.library.store.run(job)
     assert (row.state, row.attempts, row.error) == ("done", 2, None)
     assert sorted(outcomes(engine, job)) == ["0.png", "1.png", "2.png"]
 
@@ -124,25 +124,25 @@ def test_a_running_job_hears_what_is_wanted(
 ) -> None:
     """It ends between two commits; resumed, it goes on where it was."""
     begun = slow_down(engine, 0.2)
-    job = enqueue(engine, "index", {"paths": pictures(tmp_path / "files", 30)})
-    worker = Worker(engine, poll=0.05)
+    job = enqueue(engine.library, "index", {"paths": pictures(tmp_path / "files", 30)})
+    worker = Worker(engine.library, poll=0.05)
     thread = threading.Thread(target=worker.run)
     thread.start()
     assert begun.wait(20)
-    engine.store.request(job, wanted)
-    eventually(lambda: engine.store.run(job).state == state)
-    done = engine.store.counts()["sources"]
+    engine.library.store.request(job, wanted)
+    eventually(lambda: engine.library.store.run(job).state == state)
+    done = engine.library.store.counts()["sources"]
     assert done < 30
     time.sleep(0.3)
-    assert engine.store.counts()["sources"] == done
+    assert engine.library.store.counts()["sources"] == done
     worker.end()
     thread.join()
-    del engine.models("nano").clip.encode_pixels  # at full speed again
-    engine.store.resume(job)
-    Worker(engine).run(once=True)
-    assert engine.store.run(job).state == "done"
+    del engine.library.models("nano").clip.encode_pixels  # at full speed again
+    engine.library.store.resume(job)
+    Worker(engine.library).run(once=True)
+    assert engine.library.store.run(job).state == "done"
     assert len(outcomes(engine, job)) == 30
-    assert engine.store.counts()["sources"] == 30
+    assert engine.library.store.counts()["sources"] == 30
 
 
 def test_a_worker_that_ends_leaves_its_job_to_the_next(
@@ -150,14 +150,14 @@ def test_a_worker_that_ends_leaves_its_job_to_the_next(
 ) -> None:
     """Closing the service is quick, and costs no attempt."""
     begun = slow_down(engine, 0.2)
-    ingestor = BackgroundIngestor(engine)
+    ingestor = BackgroundIngestor(engine.library)
     files = [Path(name) for name in pictures(tmp_path / "files", 40)]
     job = ingestor.submit(files, None)
     assert begun.wait(20)
     began = time.monotonic()
     ingestor.close()
     assert time.monotonic() - began < 5
-    row = engine.store.run(job)
+    row = engine.library.store.run(job)
     assert (row.state, row.attempts, row.total) == ("queued", 0, 40)
 
 
@@ -166,17 +166,17 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(
 ) -> None:
     """Somebody else has the job: the first worker notices before its next commit."""
     begun = slow_down(engine, 0.3)
-    job = enqueue(engine, "index", {"paths": pictures(tmp_path / "files", 30)})
-    worker = Worker(engine, poll=0.05)
+    job = enqueue(engine.library, "index", {"paths": pictures(tmp_path / "files", 30)})
+    worker = Worker(engine.library, poll=0.05)
     thread = threading.Thread(target=worker.run, kwargs={"once": True})
     thread.start()
     assert begun.wait(20)
-    with engine.store.engine.begin() as connection:
+    with engine.library.store.engine.begin() as connection:
         connection.exec_driver_sql(
             f"UPDATE runs SET lease = 'another', worker = 'other' WHERE id = {job}"
         )
     thread.join(30)
     assert not thread.is_alive()
-    row = engine.store.run(job)
+    row = engine.library.store.run(job)
     assert (row.state, row.worker) == ("running", "other")
-    assert engine.store.counts()["sources"] < 30
+    assert engine.library.store.counts()["sources"] < 30

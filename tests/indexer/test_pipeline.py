@@ -26,13 +26,13 @@ from tests.support.fakes import a_picture, open_fake, some_files
 def run(library: Path, *paths: Path, prune: bool = False, revision: str = "1") -> RunSummary:
     """One run with fake models; the counts of a fresh library must equal what SQL holds."""
     with open_fake(library, revision=revision, workers=2) as engine:
-        return index_into(engine, list(paths), prune=prune)
+        return index_into(engine.library, list(paths), prune=prune)
 
 
 def contents(library: Path) -> dict[str, list[tuple[str, str | None, bytes]]]:
     """All that a library holds, by path: modality, text and vector bytes of each segment."""
     with open_fake(library) as engine:
-        store = engine.store
+        store = engine.library.store
         found: dict[str, list[tuple[str, str | None, bytes]]] = {}
         for source in store.sources(limit=10_000):
             rows = []
@@ -54,7 +54,7 @@ def test_a_run_takes_everything_in_and_counts_it(tmp_path: Path) -> None:
     counts = summary.counts
     assert (counts.seen, counts.indexed, counts.failed) == (5, 5, 0)
     with open_fake(library) as engine:
-        status = engine.status(verify=True)
+        status = engine.library.status(verify=True)
     assert status["sources"] == counts.indexed
     assert status["segments"] == counts.segments
     assert sum(status["vectors"].values()) == counts.vectors
@@ -188,7 +188,7 @@ def test_other_models_are_refused_before_anything_is_written(tmp_path: Path) -> 
         open_fake(library, profile="small") as engine,
         pytest.raises(SpaceMismatchError, match="profile nano"),
     ):
-        index_into(engine, [files])
+        index_into(engine.library, [files])
 
 
 def test_nothing_to_index_makes_no_library(tmp_path: Path) -> None:
@@ -223,10 +223,10 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_committed(
 
     monkeypatch.setattr(SqlStore, "write_sources", failing)
     with open_fake(library, commit_files=3) as engine, pytest.raises(StorageError, match="full"):
-        index_into(engine, [files])
+        index_into(engine.library, [files])
     monkeypatch.undo()
     with open_fake(library) as engine:
-        status = engine.status(verify=True)
+        status = engine.library.status(verify=True)
         assert 3 <= status["sources"] < 12
         assert status["verify"]["ok"]
     assert run(library, files).counts.seen == 12
@@ -237,11 +237,11 @@ def test_a_vector_is_unit_length_and_of_the_right_space(tmp_path: Path) -> None:
     """What SQL holds are float16 unit vectors of the embedder's dimension."""
     run(tmp_path / "library", some_files(tmp_path / "files"))
     with open_fake(tmp_path / "library") as engine:
-        engine_spaces = {s.space.name: s for s in engine.store.spaces()}
+        engine_spaces = {s.space.name: s for s in engine.library.store.spaces()}
         for name, dimension in (("clip", 64), ("text", engine_spaces["text"].space.dimension)):
             stored = engine_spaces[name]
             for modality in Modality:
-                for _, matrix in engine.store.vectors(stored.id, modality):
+                for _, matrix in engine.library.store.vectors(stored.id, modality):
                     assert matrix.shape[1] == dimension
                     norms = np.linalg.norm(matrix.astype(np.float32), axis=1)
                     np.testing.assert_allclose(norms, 1, atol=2e-3)
@@ -252,10 +252,12 @@ def test_progress_is_reported_and_runs_are_recorded(tmp_path: Path) -> None:
     seen: list[int] = []
     with open_fake(tmp_path / "library") as engine:
         index_into(
-            engine, [some_files(tmp_path / "files")], on_progress=lambda c: seen.append(c.done)
+            engine.library,
+            [some_files(tmp_path / "files")],
+            on_progress=lambda c: seen.append(c.done),
         )
-        recorded = engine.store.run(1)
-        items = engine.store.run_items(1)
+        recorded = engine.library.store.run(1)
+        items = engine.library.store.run_items(1)
     assert seen == sorted(seen)
     assert seen[-1] == 5
     assert (recorded.state, recorded.counts["indexed"]) == ("done", 5)
@@ -288,11 +290,11 @@ def test_a_library_on_postgresql(
         open_fake(tmp_path / "library", database_url=url) as engine,
         open_fake(tmp_path / "elsewhere", database_url=url) as other,
     ):
-        assert index_into(engine, [some_files(tmp_path / "files")]).counts.indexed == 5
-        assert other.status(verify=True)["verify"] == {"ok": True, "problems": []}
+        assert index_into(engine.library, [some_files(tmp_path / "files")]).counts.indexed == 5
+        assert other.library.status(verify=True)["verify"] == {"ok": True, "problems": []}
         hits = [e.search("red boat").hits for e in (engine, other)]
         assert hits[0] == hits[1]
-        other.delete_source(hits[0][0].source.id)
+        other.library.delete_source(hits[0][0].source.id)
         assert hits[0][0].segment.id not in {h.segment.id for h in engine.search("red boat").hits}
 
 
@@ -310,7 +312,7 @@ def test_a_file_moved_over_another_replaces_it(tmp_path: Path) -> None:
     assert str(red) not in after
     assert after[str(blue)] == before[str(red)]
     with open_fake(library) as engine:
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.status(verify=True)["verify"]["ok"]
 
 
 def test_prune_spares_what_may_only_be_out_of_reach(tmp_path: Path) -> None:

@@ -24,14 +24,14 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def names(engine: SearchEngine) -> set[str]:
-    return {Path(source.path).name for source in engine.store.sources(limit=1000)}
+    return {Path(source.path).name for source in engine.library.store.sources(limit=1000)}
 
 
 @contextmanager
 def following(engine: SearchEngine, *folders: Path, **options: object) -> Iterator[FolderWatch]:
     runs: list[object] = []
     watch = FolderWatch(
-        engine,
+        engine.library,
         folders,
         settle_seconds=0.5,
         on_run=runs.append,
@@ -65,13 +65,13 @@ def test_what_happens_in_a_folder_happens_in_the_library(tmp_path: Path) -> None
             path.unlink()
         (folder / "pictures").rmdir()
         eventually(lambda: names(engine) == {"new.txt", "cyan.png", "coffee.md"})
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.status(verify=True)["verify"]["ok"]
 
 
 def _text(engine: SearchEngine, name: str) -> str | None:
-    for source in engine.store.sources(limit=100):
+    for source in engine.library.store.sources(limit=100):
         if Path(source.path).name == name:
-            return engine.store.segments_of(source.id)[0].text
+            return engine.library.store.segments_of(source.id)[0].text
     return None
 
 
@@ -96,7 +96,7 @@ def test_patterns_sidecars_and_half_written_files(tmp_path: Path) -> None:
         (folder / "a.png.json").write_text('{"caption": "a door"}')
         eventually(lambda: names(engine) == {"a.png", "slow.png"})
         eventually(lambda: _text(engine, "a.png") == "a door")
-        assert engine.store.counts()["failed"] == 0
+        assert engine.library.store.counts()["failed"] == 0
 
 
 def test_settling(tmp_path: Path) -> None:
@@ -122,4 +122,4 @@ def test_settling(tmp_path: Path) -> None:
 
 def test_only_folders_can_be_followed(tmp_path: Path) -> None:
     with open_fake(tmp_path / "library") as engine, pytest.raises(NotFoundError, match="to watch"):
-        FolderWatch(engine, [tmp_path / "nope"])
+        FolderWatch(engine.library, [tmp_path / "nope"])

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mmsearch.errors import QueryError
+from mmsearch.query import Query, SearchResult, Term
 from mmsearch.search.compose import Part, joined
 from mmsearch.search.engine import SearchEngine
-from mmsearch.types import Modality, Query, SearchResult, Term
+from mmsearch.types import Modality
 from tests.support.fakes import open_fake
 from tests.support.small_library import fill, note, photo
 

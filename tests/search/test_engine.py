@@ -19,16 +19,17 @@ from mmsearch.errors import (
     NotFoundError,
     QueryError,
 )
+from mmsearch.query import Query, SearchResult, Term
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
-from mmsearch.types import Modality, Query, SearchResult, Term
+from mmsearch.types import Modality
 from tests.support.fakes import open_fake, some_files
 
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[SearchEngine]:
     with open_fake(tmp_path / "library") as made:
-        index_into(made, [some_files(tmp_path / "files")])
+        index_into(made.library, [some_files(tmp_path / "files")])
         yield made
 
 
@@ -71,8 +72,8 @@ def test_terms_that_cancel_out_warn_instead_of_failing(engine: SearchEngine) -> 
 def test_vectors_are_queries_of_their_space(engine: SearchEngine) -> None:
     """A stored vector finds its own segment; a wrong one says what would be right."""
     hit = engine.search("red", modality="image").hits[0]
-    clip = next(s for s in engine.store.spaces() if s.space.name == "clip")
-    ((_, matrix),) = engine.store.vectors_of(clip.id, [hit.segment.id]).values()
+    clip = next(s for s in engine.library.store.spaces() if s.space.name == "clip")
+    ((_, matrix),) = engine.library.store.vectors_of(clip.id, [hit.segment.id]).values()
     term = Term(vector=tuple(float(x) for x in matrix[0]), space="clip")
     assert engine.search(Query((term,))).hits[0].segment.id == hit.segment.id
     with pytest.raises(DimensionError, match=r"3 numbers.*64 dimensions"):
@@ -220,8 +221,8 @@ def test_scores_are_calibrated_and_measured_once(engine: SearchEngine) -> None:
     """The calibration is kept beside the space; another process would find it there."""
     hit = engine.search("red", modality="image").hits[0]
     assert 0 < hit.scores["clip:image:calibrated"] <= 1
-    clip = next(s for s in engine.store.spaces() if s.space.name == "clip")
-    kept = engine.store.calibration(clip.id, Modality.IMAGE, "words")
+    clip = next(s for s in engine.library.store.spaces() if s.space.name == "clip")
+    kept = engine.library.store.calibration(clip.id, Modality.IMAGE, "words")
     assert kept is not None
     assert kept[0] == 3
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from mmsearch.query import Query, SearchResult
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Modality, Query, SearchResult
+from mmsearch.types import Modality
 from tests.support.fakes import open_fake
 from tests.support.small_library import CLIP, TEXT, fill, note, photo
 
@@ -47,7 +48,7 @@ def engine(
 def allowed(engine: SearchEngine, percent: float) -> set[int]:
     """By a plain look at every record."""
     most = SIZE * percent / 100
-    store = engine.store
+    store = engine.library.store
     passing = [s.id for s in store.sources(limit=SIZE) if s.metadata["pick"] < most]
     assert len(passing) == most
     every = store.segments(range(1, SIZE + 1)).values()
@@ -85,7 +86,7 @@ def test_every_selectivity_equals_brute_force(engine: SearchEngine, percent: flo
     if len(ids) <= limit:
         assert result.cursor is None
     for space, channel in (("clip", "clip:image"), ("text", "text:text")):
-        expected = brute_force(engine.store, space, words, ids)
+        expected = brute_force(engine.library.store, space, words, ids)
         scored = {
             hit.segment.id: (hit.scores[channel], hit.scores[f"{channel}:rank"])
             for hit in result.hits
@@ -106,7 +107,7 @@ def test_words_that_stand_there_are_found_whatever_the_filter(
 ) -> None:
     """The notes with the very word come first, all of them."""
     ids = allowed(engine, percent)
-    notes = {i: s for i, s in engine.store.segments(sorted(ids)).items() if s.text}
+    notes = {i: s for i, s in engine.library.store.segments(sorted(ids)).items() if s.text}
     holding = {i for i, note in notes.items() if "boat4" in (note.text or "").split()}
     query = replace(
         Query.words("boat4").where(pick={"lt": SIZE * percent / 100}).among("text"),

@@ -21,6 +21,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from mmsearch.errors import MMSearchError
+from mmsearch.query import Hit, Query, SearchResult
 from mmsearch.search.parse.json_form import check_query
 from mmsearch.service.app import create_app
 from mmsearch.settings import Settings
@@ -28,17 +29,7 @@ from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.sql import SqlStore
 from mmsearch.stores.tables import Base
-from mmsearch.types import (
-    Failure,
-    Hit,
-    Modality,
-    Place,
-    Query,
-    SearchResult,
-    SegmentDraft,
-    Source,
-    SourceFile,
-)
+from mmsearch.types import Failure, Modality, Place, SegmentDraft, Source, SourceFile
 
 if TYPE_CHECKING:
     from mmsearch.search.engine import SearchEngine
@@ -53,14 +44,29 @@ class FakeIndexes:
         return {"clip": {"type": "Flat", "size": 3, "generation": 2}}
 
 
+class FakeLibrary:
+    """The part of a library that the service reaches for."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.path = settings.library
+        self.store = SqlStore(settings.database)
+        self.indexes = FakeIndexes()
+
+    def delete_source(self, source_id: int) -> None:
+        self.store.source(source_id)
+        self.store.delete_sources([source_id])
+
+    def status(self, *, verify: bool = False) -> dict[str, Any]:
+        return self.store.counts() | {"index": self.indexes.stats()}
+
+
 class FakeEngine:
     """Finds segments whose text or file name holds a word of the query."""
 
     def __init__(self, settings: Settings, *, create: bool = False) -> None:
         self.settings = settings
-        self.library = settings.library
-        self.store = SqlStore(settings.database)
-        self.indexes = FakeIndexes()
+        self.library = FakeLibrary(settings)
+        self.store = self.library.store
         if create:
             Base.metadata.create_all(self.store.engine)
         self.warmed = False
@@ -120,16 +126,9 @@ class FakeEngine:
     def start_following(self) -> None:
         """Nothing to follow."""
 
-    def delete_source(self, source_id: int) -> None:
-        self.store.source(source_id)
-        self.store.delete_sources([source_id])
-
     def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
         page = f"-p{place.page}" if place is not None and place.page else ""
-        return self.library / "thumbnails" / f"{source.sha256}{page}.jpg"
-
-    def status(self, *, verify: bool = False) -> dict[str, Any]:
-        return self.store.counts() | {"index": self.indexes.stats()}
+        return self.library.path / "thumbnails" / f"{source.sha256}{page}.jpg"
 
 
 class FakeIngestor:
@@ -221,7 +220,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Library:
 
 def fill(engine: FakeEngine, folder: Path) -> Library:
     """Two pictures, a recording, a note, two hostile documents and a failed file."""
-    library = Library(engine.library)
+    library = Library(engine.library.path)
     image = (SegmentDraft(Modality.IMAGE),)
     library.ids["dog"] = add_file(
         engine, folder / "dog.jpg", picture("brown"), "image/jpeg", image, metadata={"width": 64}

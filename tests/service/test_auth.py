@@ -63,10 +63,14 @@ def test_the_list_of_keyed_routes_is_complete() -> None:
     from mmsearch.service.app import create_app
     from mmsearch.stores.sql import SqlStore
 
+    class Library:
+        store = SqlStore("sqlite://")
+        path = Settings().library
+
     class Engine:
         settings = Settings()
-        store = SqlStore("sqlite://")
-        search_many = status = None
+        library = Library()
+        search_many = None
 
     paths = create_app(Engine()).openapi()["paths"]  # type: ignore[arg-type]
     known = {path.replace("/1", "/{id}") for _, path in KEYED}

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import pytest
 
 from mmsearch.errors import EmptyQueryError, MMSearchError
+from mmsearch.query import Query, SearchResult, Term
 from mmsearch.service.errors import RequestError
 from mmsearch.service.lanes import QueryBatcher
-from mmsearch.types import Query, SearchResult, Term
 
 pytestmark = pytest.mark.anyio
 

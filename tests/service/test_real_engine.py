@@ -12,11 +12,11 @@ import pytest
 
 from indexer.jobs import BackgroundIngestor
 from indexer.runs import index_into
+from mmsearch.query import SearchResult
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.service.app import create_app
 from mmsearch.service.schemas import LibraryStatus, SearchResponse
-from mmsearch.types import SearchResult
 from tests.service.conftest import recording
 from tests.support.fakes import a_picture, open_fake, some_files
 
@@ -30,13 +30,13 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
     """One library for all tests of this module: starting decoding workers takes a while."""
     folder = tmp_path_factory.mktemp("real")
     with open_fake(folder / "library", workers=1) as opened:
-        index_into(opened, [some_files(folder / "files")])
+        index_into(opened.library, [some_files(folder / "files")])
         yield opened
 
 
 @pytest.fixture
 async def real(engine: SearchEngine) -> AsyncIterator[Real]:
-    ingestor = BackgroundIngestor(engine)
+    ingestor = BackgroundIngestor(engine.library)
     app = create_app(engine, ingestor)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     try:
@@ -118,7 +118,7 @@ async def test_an_upload_is_found_and_a_deleted_source_is_not(real: Real, tmp_pa
     hits = (await _search(client, {"query": "orange", "modalities": ["image"], "limit": 1}))["hits"]
     assert Path(hits[0]["source"]["path"]).name == "orange.png"
     stored = Path(hits[0]["source"]["path"])
-    assert stored.is_relative_to(engine.library)
+    assert stored.is_relative_to(engine.library.path)
 
     source = hits[0]["source"]["id"]
     assert (await client.delete(f"/v1/sources/{source}")).status_code == 204

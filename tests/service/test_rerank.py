@@ -40,7 +40,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
     with open_fake(
         folder / "library", workers=1, rerank_seconds=100, rerankers=lambda *_: (judge,)
     ) as opened:
-        index_into(opened, [some_files(folder / "files")])
+        index_into(opened.library, [some_files(folder / "files")])
         yield opened
 
 

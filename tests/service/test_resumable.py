@@ -65,7 +65,7 @@ async def test_an_upload_in_pieces_becomes_one_job(fresh: Service) -> None:
     response = await patch(fresh, where, half, content[half:])
     assert response.status_code == 204
     digest = hashlib.sha256(content).hexdigest()
-    stored = fresh.engine.library / "media" / digest[:2] / digest / "garden.jpg"
+    stored = fresh.engine.library.path / "media" / digest[:2] / digest / "garden.jpg"
     assert stored.read_bytes() == content
     assert fresh.ingestor.files == [stored]
     assert fresh.ingestor.collections == ["default"]
@@ -129,7 +129,7 @@ async def test_what_came_before_the_connection_broke_stays(fresh: Service) -> No
 async def test_a_restart_in_the_middle_of_finishing(fresh: Service) -> None:
     """All bytes were here, but no job was queued: the next request finishes it."""
     where = await begin(fresh, 4, "a.txt")
-    uploads = ResumableUploads(fresh.engine.library)
+    uploads = ResumableUploads(fresh.engine.library.path)
     upload, _ = uploads.find(where.rpartition("/")[2])
     uploads.append(upload, b"text")
     uploads.keep(upload)  # and here the server died
@@ -195,7 +195,7 @@ async def test_giving_up_and_running_out(fresh: Service) -> None:
     assert (await fresh.client.head(where, headers=TUS)).status_code == 404
     assert (await fresh.client.head(f"{BASE}/..%2fx", headers=TUS)).status_code == 404
     where = await begin(fresh, 4)
-    incoming = fresh.engine.library / "media" / ".incoming"
+    incoming = fresh.engine.library.path / "media" / ".incoming"
     for path in incoming.iterdir():
         old = path.stat().st_mtime - KEPT_SECONDS - 1
         os.utime(path, (old, old))

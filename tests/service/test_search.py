@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from mmsearch.query import SearchResult
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.service.schemas import SearchResponse
-from mmsearch.types import Modality, SearchResult
+from mmsearch.types import Modality
 
 from .conftest import Service, StartService, picture, recording
 

@@ -30,7 +30,7 @@ async def test_an_upload_is_a_job(fresh: Service) -> None:
     job = JobAnswer.model_validate(response.json()).job
     assert response.headers["location"] == f"/v1/jobs/{job.id}"
     digest = hashlib.sha256(content).hexdigest()
-    stored = fresh.engine.library / "media" / digest[:2] / digest / "garden.jpg"
+    stored = fresh.engine.library.path / "media" / digest[:2] / digest / "garden.jpg"
     assert fresh.ingestor.files == [stored]
     assert fresh.ingestor.collections == [None]
     assert stored.read_bytes() == content
@@ -54,7 +54,7 @@ async def test_the_same_content_is_stored_once(fresh: Service) -> None:
     for name in ("one.txt", "two.txt"):
         response = await fresh.client.post("/v1/uploads", files={"file": (name, b"the same")})
         assert response.status_code == 202
-    assert [path.name for path in files_in(fresh.engine.library / "media")] == ["one.txt"]
+    assert [path.name for path in files_in(fresh.engine.library.path / "media")] == ["one.txt"]
     assert len(set(fresh.ingestor.files)) == 1
 
 
@@ -78,7 +78,7 @@ async def test_too_large_is_413_and_leaves_nothing(start_service: StartService) 
             headers={"Content-Type": "multipart/form-data; boundary=b"},
         )
         assert response.status_code == 413
-        assert files_in(service.engine.library / "media") == []
+        assert files_in(service.engine.library.path / "media") == []
         assert service.ingestor.files == []
 
 
@@ -90,7 +90,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(fresh: Service) -> None:
         headers={"Content-Type": "multipart/form-data; boundary=b"},
     )
     assert response.status_code == 400
-    assert files_in(fresh.engine.library / "media") == []
+    assert files_in(fresh.engine.library.path / "media") == []
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ async def test_without_an_ingestor_nothing_is_taken(start_service: StartService)
         response = await service.client.post("/v1/uploads", files={"file": ("a.txt", b"text")})
         assert response.status_code == 503
         assert response.json()["error"]["code"] == "no_ingestor"
-        assert not (service.engine.library / "media").exists()
+        assert not (service.engine.library.path / "media").exists()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_good_names_are_kept(name: str) -> None:
 async def test_no_name_leaves_the_media_folder(fresh: Service, name: str) -> None:
     response = await fresh.client.post("/v1/uploads", files={"file": (name, b"text")})
     assert response.status_code == 202
-    media = fresh.engine.library / "media"
+    media = fresh.engine.library.path / "media"
     assert len(files_in(media)) == 1
     assert all(path.resolve().is_relative_to(media.resolve()) for path in fresh.ingestor.files)
 
@@ -170,7 +170,7 @@ async def test_deleting_an_uploaded_source_deletes_its_file(fresh: Service) -> N
     (path,) = fresh.ingestor.files
     source = add_file(fresh.engine, path, path.read_bytes(), "text/plain")
     assert (await fresh.client.delete(f"/v1/sources/{source}")).status_code == 204
-    assert files_in(fresh.engine.library / "media") == []
+    assert files_in(fresh.engine.library.path / "media") == []
 
 
 async def test_a_file_that_another_collection_needs_is_kept(fresh: Service) -> None:
@@ -191,4 +191,4 @@ async def test_a_full_disk_is_503(fresh: Service, monkeypatch: pytest.MonkeyPatc
     assert response.status_code == 503
     assert response.json()["error"]["code"] == "storage"
     assert "No space left" in response.json()["error"]["message"]
-    assert files_in(fresh.engine.library / "media") == []
+    assert files_in(fresh.engine.library.path / "media") == []

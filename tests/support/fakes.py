@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image
 
-from mmsearch.build import open_library
+from mmsearch.library import Library
 from mmsearch.models.sets import ModelSet
 from mmsearch.search.engine import SearchEngine
 from mmsearch.testing import (
@@ -23,7 +23,7 @@ from mmsearch.testing import (
 def fake_models(
     revision: str = "1", *, sounds: bool = False, read: Sequence[str] = ()
 ) -> Callable[[str], ModelSet]:
-    """What `open_library(models=...)` takes; another `revision` makes another space."""
+    """What `Library.open(models=...)` takes; another `revision` makes another space."""
     sets: dict[str, ModelSet] = {}
 
     def models(profile: str, chosen: Any = None, *, asked: bool = True) -> ModelSet:
@@ -52,7 +52,9 @@ def open_fake(
 ) -> SearchEngine:
     """Open (or make) a library whose collections use fake models; `read`: what OCR reads."""
     models = fake_models(revision, sounds=sounds, read=read)
-    return open_library(library, create=True, models=models, **({"profile": "nano"} | settings))
+    return SearchEngine(
+        Library.open(library, create=True, models=models, **({"profile": "nano"} | settings))
+    )
 
 
 def a_picture(path: Path, colour: str | tuple[int, int, int], size: int = 96) -> Path:

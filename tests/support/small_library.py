@@ -52,7 +52,7 @@ def note(path: str, *passages: str, **metadata: Any) -> Thing:
 
 def fill(engine: SearchEngine, things: Sequence[Thing], collection: str = "default") -> list[int]:
     """Write the things in one transaction; returns the ids of their sources."""
-    store = engine.store
+    store = engine.library.store
     owner = store.ensure_collection(collection, "nano").id
     clip, text = (store.ensure_space(owner, model.space).id for model in (CLIP, TEXT))
     pieces = [piece for thing in things for piece in thing.pieces]
@@ -81,5 +81,5 @@ def fill(engine: SearchEngine, things: Sequence[Thing], collection: str = "defau
         )
         at += count
     ids = store.write_sources(owner, writes)
-    engine.refresh()
+    engine.library.refresh()
     return ids

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from mmsearch.build import open_library
+from mmsearch.library import Library
 from mmsearch.models.sets import ModelSet
 from mmsearch.search.engine import SearchEngine
 from mmsearch.testing import (
@@ -53,4 +53,4 @@ class TwoProfiles:
 def open_two(library: Path, models: TwoProfiles | None = None, **settings: Any) -> SearchEngine:
     """Open (or make) a library that can be switched from OLD to NEW."""
     given = {"workers": 2} | settings
-    return open_library(library, create=True, models=models or TwoProfiles(), **given)
+    return SearchEngine(Library.open(library, create=True, models=models or TwoProfiles(), **given))

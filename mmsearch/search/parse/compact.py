@@ -24,7 +24,7 @@ import re
 from collections.abc import Sequence
 
 from mmsearch.errors import QueryError
-from mmsearch.types import Term
+from mmsearch.query import Term
 
 _NUMBER = r"\d+(?:\.\d+)?(?:[eE][+-]?\d{1,3})?"
 _QUOTED = r'"(?P<quoted>(?:[^"]|"")+)"'

@@ -16,21 +16,10 @@ from typing import Any
 
 from mmsearch.errors import EmptyQueryError, LimitError, QueryError
 from mmsearch.models.rerankers.choice import check_choice
+from mmsearch.query import Facet, GroupBy, Hit, HitPart, Query, SearchResult, SortKey, Term
 from mmsearch.search.parse.compact import terms_of
 from mmsearch.search.results.explain import explanation_to_json
-from mmsearch.types import (
-    Facet,
-    GroupBy,
-    Hit,
-    HitPart,
-    Modality,
-    Query,
-    SearchResult,
-    Segment,
-    SortKey,
-    Source,
-    Term,
-)
+from mmsearch.types import Modality, Segment, Source
 
 MAX_LIMIT = 1000
 MAX_TERMS = 32

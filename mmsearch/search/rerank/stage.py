@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from mmsearch.errors import MMSearchError, RerankError
 from mmsearch.models.rerankers.choice import NONE
 from mmsearch.protocols import Reranker
+from mmsearch.query import Query
 from mmsearch.search.pictures import Pictures
 from mmsearch.search.plan import QueryPlan
 from mmsearch.search.rerank.blend import fuse
@@ -28,15 +29,7 @@ from mmsearch.search.scoring.fusion import Fused
 from mmsearch.settings import Settings
 from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import (
-    Judgement,
-    Judgements,
-    Modality,
-    Query,
-    RerankCandidate,
-    Segment,
-    Source,
-)
+from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate, Segment, Source
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mmsearch.query import Query
 from mmsearch.search.scoring.fusion import Fused
 from mmsearch.stores.candidates import Candidate
-from mmsearch.types import Modality, Query, Vectors
+from mmsearch.types import Modality, Vectors
 
 SAME_MOMENT = 0.5
 """Two segments are of one moment if they share this much of the shorter one's time."""

@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 import orjson
 
 from mmsearch.errors import CursorError
+from mmsearch.query import Query
 from mmsearch.search.parse.json_form import query_to_json
-from mmsearch.types import Query
 
 VERSION = 1
 MAX_SHOWN = 5_000

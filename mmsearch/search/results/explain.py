@@ -15,17 +15,10 @@ from PIL import Image
 from mmsearch.errors import MMSearchError, NotFoundError, QueryError
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import ImageExplainer, ImageTextEmbedder, TextEmbedder
+from mmsearch.query import ChannelScore, Explanation, Hit, Match
 from mmsearch.search.pictures import Pictures
 from mmsearch.stores.lexical.analysis import tokens, tokens_with_places
-from mmsearch.types import (
-    ChannelScore,
-    Explanation,
-    Hit,
-    Match,
-    Modality,
-    Segment,
-    Source,
-)
+from mmsearch.types import Modality, Segment, Source
 
 SEEN = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
 """What has a picture to show a heat map over."""

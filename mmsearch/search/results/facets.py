@@ -17,10 +17,10 @@ import orjson
 from sqlalchemy import ColumnElement, Text, func, literal
 from sqlalchemy import cast as cast_to
 
+from mmsearch.query import Facet, FacetValue, Query
 from mmsearch.search.parse.filters import FIELDS, check_field, compile_filter, known_fields
 from mmsearch.stores.json_values import as_python, each_value
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Facet, FacetValue, Query
 
 KEPT = 64
 """Answers that are remembered."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mmsearch.errors import CursorError
+from mmsearch.query import Hit, HitPart, Query
 from mmsearch.search.parse.filters import FIELDS, check_field, known_fields
 from mmsearch.search.results.collapse import Bundle, Lookalikes, gather
 from mmsearch.search.results.cursors import Shown, cursor_of, shown_by
@@ -20,7 +21,7 @@ from mmsearch.search.scoring.fusion import Fused
 from mmsearch.stores.candidates import Candidate
 from mmsearch.stores.json_values import value_of
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Hit, HitPart, Ids, Modality, Query, Segment, Source, Vectors
+from mmsearch.types import Ids, Modality, Segment, Source, Vectors
 
 SORT_POOL = 1000
 """First-stage candidates per channel that a sorted answer is put in order from."""

@@ -23,24 +23,25 @@ costs it as much as it brings. But how certain a channel is moves all of its sco
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.errors import StorageError
-from mmsearch.models.sets import ModelSet
+from mmsearch.errors import MMSearchError, StorageError
+from mmsearch.library import Library
 from mmsearch.protocols import VectorIndex
 from mmsearch.search.compose import Composer
 from mmsearch.search.scoring.background import BACKGROUND, EVERYDAY
 from mmsearch.stores.rows import StoredSpace
-from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection, Modality, Vectors
-from mmsearch.vectors.channels import ChannelIndexes
+
+logger = logging.getLogger(__name__)
 
 Kind = Literal["words", "example"]
 Numbers = npt.NDArray[np.float64]
@@ -176,17 +177,11 @@ class Calibrations:
     Thread-safe. What cannot be written (a full or read-only disk) is kept in memory.
     """
 
-    def __init__(
-        self,
-        store: SqlStore,
-        indexes: ChannelIndexes,
-        composer: Composer,
-        models_of: Callable[[Collection], ModelSet],
-    ) -> None:
-        self._store = store
-        self._indexes = indexes
-        self._composer = composer
-        self._models_of = models_of
+    def __init__(self, library: Library, composer: Composer | None = None) -> None:
+        self._store = library.store
+        self._indexes = library.indexes
+        self._composer = composer or Composer(library.store, library.indexes)
+        self._models_of = library.models_of
         self._lock = threading.RLock()
         self._known: dict[tuple[int, Modality, Kind], tuple[int, Calibration]] = {}
         self._background: dict[str, Vectors] = {}
@@ -218,11 +213,17 @@ class Calibrations:
         return np.asarray(sample @ query if len(sample) else np.empty(0), np.float32)
 
     def prepare(self, collection: Collection) -> None:
-        """Measure what is missing for queries in words, so that no query has to wait for it."""
-        for stored in self._indexes.spaces:
-            if stored.collection_id == collection.id:
-                for modality in Modality:
-                    self.of(collection, stored, modality, "words")
+        """Measure what is missing for queries in words, so that no query has to wait for it.
+
+        If that fails, a warning is logged and the next query tries again.
+        """
+        try:
+            for stored in self._indexes.spaces:
+                if stored.collection_id == collection.id:
+                    for modality in Modality:
+                        self.of(collection, stored, modality, "words")
+        except MMSearchError as error:
+            logger.warning("the scores of '%s' are not calibrated: %s", collection.name, error)
 
     def _measure(
         self,

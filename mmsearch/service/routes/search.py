@@ -13,6 +13,7 @@ from starlette.responses import Response
 
 from mmsearch.errors import QueryError
 from mmsearch.models.rerankers.choice import NONE
+from mmsearch.query import Query, SearchResult
 from mmsearch.search.parse.json_form import QUERY_FIELDS, query_from_json, result_to_json
 from mmsearch.service.answers import errors, example, json_response, source_links
 from mmsearch.service.bodies import content_type_of, read_body, read_form
@@ -21,7 +22,6 @@ from mmsearch.service.errors import RequestError
 from mmsearch.service.lanes import QueryBatcher
 from mmsearch.service.schemas import SearchResponse
 from mmsearch.settings import Settings
-from mmsearch.types import Query, SearchResult
 
 MAX_QUERY_BYTES = 64 * 2**20
 SMALL_BODY = 64 * 1024

@@ -87,7 +87,7 @@ EXAMPLE_SEGMENT: dict[str, Any] = {
 def router(engine: SearchEngine) -> APIRouter:
     """Everything that reads or deletes what the engine's store holds."""
     routes = APIRouter(tags=["library"])
-    store = engine.store
+    store = engine.library.store
 
     @routes.get(
         "/v1/status",
@@ -97,7 +97,7 @@ def router(engine: SearchEngine) -> APIRouter:
     )
     async def read_status() -> Response:
         """Counts, and the state of the vector indexes."""
-        return json_response(await asyncio.to_thread(engine.status))
+        return json_response(await asyncio.to_thread(engine.library.status))
 
     @routes.get(
         "/v1/collections",
@@ -182,7 +182,7 @@ def router(engine: SearchEngine) -> APIRouter:
 
         def delete() -> None:
             source = store.source(id)
-            engine.delete_source(id)
+            engine.library.delete_source(id)
             forget_upload(engine, source)
 
         await asyncio.to_thread(delete)

@@ -47,10 +47,10 @@ class Collection:
         self.engine, self.name = engine, name
 
     def index(self, *paths: Path | str, **options: Any) -> RunSummary:
-        return index_into(self.engine, list(paths), collection=self.name, **options)
+        return index_into(self.engine.library, list(paths), collection=self.name, **options)
 
     def sources(self) -> dict[str, Source]:
-        found = self.engine.store.sources(self.name, limit=1000)
+        found = self.engine.library.store.sources(self.name, limit=1000)
         return {source.path.rpartition("/")[2]: source for source in found}
 
     def failures(self) -> dict[str, str]:
@@ -215,7 +215,7 @@ def test_json_lines(collection: Collection, tmp_path: Path) -> None:
         segment.text
         for source in found.values()
         if source.status == "indexed"
-        for segment in collection.engine.store.segments_of(source.id)
+        for segment in collection.engine.library.store.segments_of(source.id)
     }
     assert texts == {
         "Boil fresh water.",
@@ -410,18 +410,18 @@ def test_web_addresses(tmp_path: Path, website: str) -> None:
     urls = [f"{website}/{name}" for name in ("red.png", "note.txt", "s.tar", "gone.txt")]
     library = tmp_path / "library"
     with open_fake(library, workers=1) as engine:
-        summary = index_into(engine, urls)
+        summary = index_into(engine.library, urls)
         assert {f.code for f in summary.failures} == {"refused"}
         assert summary.counts.failed == 4
     with open_fake(library, workers=1, fetch_private_addresses=True) as engine:
-        summary = index_into(engine, urls, retry_failed=True)
+        summary = index_into(engine.library, urls, retry_failed=True)
         assert summary.counts.indexed == 4
         assert [f.code for f in summary.failures] == ["missing"]
         assert engine.search("note from elsewhere").hits[0].source.uri == urls[1]
-        sources = {source.uri: source for source in engine.store.sources(limit=10)}
+        sources = {source.uri: source for source in engine.library.store.sources(limit=10)}
         assert content_of(sources[urls[0]]) is None
         assert sources[f"{urls[2]}::m.txt"].status == "indexed"
-        again = index_into(engine, urls[:3]).counts
+        again = index_into(engine.library, urls[:3]).counts
         assert (again.unchanged, again.indexed) == (4, 0)
         assert list((library / "spool").iterdir()) == []
 
@@ -494,7 +494,7 @@ def test_ready_made_embeddings(collection: Collection, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     engine = collection.engine
-    clip = engine.models("nano").clip
+    clip = engine.library.models("nano").clip
     colours = ["red", "green", "blue"]
     vectors = clip.encode_texts([f"a {colour} picture" for colour in colours], "document") * 3
     for folder in ("img_emb", "metadata"):
@@ -511,7 +511,7 @@ def test_ready_made_embeddings(collection: Collection, tmp_path: Path) -> None:
     name = clip.space.model
 
     def run(model: str) -> RunSummary:
-        return import_embeddings(engine, tmp_path, model, collection=collection.name)
+        return import_embeddings(engine.library, tmp_path, model, collection=collection.name)
 
     with pytest.raises(SpaceMismatchError, match="do not compare"):
         run("ViT-L-14")
@@ -534,7 +534,7 @@ def test_ready_made_embeddings(collection: Collection, tmp_path: Path) -> None:
     with pytest.raises(QueryError, match="cannot be read"):
         run(name)
     with pytest.raises(QueryError, match="holds no img_emb"):
-        import_embeddings(engine, tmp_path / "metadata", name, collection=collection.name)
+        import_embeddings(engine.library, tmp_path / "metadata", name, collection=collection.name)
 
 
 def test_in_file_xmp(collection: Collection, tmp_path: Path) -> None:

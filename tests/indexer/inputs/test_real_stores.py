@@ -38,11 +38,11 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
 
 
 def taken_in(engine: SearchEngine, name: str, *urls: str, **options: Any) -> RunSummary:
-    return index_into(engine, list(urls), collection=name, **options)
+    return index_into(engine.library, list(urls), collection=name, **options)
 
 
 def addresses(engine: SearchEngine, name: str) -> list[str]:
-    return sorted(source.uri for source in engine.store.sources(name, limit=100))
+    return sorted(source.uri for source in engine.library.store.sources(name, limit=100))
 
 
 # ------------------------------------------------------------------ S3, Google, Azure

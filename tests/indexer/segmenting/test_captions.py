@@ -21,8 +21,8 @@ def test_a_picture_is_found_by_its_caption_and_says_who_wrote_it(tmp_path: Path)
         a_picture(tmp_path / "pictures" / f"{colour}.png", colour)
     with open_fake(tmp_path / "library") as engine:
         captioner = FakeCaptioner()
-        engine.models("nano").__dict__["captioner"] = captioner
-        index_into(engine, [tmp_path / "pictures"])
+        engine.library.models("nano").__dict__["captioner"] = captioner
+        index_into(engine.library, [tmp_path / "pictures"])
         assert captioner.seen == 2
         hit = engine.search("a blue picture").hits[0]
         assert Path(hit.source.path).name == "blue.png"
@@ -31,7 +31,7 @@ def test_a_picture_is_found_by_its_caption_and_says_who_wrote_it(tmp_path: Path)
         assert hit_to_json(hit)["segment"]["caption"] == {
             "text": "A blue picture.", "model": "fake-captioner", "machine": True,
         }  # fmt: skip
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.status(verify=True)["verify"]["ok"]
 
 
 def test_what_has_no_caption_is_indexed_all_the_same(tmp_path: Path) -> None:
@@ -39,8 +39,8 @@ def test_what_has_no_caption_is_indexed_all_the_same(tmp_path: Path) -> None:
     with open_fake(tmp_path / "library") as engine:
         silent = FakeCaptioner()
         silent.caption = lambda pictures: [None]  # type: ignore[method-assign]
-        engine.models("nano").__dict__["captioner"] = silent
-        assert index_into(engine, [tmp_path / "red.png"]).counts.indexed == 1
+        engine.library.models("nano").__dict__["captioner"] = silent
+        assert index_into(engine.library, [tmp_path / "red.png"]).counts.indexed == 1
         (hit,) = engine.search("red").hits
         assert hit.segment.text is None
         assert "caption" not in hit_to_json(hit)["segment"]
@@ -55,10 +55,10 @@ def test_a_captioner_that_is_away_ends_the_run(tmp_path: Path) -> None:
     with open_fake(tmp_path / "library") as engine:
         captioner = FakeCaptioner()
         captioner.caption = away  # type: ignore[method-assign]
-        engine.models("nano").__dict__["captioner"] = captioner
+        engine.library.models("nano").__dict__["captioner"] = captioner
         with pytest.raises(CaptionError, match="cannot be reached"):
-            index_into(engine, [tmp_path / "red.png"])
-        assert engine.status()["sources"] == 0
+            index_into(engine.library, [tmp_path / "red.png"])
+        assert engine.library.status()["sources"] == 0
 
 
 @pytest.mark.parametrize(

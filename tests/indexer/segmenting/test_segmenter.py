@@ -31,25 +31,27 @@ def test_a_passage_of_a_pdf_knows_its_page_and_place(folder: Path, tmp_path: Pat
     pages = ["The lighthouse keeper", "Mended the nets\non Thursday"]
     (folder / "log.pdf").write_bytes(a_pdf(pages))
     with open_fake(tmp_path / "library") as engine:
-        assert index_into(engine, [folder]).ok
+        assert index_into(engine.library, [folder]).ok
         hit = engine.search("mended nets", modality="text").hits[0]
         place = hit.segment.place
         assert (hit.segment.text, place.page) == ("Mended the nets\non Thursday", 2)
         assert place.box is not None
         assert 0 < place.box[1] < place.box[3] < 0.25
         assert (place.char_start, place.char_end) == (23, 50)
-        images = [s for s in engine.store.segments_of(hit.source.id) if s.modality == "page"]
+        images = [
+            s for s in engine.library.store.segments_of(hit.source.id) if s.modality == "page"
+        ]
         assert [image.place for image in images] == [Place(page=1), Place(page=2)]
         for page in (Place(page=1), Place(page=2), None):
             assert engine.thumbnail_path(hit.source, page).exists()
         assert hit.source.metadata["pages"] == 2
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.status(verify=True)["verify"]["ok"]
 
 
 def test_a_page_can_be_found_by_how_it_looks(folder: Path, tmp_path: Path) -> None:
     (folder / "white.pdf").write_bytes(a_pdf(["Little ink"]))
     with open_fake(tmp_path / "library") as engine:
-        index_into(engine, [folder])
+        index_into(engine.library, [folder])
         hit = engine.search("white", modality="page").hits[0]
         assert (hit.segment.modality, hit.segment.place.page) == (Modality.PAGE, 1)
 
@@ -59,7 +61,7 @@ def test_a_scanned_page_is_read(folder: Path, tmp_path: Path) -> None:
     (folder / "scan.pdf").write_bytes(a_scan(["whatever is drawn"]))
     read = ["The rent is due", "on the first Mon-", "day"]
     with open_fake(tmp_path / "library", read=read) as engine:
-        index_into(engine, [folder])
+        index_into(engine.library, [folder])
         hit = engine.search("rent due Monday", modality="text").hits[0]
         assert hit.segment.text == "The rent is due\non the first Monday"
         assert hit.segment.place.page == 1
@@ -74,17 +76,17 @@ def test_the_words_in_a_picture_are_its_text(folder: Path, tmp_path: Path) -> No
     a_picture_of(["drawn"]).save(folder / "screen.png")
     a_picture_of([]).save(folder / "blank.png")
     with open_fake(tmp_path / "library", read=["ferry at", "dawn"], ocr_pictures="all") as engine:
-        index_into(engine, [folder])
+        index_into(engine.library, [folder])
         words = {
-            Path(source.path).name: [s.text for s in engine.store.segments_of(source.id)]
-            for source in engine.store.sources(None, after_id=0, limit=10)
+            Path(source.path).name: [s.text for s in engine.library.store.segments_of(source.id)]
+            for source in engine.library.store.sources(None, after_id=0, limit=10)
         }
         assert words == {"screen.png": ["ferry at\ndawn"], "blank.png": [None]}
         hit = engine.search("ferry", modality="image").hits[0]
         assert hit.source.path.endswith("screen.png")
         assert [word["text"] for word in hit.segment.metadata["words"]] == ["ferry", "at", "dawn"]
-        assert engine.status()["vectors"] == {"clip": 2, "text": 1}
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.status()["vectors"] == {"clip": 2, "text": 1}
+        assert engine.library.status(verify=True)["verify"]["ok"]
 
 
 def test_sheets_keep_their_number_and_name(folder: Path, tmp_path: Path) -> None:
@@ -96,7 +98,7 @@ def test_sheets_keep_their_number_and_name(folder: Path, tmp_path: Path) -> None
     second.append(["heather", 2])
     book.save(folder / "stock.xlsx")
     with open_fake(tmp_path / "library") as engine:
-        index_into(engine, [folder])
+        index_into(engine.library, [folder])
         segment = engine.search("heather honey").hits[0].segment
         assert segment.place.page == 2
         assert segment.metadata["title"] == "Larder"
@@ -153,7 +155,7 @@ def test_a_film_is_found_by_what_is_seen_and_said(folder: Path, tmp_path: Path) 
         a_film([("red", 3), ("blue", 4)], tone=[(4, 5)], size=(96, 96))
     )
     with open_fake(tmp_path / "library") as engine:
-        assert index_into(engine, [folder]).ok
+        assert index_into(engine.library, [folder]).ok
         seen = engine.search("blue", modality="video").hits[0]
         assert seen.segment.place.start == pytest.approx(3, abs=0.6)
         assert seen.segment.place.end == pytest.approx(7, abs=0.3)
@@ -163,7 +165,7 @@ def test_a_film_is_found_by_what_is_seen_and_said(folder: Path, tmp_path: Path) 
         assert said.source.id == seen.source.id
         assert said.segment.place.start == pytest.approx(4, abs=0.6)
         assert seen.source.mime == "video/x-matroska"
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.status(verify=True)["verify"]["ok"]
 
 
 def test_a_film_with_a_subtitle_file(folder: Path, tmp_path: Path) -> None:
@@ -172,13 +174,13 @@ def test_a_film_with_a_subtitle_file(folder: Path, tmp_path: Path) -> None:
     beside = folder / "trip.en.srt"
     beside.write_text("1\n00:00:01,000 --> 00:00:02,000\nWe take the ferry.\n")
     with open_fake(tmp_path / "library") as engine:
-        assert index_into(engine, [folder]).counts.seen == 1
+        assert index_into(engine.library, [folder]).counts.seen == 1
         hit = engine.search("ferry", modality="speech").hits[0]
         assert (hit.segment.text, hit.segment.place.start) == ("We take the ferry.", 1.0)
         assert hit.segment.metadata["origin"] == "subtitles"
         assert hit.source.metadata["subtitles"] == "trip.en.srt"
-        assert index_into(engine, [folder]).counts.unchanged == 1
+        assert index_into(engine.library, [folder]).counts.unchanged == 1
         beside.write_text("1\n00:00:01,000 --> 00:00:02,000\nWe take the train.\n")
-        assert index_into(engine, [folder]).counts.indexed == 1
+        assert index_into(engine.library, [folder]).counts.indexed == 1
         again = engine.search("train", modality="speech").hits[0]
         assert again.segment.text == "We take the train."

@@ -103,7 +103,7 @@ def engine(tmp_path: Path) -> SearchEngine:
     (files / "whistle.wav").write_bytes(wav(tone(12, HIGH)))
     (files / "note.txt").write_text("A low note about nothing.")
     engine = open_fake(tmp_path / "library", sounds=True)
-    index_into(engine, [files])
+    index_into(engine.library, [files])
     return engine
 
 
@@ -114,14 +114,14 @@ def test_words_find_the_place_of_a_sound(engine: SearchEngine) -> None:
         assert hits[0].segment.modality is Modality.SOUND
         assert (hits[0].segment.place.start, hits[0].segment.place.end) == (0, 25)
         assert "sound:sound" in hits[0].scores
-        assert engine.status(verify=True)["verify"]["ok"]
+        assert engine.library.status(verify=True)["verify"]["ok"]
 
 
 def test_a_sound_is_found_by_a_recording_like_it(engine: SearchEngine) -> None:
     """Nothing is said in it: that is told, and the sound is searched."""
     with engine:
         deaf = FakeTranscriber(())
-        engine.models("nano").__dict__["transcriber"] = _Deaf(deaf)
+        engine.library.models("nano").__dict__["transcriber"] = _Deaf(deaf)
         result = engine.search(audio=wav(tone(4, 5000)))
         assert Path(result.hits[0].source.path).name in ("whistle.wav", "hum.wav")
         assert result.hits[0].scores["sound:sound"] > 0.99
@@ -167,21 +167,21 @@ def test_a_profile_without_a_sound_model_says_so(tmp_path: Path) -> None:
     files.mkdir()
     (files / "hum.wav").write_bytes(wav(tone(12, LOW)))
     with open_fake(tmp_path / "library") as engine:
-        index_into(engine, [files])
+        index_into(engine.library, [files])
         result = engine.search("a low hum", modality="sound")
         assert result.hits == ()
         assert "profile nano has no sound model" in result.warnings[0]
     with open_fake(tmp_path / "silent", sounds=True) as engine:
         (tmp_path / "note.txt").write_text("Nothing to hear.")
-        index_into(engine, [tmp_path / "note.txt"])
+        index_into(engine.library, [tmp_path / "note.txt"])
         assert "no sounds are indexed" in engine.search("hum", modality="sound").warnings[0]
 
 
 def test_switching_sounds_on_takes_the_recordings_in_again(tmp_path: Path) -> None:
     (tmp_path / "hum.wav").write_bytes(wav(tone(12, LOW)))
     with open_fake(tmp_path / "library", sounds=True) as engine:
-        assert index_into(engine, [tmp_path / "hum.wav"]).counts.indexed == 1
+        assert index_into(engine.library, [tmp_path / "hum.wav"]).counts.indexed == 1
     with open_fake(tmp_path / "library", sounds=True, sound_similarity=0.5) as engine:
-        assert index_into(engine, [tmp_path / "hum.wav"]).counts.indexed == 1
+        assert index_into(engine.library, [tmp_path / "hum.wav"]).counts.indexed == 1
     with open_fake(tmp_path / "library", sounds=True, sound_similarity=0.5) as engine:
-        assert index_into(engine, [tmp_path / "hum.wav"]).counts.unchanged == 1
+        assert index_into(engine.library, [tmp_path / "hum.wav"]).counts.unchanged == 1

@@ -103,10 +103,10 @@ def test_a_hit_tells_who_speaks_and_what_was_said_around(tmp_path: Path) -> None
     pieces = [piece for _ in lines for piece in (tone(4, 500), silence(2))]
     (tmp_path / "call.wav").write_bytes(wav(*pieces))
     with open_fake(tmp_path / "library") as engine:
-        models = engine.models("nano")
+        models = engine.library.models("nano")
         models.__dict__["transcriber"] = FakeTranscriber(lines)
         models.__dict__["diariser"] = Turns()
-        index_into(engine, [tmp_path / "call.wav"])
+        index_into(engine.library, [tmp_path / "call.wav"])
         hit = engine.search("blue tickets").hits[0]
         assert hit.context is not None
         assert (hit.context.before, hit.context.after) == (lines[0], lines[2])

@@ -34,7 +34,7 @@ from tests.support.two_profiles import NEW, OLD, TwoProfiles, open_two
 
 def made_with(profile: str, library: Path, *paths: Path, models: TwoProfiles | None = None) -> Path:
     with open_two(library, models, profile=profile) as engine:
-        index_into(engine, list(paths))
+        index_into(engine.library, list(paths))
     return library
 
 
@@ -47,11 +47,11 @@ def files(tmp_path: Path) -> Path:
 
 
 def spaces(engine: SearchEngine) -> dict[str, int]:
-    return {one.space.name: one.space.dimension for one in engine.store.spaces()}
+    return {one.space.name: one.space.dimension for one in engine.library.store.spaces()}
 
 
 def verified(engine: SearchEngine) -> bool:
-    return bool(engine.status(verify=True)["verify"] == {"ok": True, "problems": []})
+    return bool(engine.library.status(verify=True)["verify"] == {"ok": True, "problems": []})
 
 
 def test_a_switched_library_equals_one_made_with_the_new_models(
@@ -66,12 +66,16 @@ def test_a_switched_library_equals_one_made_with_the_new_models(
         counts.append((now.done, now.needed))
 
     with open_two(library) as engine:
-        summary = switch_in(engine, NEW, on_plan=told.append, on_progress=progress)
+        summary = switch_in(engine.library, NEW, on_plan=told.append, on_progress=progress)
         assert summary.switched
         assert spaces(engine) == {"clip": 80, "text": 40}
         assert verified(engine)
-        assert engine.store.spaces(state="retired") == engine.store.spaces(state="building") == []
-        assert engine.store.collection().profile == NEW
+        assert (
+            engine.library.store.spaces(state="retired")
+            == engine.library.store.spaces(state="building")
+            == []
+        )
+        assert engine.library.store.collection().profile == NEW
         best = engine.search("something red", modality="image").hits[0]
         assert best.source.path.endswith("red.png")
     assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
@@ -89,14 +93,14 @@ def test_the_next_run_finds_everything_up_to_date(tmp_path: Path, files: Path) -
     """Only what is new is taken in, with the new models, by whoever asks for no profile."""
     library = made_with(OLD, tmp_path / "library", files)
     with open_two(library) as engine:
-        switch_in(engine, NEW)
+        switch_in(engine.library, NEW)
     a_picture(files / "late.png", "purple")
     with open_two(library) as engine:
-        counts = index_into(engine, [files]).counts
+        counts = index_into(engine.library, [files]).counts
         assert (counts.indexed, counts.unchanged) == (1, 17)
         assert verified(engine)
     with open_two(library, profile=OLD) as engine, pytest.raises(SpaceMismatchError) as refused:
-        index_into(engine, [files])
+        index_into(engine.library, [files])
     assert "mmsearch models switch --profile nano" in str(refused.value)
 
 
@@ -105,20 +109,20 @@ def test_only_what_differs_is_made_again(tmp_path: Path, files: Path) -> None:
     library = made_with(OLD, tmp_path / "library", files)
     shutil.rmtree(files / "more")
     with open_two(library, text_model=NEW) as engine:
-        summary = switch_in(engine)
+        summary = switch_in(engine.library)
         assert summary.switched
         assert summary.plan.kept == ("clip",)
         assert summary.made == 2
     with open_two(library) as engine:
         assert spaces(engine) == {"clip": 64, "text": 40}
-        assert engine.store.collection().models == (("text_model", NEW),)
+        assert engine.library.store.collection().models == (("text_model", NEW),)
         assert (
             engine.search("a boat on the lake", modality="text")
             .hits[0]
             .source.path.endswith("boats.txt")
         )
-        assert switch_in(engine, OLD).made == 2  # back to the profile's own
-        assert engine.store.collection().models == ()
+        assert switch_in(engine.library, OLD).made == 2  # back to the profile's own
+        assert engine.library.store.collection().models == ()
         assert spaces(engine) == {"clip": 64, "text": 48}
 
 
@@ -127,7 +131,7 @@ class Gate:
 
     def __init__(self, engine: SearchEngine, at: int) -> None:
         self.reached, self.open = threading.Event(), threading.Event()
-        clip = engine.models(NEW).clip
+        clip = engine.library.models(NEW).clip
         encode, calls = clip.encode_pixels, [0]
 
         def held_back(pixels: Any) -> Any:
@@ -152,10 +156,10 @@ def test_search_goes_on_and_a_follower_sees_the_switch(tmp_path: Path, files: Pa
         before = other.search("a red boat", limit=5).hits
         gate = Gate(engine, 2)
         done: list[SwitchSummary] = []
-        thread = threading.Thread(target=lambda: done.append(switch_in(engine, NEW)))
+        thread = threading.Thread(target=lambda: done.append(switch_in(engine.library, NEW)))
         thread.start()
         assert gate.reached.wait(60)
-        status = other.status(verify=True)
+        status = other.library.status(verify=True)
         assert status["switching"]["default"]["profile"] == NEW
         assert status["switching"]["default"]["spaces"]["clip"] == {"vectors": 6, "of": 17}
         assert status["vectors"] == {"clip": 17, "text": 2}
@@ -168,16 +172,16 @@ def test_search_goes_on_and_a_follower_sees_the_switch(tmp_path: Path, files: Pa
         assert done[0].switched
         deadline = threading.Event()
         for _ in range(100):
-            if {s.space.dimension for s in other.indexes.spaces} == {80, 40}:
+            if {s.space.dimension for s in other.library.indexes.spaces} == {80, 40}:
                 break
             deadline.wait(0.02)
-        assert {s.space.dimension for s in other.indexes.spaces} == {80, 40}
+        assert {s.space.dimension for s in other.library.indexes.spaces} == {80, 40}
         # Asked for with --profile nano when it began, it follows the collection all the same.
         after = other.search("a red boat", limit=5).hits
         assert after == engine.search("a red boat", limit=5).hits
         assert verified(other)
-        assert other.status()["switching"] == {}
-        assert not other.indexes.take_warnings()
+        assert other.library.status()["switching"] == {}
+        assert not other.library.indexes.take_warnings()
 
 
 def test_queries_on_the_way_are_answered_whole(tmp_path: Path, files: Path) -> None:
@@ -191,7 +195,7 @@ def test_queries_on_the_way_are_answered_whole(tmp_path: Path, files: Path) -> N
         def switch_under_way(plans: Any) -> None:
             embed(plans)
             if not switched:
-                switched.append(switch_in(engine, NEW))
+                switched.append(switch_in(engine.library, NEW))
 
         other.planner.embed = switch_under_way  # type: ignore[method-assign]
         found = other.search("a red boat", limit=5)
@@ -208,14 +212,14 @@ def test_files_indexed_meanwhile_are_in_the_new_space_too(tmp_path: Path, files:
     ):
         gate = Gate(engine, 2)
         done: list[SwitchSummary] = []
-        thread = threading.Thread(target=lambda: done.append(switch_in(engine, NEW)))
+        thread = threading.Thread(target=lambda: done.append(switch_in(engine.library, NEW)))
         thread.start()
         assert gate.reached.wait(60)
         a_picture(files / "late.png", "purple")
         (files / "late.txt").write_text("A late note about ferries.")
         (files / "tea.md").unlink()
         shutil.copy(files / "boats.txt", files / "copy.txt")
-        assert index_into(other, [files], prune=True).counts.indexed == 3
+        assert index_into(other.library, [files], prune=True).counts.indexed == 3
         gate.open.set()
         thread.join(60)
         assert done[0].switched
@@ -228,21 +232,21 @@ def test_a_writer_that_began_before_the_switch_is_refused(tmp_path: Path, files:
     """Vectors of the old models never come in after the switch; the next try uses the new."""
     library = made_with(OLD, tmp_path / "library", files)
     with open_two(library) as engine, open_two(library) as other:
-        write = other.store.write_sources
+        write = other.library.store.write_sources
 
         def switch_first(*arguments: Any, **named: Any) -> Any:
-            other.store.write_sources = write  # type: ignore[method-assign]
+            other.library.store.write_sources = write  # type: ignore[method-assign]
             # As on another machine, where there is no common lock file.
             (library / "index.lock").rename(library / "elsewhere.lock")
-            assert switch_in(engine, NEW).switched
+            assert switch_in(engine.library, NEW).switched
             return write(*arguments, **named)
 
-        other.store.write_sources = switch_first  # type: ignore[method-assign]
+        other.library.store.write_sources = switch_first  # type: ignore[method-assign]
         a_picture(files / "late.png", "purple")
         with pytest.raises(LibraryBusyError, match="switched to other models"):
-            index_into(other, [files])
+            index_into(other.library, [files])
         assert verified(other)
-        assert index_into(other, [files]).counts.indexed == 1
+        assert index_into(other.library, [files]).counts.indexed == 1
         assert verified(engine)
 
 
@@ -262,7 +266,7 @@ def test_it_waits_for_a_run_and_picks_up_what_that_adds(
 
         with write_lock(library):
             thread = threading.Thread(
-                target=lambda: done.append(switch_in(engine, NEW, on_progress=progress))
+                target=lambda: done.append(switch_in(engine.library, NEW, on_progress=progress))
             )
             thread.start()
             assert waiting.wait(60)
@@ -293,20 +297,20 @@ def test_interrupted_anywhere_it_goes_on(
         open_two(library, batch_size=4, commit_seconds=600.0) as engine,
         pytest.raises(StoppedError),
     ):
-        switch_in(engine, NEW)
+        switch_in(engine.library, NEW)
     with open_two(library) as engine:
         assert verified(engine)
         with pytest.raises(SpaceMismatchError, match="--abort"):
-            switch_in(engine, "base")
-        monkeypatch.setattr(engine.store, "remove_retired", lambda _space: 1 / 0)
+            switch_in(engine.library, "base")
+        monkeypatch.setattr(engine.library.store, "remove_retired", lambda _space: 1 / 0)
         with pytest.raises(ZeroDivisionError):
-            switch_in(engine)  # to where the first was going
+            switch_in(engine.library)  # to where the first was going
     with open_two(library) as engine:
         assert spaces(engine) == {"clip": 80, "text": 40}
         assert verified(engine)
-        assert len(engine.store.spaces(state="retired")) == 2
-        assert remove_retired(engine) == 19
-        assert engine.store.spaces(state="retired") == []
+        assert len(engine.library.store.spaces(state="retired")) == 2
+        assert remove_retired(engine.library) == 19
+        assert engine.library.store.spaces(state="retired") == []
     assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
 
 
@@ -315,17 +319,21 @@ def test_an_aborted_switch_leaves_nothing(tmp_path: Path, files: Path) -> None:
     library = made_with(OLD, tmp_path / "library", files)
     (files / "pictures/red.png").rename(tmp_path / "red.png")
     with open_two(library) as engine:
-        assert not switch_in(engine, NEW).switched
-        assert engine.status()["switching"]["default"]["spaces"]["text"] == {
+        assert not switch_in(engine.library, NEW).switched
+        assert engine.library.status()["switching"]["default"]["spaces"]["text"] == {
             "vectors": 2,
             "of": 2,
         }
     assert abort_switch(library)
     assert not abort_switch(library)
     with open_two(library) as engine:
-        assert engine.status()["switching"] == {}
+        assert engine.library.status()["switching"] == {}
         assert spaces(engine) == {"clip": 64, "text": 48}
-        assert engine.store.spaces(state="retired") == engine.store.spaces(state="building") == []
+        assert (
+            engine.library.store.spaces(state="retired")
+            == engine.library.store.spaces(state="building")
+            == []
+        )
         assert verified(engine)
 
 
@@ -339,7 +347,7 @@ def test_a_source_that_cannot_be_read_stops_the_switch_unless_it_may_be_missing(
     gone.rename(tmp_path / "red.png")
     a_picture(changed, "pink")
     with open_two(library) as engine:
-        refused = switch_in(engine, NEW)
+        refused = switch_in(engine.library, NEW)
         assert not refused.switched
         assert {(Path(f.path).name, f.code) for f in refused.failures} == {
             ("red.png", "missing"),
@@ -347,14 +355,14 @@ def test_a_source_that_cannot_be_read_stops_the_switch_unless_it_may_be_missing(
         }
         assert refused.forgone == 2
         assert engine.search("red").hits  # with the old models
-        taken = switch_in(engine, NEW, allow_missing=True)
+        taken = switch_in(engine.library, NEW, allow_missing=True)
         assert taken.switched
         assert taken.made == 0
-        verify = engine.status(verify=True)["verify"]
+        verify = engine.library.status(verify=True)["verify"]
         assert verify["ok"]
         assert "2 segments have no vector in space 'clip'" in verify["notes"][0]
         (tmp_path / "red.png").rename(gone)
-        assert index_into(engine, [files]).counts.indexed == 2
+        assert index_into(engine.library, [files]).counts.indexed == 2
         assert verified(engine)
     assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
 
@@ -365,7 +373,7 @@ def test_a_copy_stands_in_for_a_file_that_is_gone(tmp_path: Path, files: Path) -
     library = made_with(OLD, tmp_path / "library", files)
     (files / "pictures/red.png").unlink()
     with open_two(library) as engine:
-        assert switch_in(engine, NEW).switched
+        assert switch_in(engine.library, NEW).switched
         assert verified(engine)
 
 
@@ -376,7 +384,7 @@ def test_other_ears_hear_recordings_again(tmp_path: Path, files: Path) -> None:
     library = made_with(OLD, tmp_path / "library", files, models=models)
     with open_two(library, models) as engine:
         assert len(engine.search("high", modality="sound").hits) == 2
-        summary = switch_in(engine, NEW)
+        summary = switch_in(engine.library, NEW)
         assert summary.switched
         assert spaces(engine) == {"clip": 80, "text": 40, "sound": 32}
         assert verified(engine)
@@ -386,7 +394,7 @@ def test_other_ears_hear_recordings_again(tmp_path: Path, files: Path) -> None:
     fresh = made_with(NEW, tmp_path / "fresh", files, models=models)
     assert contents(library) == contents(fresh)
     with open_two(library, models) as engine:
-        assert index_into(engine, [files]).counts.indexed == 1  # the recording
+        assert index_into(engine.library, [files]).counts.indexed == 1  # the recording
         assert verified(engine)
     assert contents(library) == contents(fresh)
 
@@ -398,7 +406,7 @@ def test_pages_are_drawn_again(tmp_path: Path) -> None:
     (tmp_path / "files/book.pdf").write_bytes(a_pdf(pages))
     library = made_with(OLD, tmp_path / "library", tmp_path / "files")
     with open_two(library, batch_size=3, commit_seconds=600.0) as engine:
-        assert switch_in(engine, NEW).plan.needed == 7 + 2 * 7
+        assert switch_in(engine.library, NEW).plan.needed == 7 + 2 * 7
         assert verified(engine)
     assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", tmp_path / "files"))
 
@@ -410,7 +418,7 @@ def test_shots_of_films_are_seen_again(tmp_path: Path) -> None:
     (tmp_path / "files/film.mkv").write_bytes(film)
     library = made_with(OLD, tmp_path / "library", tmp_path / "files")
     with open_two(library) as engine:
-        assert switch_in(engine, NEW).plan.needed == 3
+        assert switch_in(engine.library, NEW).plan.needed == 3
         hit = engine.search("something blue", modality="video").hits[0]
         assert hit.segment.place.start == pytest.approx(2, abs=0.3)
         assert verified(engine)
@@ -421,11 +429,11 @@ def test_a_dry_run_changes_nothing(tmp_path: Path, files: Path) -> None:
     """It only says what would happen."""
     library = made_with(OLD, tmp_path / "library", files)
     with open_two(library) as engine:
-        summary = switch_in(engine, NEW, dry_run=True)
+        summary = switch_in(engine.library, NEW, dry_run=True)
         assert not summary.switched
         assert summary.to_json()["spaces"]["clip"]["vectors"] == 17
-        assert engine.status()["switching"] == {}
-        assert engine.store.spaces(state="building") == []
+        assert engine.library.status()["switching"] == {}
+        assert engine.library.store.spaces(state="building") == []
 
 
 def test_only_one_switch_at_a_time(tmp_path: Path, files: Path) -> None:
@@ -433,8 +441,10 @@ def test_only_one_switch_at_a_time(tmp_path: Path, files: Path) -> None:
     library = made_with(OLD, tmp_path / "library", files)
     with open_two(library) as engine, open_two(library) as other:
         with pytest.raises(LibraryBusyError, match="another switch"):
-            switch_in(engine, NEW, on_plan=lambda _: (switch_in(other, NEW), None)[1])
-        assert switch_in(other, NEW).switched
+            switch_in(
+                engine.library, NEW, on_plan=lambda _: (switch_in(other.library, NEW), None)[1]
+            )
+        assert switch_in(other.library, NEW).switched
 
 
 def test_on_postgresql(
@@ -449,13 +459,13 @@ def test_on_postgresql(
         open_two(tmp_path / "library", database_url=url) as engine,
         open_two(tmp_path / "elsewhere", database_url=url) as other,
     ):
-        index_into(engine, [files])
+        index_into(engine.library, [files])
         before = {h.segment.id for h in other.search("red", limit=50).hits}
-        assert switch_in(engine, NEW).switched
+        assert switch_in(engine.library, NEW).switched
         assert verified(engine)
         assert verified(other)
         after = other.search("red", limit=50).hits
         assert {h.segment.id for h in after} == before
         assert after == engine.search("red", limit=50).hits
-        vectors = other.store.vectors(other.store.spaces()[0].id, Modality.IMAGE)
+        vectors = other.library.store.vectors(other.library.store.spaces()[0].id, Modality.IMAGE)
         assert np.concatenate([rows for _, rows in vectors]).shape == (15, 80)

@@ -26,8 +26,9 @@ from mmsearch.media.parts import (
     SoundPart,
     TextPart,
 )
+from mmsearch.media.sandbox import wire
 from mmsearch.media.sandbox.confinement import NICENESS
-from mmsearch.media.sandbox.pool import Sandbox, wire
+from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.types import Preprocess
 from tests.media.formats.test_image import png
 

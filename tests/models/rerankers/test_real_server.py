@@ -124,7 +124,7 @@ def test_a_library_is_reranked_by_a_real_server(
         rerank_weight=0.9,
         rerank_concurrency=2,
     ) as engine:
-        index_into(engine, [pictures[0].parent])
+        index_into(engine.library, [pictures[0].parent])
         result = engine.search("a red boat", modality="image", explain=True)
     assert result.warnings == ()
     assert len(result.hits) == len(pictures)

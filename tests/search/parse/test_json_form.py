@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmsearch.errors import MediaError, MMSearchError, QueryError
+from mmsearch.query import Facet, Query, SortKey, Term
 from mmsearch.search.parse.compact import compact_of, terms_of
 from mmsearch.search.parse.json_form import FOLD_COSINE, query_from_json, query_to_json
-from mmsearch.types import Facet, Modality, Query, SortKey, Term
+from mmsearch.types import Modality
 
 WEIGHTS = st.floats(0.01, 100).map(lambda w: round(w, 4)) | st.sampled_from([1.0, -1.0, -0.5])
 WORDS = st.text(min_size=1, max_size=40).filter(lambda text: text.strip() != "")

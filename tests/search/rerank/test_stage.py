@@ -22,22 +22,14 @@ from PIL import Image
 from indexer.runs import index_into
 from mmsearch.errors import QueryError, RerankError
 from mmsearch.protocols import Reranker
+from mmsearch.query import Query, SearchResult, Term
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.rerank.blend import fuse
 from mmsearch.search.rerank.stage import checked
 from mmsearch.search.scoring.fusion import Fused
 from mmsearch.stores.sql import SqlStore
 from mmsearch.testing import FakeReranker
-from mmsearch.types import (
-    Judgement,
-    Judgements,
-    Modality,
-    Query,
-    RerankCandidate,
-    SearchResult,
-    SegmentDraft,
-    Term,
-)
+from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate, SegmentDraft
 from tests.models.rerankers.stub import Reply, chat, first_token, serving
 from tests.stores.test_sql import CLIP, a_write
 from tests.support.documents import a_pdf
@@ -71,7 +63,7 @@ def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library of three pictures and two notes, indexed once for all tests here."""
     root = tmp_path_factory.mktemp("indexed")
     with open_fake(root / "library") as engine:
-        index_into(engine, [some_files(root / "files")])
+        index_into(engine.library, [some_files(root / "files")])
     return root / "library"
 
 
@@ -139,7 +131,7 @@ def test_pictures_are_upright_and_within_the_cap(tmp_path: Path) -> None:
         rerank_pixels=64 * 128,
         rerankers=lambda *_: (FakeReranker(look),),
     ) as engine:
-        index_into(engine, [tmp_path / "files"])
+        index_into(engine.library, [tmp_path / "files"])
         engine.search("red", modality="image")
         assert seen[0] is not None
         with Image.open(io.BytesIO(seen[0])) as shown:
@@ -175,7 +167,7 @@ def test_frames_and_pages_are_looked_at_as_large_as_they_are(
         min_score=0,
         rerankers=lambda *_: (seen_by,),
     ) as engine:
-        index_into(engine, [tmp_path / "files"])
+        index_into(engine.library, [tmp_path / "files"])
         engine.search("red", limit=50)
         frames = [image for modality, image in seen.values() if modality is Modality.VIDEO]
         pages = [image for modality, image in seen.values() if modality is Modality.PAGE]
@@ -400,7 +392,7 @@ def test_what_was_judged_in_time_counts(library: Opener) -> None:
         asked = len(judge.asked)
         free.set()
         for _ in range(100):
-            if len(engine.store.judgements(_keys(engine))) > asked - 1:
+            if len(engine.library.store.judgements(_keys(engine))) > asked - 1:
                 break
             time.sleep(0.05)
         engine.search("red", modality="image")
@@ -412,7 +404,7 @@ def _keys(engine: SearchEngine) -> list[str]:
 
     from mmsearch.stores.tables import RerankScoreRow
 
-    with engine.store.engine.connect() as connection:
+    with engine.library.store.engine.connect() as connection:
         return list(connection.scalars(select(RerankScoreRow.key)))
 
 

@@ -13,12 +13,13 @@ from PIL import Image
 from indexer.runs import index_into
 from mmsearch.errors import NotFoundError, QueryError
 from mmsearch.protocols import ImageExplainer
+from mmsearch.query import ChannelScore
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.search.results.explain import channels_of, overlay, sentences, word_matches
 from mmsearch.stores.lexical.analysis import tokens
 from mmsearch.testing import FakeImageTextEmbedder
-from mmsearch.types import ChannelScore, Modality
+from mmsearch.types import Modality
 from tests.support.fakes import open_fake, some_files
 
 
@@ -29,7 +30,7 @@ def engine(tmp_path: Path) -> Iterator[SearchEngine]:
     flag.paste("red", (300, 0, 400, 100))
     flag.save(files / "flag.png")
     with open_fake(tmp_path / "library") as made:
-        index_into(made, [files])
+        index_into(made.library, [files])
         yield made
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from mmsearch.errors import FilterError
+from mmsearch.query import Facet, Query
 from mmsearch.search.results.facets import FacetCounter, facets_of
 from mmsearch.stores.json_values import value_of
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Facet, Metadata, Modality, Query, SegmentDraft, SourceFile
+from mmsearch.types import Metadata, Modality, SegmentDraft, SourceFile
 
 RECORDS: list[Metadata] = [
     {"tags": ["sea", "dog"], "taken_at": "2023-07-01T10:00:00", "width": 640, "flag": True},

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from mmsearch.errors import CursorError, FilterError
+from mmsearch.query import Facet, Query, SearchResult
 from mmsearch.search.engine import SearchEngine
-from mmsearch.types import Facet, Modality, Place, Query, SearchResult
+from mmsearch.types import Modality, Place
 from tests.support.fakes import open_fake
 from tests.support.small_library import Piece, Thing, fill, note, photo
 
@@ -282,8 +283,8 @@ def test_pages_of_a_library_that_changes_neither_repeat_nor_skip(tmp_path: Path)
         shown = paths(first)
         unseen = sorted({thing.path for thing in photos} - set(shown))
         gone = unseen[0]
-        (gone_id,) = (s.id for s in engine.store.sources(limit=100) if s.path == gone)
-        engine.delete_source(gone_id)
+        (gone_id,) = (s.id for s in engine.library.store.sources(limit=100) if s.path == gone)
+        engine.library.delete_source(gone_id)
         fill(engine, [photo(f"/new{n}.jpg", "red house") for n in range(3)])
         fill(engine, [photo(shown[0], "red house indexed anew")])
         found: list[str] = []

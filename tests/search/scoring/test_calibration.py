@@ -170,24 +170,24 @@ def test_a_calibration_is_kept_and_measured_again_after_growth(tmp_path: Path) -
     """A second process reads it; twice as many vectors later it is measured anew."""
     library = tmp_path / "library"
     with open_fake(library) as engine:
-        index_into(engine, [some_files(tmp_path / "files")])
-        clip = next(s for s in engine.store.spaces() if s.space.name == "clip")
-        kept = engine.store.calibration(clip.id, Modality.IMAGE, "words")
+        index_into(engine.library, [some_files(tmp_path / "files")])
+        clip = next(s for s in engine.library.store.spaces() if s.space.name == "clip")
+        kept = engine.library.store.calibration(clip.id, Modality.IMAGE, "words")
         assert kept is not None
-        engine.store.keep_calibration(
+        engine.library.store.keep_calibration(
             clip.id, Modality.IMAGE, "words", 3, {**kept[1], "location": 0.123}
         )
     with open_fake(library) as engine:
         calibrations = engine.retriever.calibrations
-        engine.refresh()
-        collection = engine.store.collection()
+        engine.library.refresh()
+        collection = engine.library.store.collection()
         found = calibrations.of(collection, clip, Modality.IMAGE, "words")
         assert found is not None
         assert found.location == 0.123
         files = some_files(tmp_path / "more")
         for n in range(4):
             (files / f"{n}.png").write_bytes((files / "pictures/red.png").read_bytes() + b"%d" % n)
-        index_into(engine, [files])
+        index_into(engine.library, [files])
         found = calibrations.of(collection, clip, Modality.IMAGE, "words")
         assert found is not None
         assert found.location != 0.123
@@ -196,5 +196,5 @@ def test_a_calibration_is_kept_and_measured_again_after_growth(tmp_path: Path) -
 def test_a_calibration_of_a_space_that_is_gone_is_let_go(tmp_path: Path) -> None:
     """It may have been measured while a switch of models ended."""
     with open_fake(tmp_path / "library") as engine:
-        engine.store.keep_calibration(99, Modality.IMAGE, "words", 1, {"version": 1})
-        assert engine.store.calibration(99, Modality.IMAGE, "words") is None
+        engine.library.store.keep_calibration(99, Modality.IMAGE, "words", 1, {"version": 1})
+        assert engine.library.store.calibration(99, Modality.IMAGE, "words") is None

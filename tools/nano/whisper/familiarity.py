@@ -5,8 +5,8 @@
 nano-whisper knows synthetic speech only and invents sentences for any other. A linear rule on
 statistics of the mel spectrum (`mmsearch.models.speech.in_domain`) tells the two apart: speech of
 eSpeak NG in the voices of training, clean, coded and disturbed, against the real recordings and
-sounds of DATA (`audio/speech.jsonl`, `sounds/sounds.jsonl`). The printed figures are of held-out eSpeak
-voices and, for real recordings, of rules fitted without the recordings of the same source.
+sounds of DATA (`audio/speech.jsonl`, `sounds/sounds.jsonl`). The printed figures are of held-out
+eSpeak voices and, for real recordings, of rules fitted without the recordings of the same source.
 Writes MODEL_DIR/mmsearch.json; the manifest has to be written anew afterwards.
 """
 

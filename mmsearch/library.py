@@ -1,0 +1,210 @@
+"""An opened library: what searching, indexing and serving have in common."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from mmsearch import build
+from mmsearch.errors import SpaceMismatchError
+from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.models.collection_models import CollectionModels
+from mmsearch.models.sets import ModelSet
+from mmsearch.protocols import Reranker
+from mmsearch.settings import Settings, load_settings
+from mmsearch.stores.sql import SqlStore
+from mmsearch.types import Collection
+from mmsearch.vectors.channels import ChannelIndexes
+
+logger = logging.getLogger(__name__)
+
+
+class Library:
+    """Settings, store, vector indexes, models and sandbox of one library folder. Thread-safe.
+
+    Close it, or use it in a `with`::
+
+        with Library.open("my-library") as library:
+            print(library.status()["sources"])
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: SqlStore,
+        indexes: ChannelIndexes,
+        models: Callable[..., ModelSet],
+        sandbox: Sandbox,
+        rerankers: Callable[[str, str], Sequence[Reranker]] = lambda _profile, _choice: (),
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.indexes = indexes
+        self.models = models
+        """The models of a profile, by its name."""
+        self.collection_models = CollectionModels(settings, models)
+        self.sandbox = sandbox
+        self.rerankers = rerankers
+        """The rerankers that a choice of the setting `rerank` means in a profile."""
+        self._follower: threading.Thread | None = None
+        self._stop = threading.Event()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path | None = None,
+        *,
+        create: bool = False,
+        models: Callable[..., ModelSet] | None = None,
+        rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
+        **settings: Any,
+    ) -> Self:
+        """Open the library in a folder. Keyword arguments are settings (see `Settings`).
+
+        `create` makes it if it does not exist. `models` and `rerankers` replace those that the
+        profiles name. Raises LibraryNotFoundError, LibraryVersionError, SettingsError,
+        StorageError.
+        """
+        loaded = load_settings(path, **settings)
+        store = build.open_store(loaded, create=create)
+        return cls(
+            settings=loaded,
+            store=store,
+            indexes=build.open_indexes(loaded, store),
+            models=models or build.models_of(loaded),
+            sandbox=build.open_sandbox(loaded),
+            rerankers=rerankers or build.rerankers_for(loaded),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop following, end decoding workers, close the indexes and the database."""
+        self._stop.set()
+        if self._follower is not None:
+            self._follower.join()
+            self._follower = None
+        self.sandbox.close()
+        self.indexes.close()
+        self.store.close()
+
+    @property
+    def path(self) -> Path:
+        """The library's folder."""
+        return self.settings.library
+
+    # ------------------------------------------------------------------ following the change log
+
+    def refresh(self) -> bool:
+        """Apply what was committed since the last call. True if anything changed."""
+        return self.indexes.refresh()
+
+    def follow(self, on_refresh: Callable[[], None] = lambda: None) -> None:
+        """Refresh in the background every `settings.follow_seconds`, until `close`.
+
+        `on_refresh` is called after each refresh.
+        """
+        if self._follower is None:
+            self._follower = threading.Thread(
+                target=self._follow, args=(on_refresh,), name="mmsearch-follow", daemon=True
+            )
+            self._follower.start()
+
+    def _follow(self, on_refresh: Callable[[], None]) -> None:
+        while not self._stop.wait(self.settings.follow_seconds):
+            try:
+                self.refresh()
+                on_refresh()
+            except Exception:
+                # The database may be away for a while; the next round tries again.
+                logger.exception("could not follow the change log")
+
+    # ------------------------------------------------------------------ models
+
+    def models_of(self, collection: Collection) -> ModelSet:
+        """The models of a collection. SpaceMismatchError if settings name another profile."""
+        return self.collection_models.of(collection)
+
+    def check_profile(self, collection: Collection) -> None:
+        """Raise SpaceMismatchError if the settings name another profile than the collection's."""
+        self.collection_models.check(collection)
+
+    # ------------------------------------------------------------------ contents
+
+    def delete_source(self, source_id: int) -> None:
+        """Remove a source from the library (its file stays where it is). NotFoundError."""
+        self.store.source(source_id)
+        self.store.delete_sources([source_id])
+        self.refresh()
+
+    def reindex(self) -> None:
+        """Rebuild every index from SQL: vector indexes, and the words of full text."""
+        self.store.rewrite_words()
+        self.indexes.rebuild()
+
+    # ------------------------------------------------------------------ status
+
+    def status(self, *, verify: bool = False) -> dict[str, Any]:
+        """Counts and index states; with `verify`, also the result of `verify()`."""
+        self.refresh()
+        status = self.store.counts()
+        status["collections"] = {c.name: c.profile for c in self.store.collections()}
+        status["switching"] = self._switching()
+        status["sounds"] = self._sounds()
+        status["index"] = self.indexes.stats()
+        status["warnings"] = self.indexes.take_warnings()
+        if verify:
+            status["verify"] = self.verify()
+        return status
+
+    def verify(self) -> dict[str, Any]:
+        """Compare indexes, full text and metadata with each other: `ok`, `problems`, `notes`."""
+        problems = [
+            *self.store.problems(),
+            *self.store.lexical.problems(),
+            *self.indexes.problems(),
+        ]
+        verified: dict[str, Any] = {"ok": not problems, "problems": problems}
+        if notes := self.store.notes():
+            verified["notes"] = notes
+        return verified
+
+    def _sounds(self) -> dict[str, bool]:
+        """Whether the models of each collection embed sounds."""
+        sounds: dict[str, bool] = {}
+        for collection in self.store.collections():
+            # Settings may name another profile: commands that need the models report that.
+            with suppress(SpaceMismatchError):
+                sounds[collection.name] = self.models_of(collection).knows_sounds
+        return sounds
+
+    def _switching(self) -> dict[str, Any]:
+        """Per collection, the models that it is being switched to and the progress per space."""
+        switching: dict[str, Any] = {}
+        for collection in self.store.collections():
+            target = self.store.switch_target(collection.id)
+            if target is not None:
+                filled = {
+                    pair[1].space.name: self.store.filled(pair)
+                    for pair in self.store.building(collection.id)
+                }
+                switching[collection.name] = {
+                    "profile": target.profile,
+                    "models": dict(target.models),
+                    "spaces": {n: {"vectors": v, "of": of} for n, (v, of) in filled.items()},
+                }
+        return switching
