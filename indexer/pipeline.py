@@ -45,10 +45,10 @@ from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.sets import ModelSet
 from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores.places import MEMBER, container_of, local_path
-from mmsearch.stores.rows import WORDS, KnownFile, SourceWrite
+from mmsearch.stores.rows import KnownFile, SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Failure, Modality, SegmentDraft, SourceFile, Vectors
+from mmsearch.types import VERBAL, Collection, Failure, Modality, SegmentDraft, SourceFile, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -334,7 +334,7 @@ class Pipeline:
             words = [(n, o, d.text) for n, o, d in drafts if d.text]
             # What is seen has its vector in CLIP's space from its pixels; the words that stand
             # in it have theirs in the text space.
-            spoken = [word for word in words if drafts_by[word[:2]].modality in WORDS]
+            spoken = [word for word in words if drafts_by[word[:2]].modality in VERBAL]
             clip = self._encode(self.models.clip.encode_pixels, pixels, stack=True)
             clip += self._encode(
                 lambda t: self.models.clip.encode_texts(t, "document"), [t for *_, t in spoken]

@@ -16,11 +16,11 @@ from PIL import Image
 from mmsearch.types import (
     Ids,
     IndexStats,
-    Judgements,
     LexicalAnswer,
     Modality,
     Preprocess,
     RerankCandidate,
+    RerankScores,
     Role,
     Samples,
     SearchParams,
@@ -195,27 +195,27 @@ class Reranker(Protocol):
 
     @property
     def batch_size(self) -> int:
-        """Candidates of one call of `judge`."""
+        """Candidates of one call of `score`."""
 
     @property
     def concurrency(self) -> int:
-        """Calls of `judge` that may usefully run at the same time."""
+        """Calls of `score` that may usefully run at the same time."""
 
     @property
     def gives_reasons(self) -> bool: ...
 
-    def judges(self, modality: Modality) -> bool:
+    def accepts(self, modality: Modality) -> bool:
         """Whether candidates of this modality are for it."""
 
-    def judge(
+    def score(
         self,
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
         seconds: float,
         reasons: bool = False,
-    ) -> Judgements:
-        """One judgement per candidate, in their order. The query is only ever text.
+    ) -> RerankScores:
+        """One score per candidate, in their order. The query is only ever text.
 
         `seconds` is what is left of the time budget: an adapter that can give up, does.
         Raises MMSearchError if nothing can be had from it at all (RerankError, ModelError...).

@@ -232,7 +232,7 @@ class Explanation:
     first_stage: float
     """The score before reranking."""
     rerank: float | None = None
-    judge: str | None = None
+    reranker: str | None = None
     """Who looked at it again."""
     matches: tuple[Match, ...] = ()
     heat_map: bool = False

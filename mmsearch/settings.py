@@ -287,7 +287,7 @@ class Settings(BaseSettings):
     )
     rerank_top_n: int = Field(20, ge=1, le=200, description="Hits that are looked at again.")
     rerank_seconds: float = Field(
-        10.0, gt=0, description="Longest time for it; what is not judged by then counts as average."
+        10.0, gt=0, description="Longest time for it; what is not scored by then counts as average."
     )
     rerank_weight: float = Field(
         0.5, ge=0, le=1, description="Share of the second look in the final score; 1: it alone."

@@ -40,6 +40,13 @@ class Modality(StrEnum):
     PAGE = "page"
 
 
+VISUAL = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
+"""Modalities of segments that can be looked at."""
+
+VERBAL = frozenset({Modality.TEXT, Modality.SPEECH})
+"""Modalities of segments that consist of words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Space:
     """One vector space. Vectors of two spaces are never compared.
@@ -294,7 +301,7 @@ class RerankCandidate:
     segment: int
     modality: Modality
     content: str
-    """Names what is judged: equal content, equal judgement."""
+    """Names what is scored: equal content, equal rerank_score."""
     text: str | None = None
     """The passage or transcript, with what stands around it."""
     load_picture: Callable[[int | None], bytes | None] | None = None
@@ -307,7 +314,7 @@ class RerankCandidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class RerankScore:
     """What a reranker thinks of one candidate."""
 
     score: float
@@ -316,10 +323,10 @@ class Judgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgements:
+class RerankScores:
     """A reranker's answer about a batch of candidates."""
 
-    each: tuple[Judgement | None, ...]
-    """In the candidates' order; None where it could not judge."""
+    each: tuple[RerankScore | None, ...]
+    """In the candidates' order; None where it could not reranker."""
     problems: tuple[str, ...] = ()
     """Why not, and whatever else was odd about its answer, in words."""

@@ -26,9 +26,8 @@ from mmsearch.media.parts import FramePart, ImagePart, PagePart, Part, SoundPart
 from mmsearch.protocols import SoundTextEmbedder
 from mmsearch.settings import decoding_workers
 from mmsearch.stores.places import content_of, is_url
-from mmsearch.stores.rows import SEEN
 from mmsearch.stores.spaces import Replacement
-from mmsearch.types import Failure, Modality, Place, Segment, Source, Vectors
+from mmsearch.types import VISUAL, Failure, Modality, Place, Segment, Source, Vectors
 
 HEARD = frozenset({Modality.SOUND})
 TEXTS_AT_ONCE = 4
@@ -69,8 +68,8 @@ class Reembedder:
         """Make the vectors that are waiting; returns how many. What failed is not tried again."""
         match pair[1].space.name:
             case "clip":
-                made = self._texts(pair, sorted(frozenset(Modality) - SEEN))
-                return made + self._from_sources(pair, sorted(SEEN), self._look)
+                made = self._texts(pair, sorted(frozenset(Modality) - VISUAL))
+                return made + self._from_sources(pair, sorted(VISUAL), self._look)
             case "sound":
                 return self._from_sources(pair, sorted(HEARD), self._listen)
             case _:

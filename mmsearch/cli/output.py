@@ -117,7 +117,7 @@ def because(why: Explanation, text: str) -> str:
         likely = f" ({channel.calibrated:.2f})" if channel.calibrated is not None else ""
         parts.append(f"{channel.name}{rank}{raw}{likely}")
     if why.rerank is not None:
-        parts.append(f"{why.judge} {why.rerank:.2f}, before {why.first_stage:.2f}")
+        parts.append(f"{why.reranker} {why.rerank:.2f}, before {why.first_stage:.2f}")
     words = dict.fromkeys(text[m.start : m.end] for m in why.matches if m.kind == "word")
     if words:
         parts.append("words: " + ", ".join(words))

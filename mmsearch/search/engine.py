@@ -272,15 +272,15 @@ class SearchEngine:
         """With reasons and explanations, where they were asked for."""
         if plan.query.reasons:
             hits = tuple(
-                replace(hit, reason=reranked.judgements[hit.segment.id].reason)
-                if hit.segment.id in reranked.judgements
+                replace(hit, reason=reranked.rerank_scores[hit.segment.id].reason)
+                if hit.segment.id in reranked.rerank_scores
                 else hit
                 for hit in hits
             )
         if not plan.query.explain:
             return hits
         words = positive_words(plan)
-        return explained(hits, words, self.library.models_of(plan.collection), reranked.judges)
+        return explained(hits, words, self.library.models_of(plan.collection), reranked.scored_by)
 
     def _in_context(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
         """With what was said before and after the words that were found."""

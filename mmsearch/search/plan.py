@@ -32,7 +32,7 @@ from mmsearch.search.parse.words import Words, parse_words, units_of
 from mmsearch.search.recordings import read_recording
 from mmsearch.search.scoring.calibration import Kind
 from mmsearch.search.scoring.fusion import ChannelRanking
-from mmsearch.types import Collection, Ids, Modality, WordUnit
+from mmsearch.types import VERBAL, Collection, Ids, Modality, WordUnit
 
 LEXICAL = "lexical"
 """The channel of full text, where a term may be confined to it by name."""
@@ -323,7 +323,7 @@ class Planner:
         if self.store.source(segment.source_id).collection_id != plan.collection.id:
             raise NotFoundError(f"there is no segment {term.segment} in this collection")
         plan.excluded.add(term.segment)
-        in_words = segment.modality in {Modality.TEXT, Modality.SPEECH}
+        in_words = segment.modality in VERBAL
         found = False
         for stored in self.store.spaces(plan.collection.id):
             name = stored.space.name

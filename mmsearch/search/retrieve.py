@@ -18,12 +18,10 @@ from mmsearch.search.plan import LEXICAL, Channel, QueryPlan
 from mmsearch.search.scoring.calibration import Calibration, Calibrations
 from mmsearch.search.scoring.fusion import ChannelRanking, weighted
 from mmsearch.stores.rows import StoredSpace, check_same_space
-from mmsearch.types import Collection, Ids, Modality, SearchParams, Vectors, WordUnit
+from mmsearch.types import VERBAL, Collection, Ids, Modality, SearchParams, Vectors, WordUnit
 
 NOTHING = np.empty(0, np.int64)
 
-WRITTEN = frozenset({Modality.TEXT, Modality.SPEECH})
-"""What words are compared with as words with words: similarity alone tells enough there."""
 
 SPARE = 16
 """Candidates beyond the limit, for those deleted between the index and SQL."""
@@ -214,4 +212,4 @@ def calibrated_by(
 def _can_be_certain(calibration: Calibration, modality: Modality) -> bool:
     """Whether `Calibration.certainty` says something, and it is known how much."""
     known = bool(calibration.centre) and calibration.power is not None
-    return known and modality not in WRITTEN
+    return known and modality not in VERBAL

@@ -1,4 +1,4 @@
-"""What reranking needs of the database: judgements kept, and what stands around a segment."""
+"""What reranking needs of the database: saved scores, and what stands around a segment."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from sqlalchemy.orm import aliased
 from mmsearch.stores.database import Database, now
 from mmsearch.stores.rows import chunks
 from mmsearch.stores.tables import RerankScoreRow, SegmentRow
-from mmsearch.types import Judgement
+from mmsearch.types import RerankScore
 
 KEPT = 200_000
-"""Judgements that are kept; the oldest go when there are a tenth more."""
+"""Saved scores; the oldest are deleted when there are a tenth more."""
 
 _LOOK_EVERY = 1000
 
 
 class RerankScoreStore(Database):
-    """The part of the store that remembers judgements."""
+    """The part of the store that saves rerank scores."""
 
     _until_look = 0
 
-    def judgements(self, keys: Sequence[str]) -> dict[str, Judgement]:
-        """Those of the keys that have been judged."""
-        found: dict[str, Judgement] = {}
+    def rerank_scores(self, keys: Sequence[str]) -> dict[str, RerankScore]:
+        """Those of the keys that have been scored."""
+        found: dict[str, RerankScore] = {}
         with self._read() as connection:
             for chunk in chunks(keys):
                 rows = connection.execute(
                     select(RerankScoreRow).where(RerankScoreRow.key.in_(chunk))
                 )
-                found |= {row.key: Judgement(row.score, row.reason) for row in rows}
+                found |= {row.key: RerankScore(row.score, row.reason) for row in rows}
         return found
 
-    def keep_judgements(self, judged: Mapping[str, Judgement], *, kept: int = KEPT) -> None:
-        """Remember judgements; one that is there is replaced (it may have got a reason)."""
-        if not judged:
+    def save_rerank_scores(self, scored: Mapping[str, RerankScore], *, kept: int = KEPT) -> None:
+        """Save rerank scores; one that is there is replaced (it may have got a reason)."""
+        if not scored:
             return
         made = now()
         values = [
             {"key": key, "score": one.score, "reason": one.reason, "created_at": made}
-            for key, one in sorted(judged.items())
+            for key, one in sorted(scored.items())
         ]
         insert = (sqlite if self.engine.dialect.name == "sqlite" else postgresql).insert
         with self._write() as connection:
@@ -59,10 +59,10 @@ class RerankScoreStore(Database):
         self._until_look -= len(values)
         if self._until_look <= 0:
             self._until_look = _LOOK_EVERY
-            self._forget_judgements(kept)
+            self._delete_rerank_scores(kept)
 
-    def _forget_judgements(self, kept: int) -> None:
-        """Let the oldest go. Judging again costs little; a table that grows for ever, much."""
+    def _delete_rerank_scores(self, kept: int) -> None:
+        """Delete the oldest. Scoring again costs little; a table that grows for ever, much."""
         with self._write() as connection:
             oldest_kept = connection.scalar(
                 select(RerankScoreRow.created_at)

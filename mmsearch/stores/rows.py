@@ -14,6 +14,8 @@ from sqlalchemy.engine import Row
 from mmsearch.errors import SpaceMismatchError
 from mmsearch.stores.tables import SegmentRow, SourceRow
 from mmsearch.types import (
+    VERBAL,
+    VISUAL,
     Collection,
     Failure,
     Metadata,
@@ -28,15 +30,10 @@ from mmsearch.types import (
 
 T = TypeVar("T")
 
-SEEN = frozenset({Modality.IMAGE, Modality.PAGE, Modality.VIDEO})
-"""Modalities that are looked at; the words that stand in them are their text."""
-
-WORDS = frozenset({Modality.TEXT, Modality.SPEECH})
-"""Modalities that are words and nothing else."""
 
 EXPECTED_IN: Mapping[str, frozenset[Modality]] = {
-    "clip": SEEN | WORDS,
-    "text": SEEN | WORDS,
+    "clip": VISUAL | VERBAL,
+    "text": VISUAL | VERBAL,
     "sound": frozenset({Modality.SOUND}),
 }
 """Which modalities have a vector in which space; `status --verify` holds the library to it."""

@@ -296,7 +296,7 @@ class SegmentWordsRow(Base):
 
 
 class RerankScoreRow(Base):
-    """A reranker's judgement, kept so that the same question is not asked twice."""
+    """A reranker's score, saved so that the same question is not asked twice."""
 
     __tablename__ = "rerank_scores"
 

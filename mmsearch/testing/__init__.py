@@ -23,11 +23,11 @@ from PIL import Image
 
 from mmsearch.types import (
     SOUND_RATE,
-    Judgement,
-    Judgements,
     Modality,
     Preprocess,
     RerankCandidate,
+    RerankScore,
+    RerankScores,
     Role,
     Samples,
     Space,
@@ -441,7 +441,7 @@ class FakeReranker:
         self._batch_size = batch_size
         self._concurrency = concurrency
         self.asked: list[tuple[str, int]] = []
-        """(query, segment) of everything that was judged."""
+        """(query, segment) of everything that was scored."""
 
     @property
     def name(self) -> str:
@@ -459,22 +459,22 @@ class FakeReranker:
     def concurrency(self) -> int:
         return self._concurrency
 
-    def judges(self, modality: Modality) -> bool:
+    def accepts(self, modality: Modality) -> bool:
         return modality in self._modalities
 
-    def judge(
+    def score(
         self,
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
         seconds: float,  # noqa: ARG002  # it takes none
         reasons: bool = False,
-    ) -> Judgements:
+    ) -> RerankScores:
         self.asked += [(query, candidate.segment) for candidate in candidates]
         scores = [self._opinion(query, candidate) for candidate in candidates]
         why = "because I say so" if reasons else None
-        return Judgements(
-            tuple(None if score is None else Judgement(score, why) for score in scores),
+        return RerankScores(
+            tuple(None if score is None else RerankScore(score, why) for score in scores),
             ("it did not know",) if None in scores else (),
         )
 

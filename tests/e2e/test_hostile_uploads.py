@@ -87,7 +87,7 @@ def test_the_server_goes_on_answering(data: Path, tmp_path: Path) -> None:
             finally:
                 over.set()
                 asking.join()
-            # An empty file is refused at the door; all else is taken, and judged by its job.
+            # An empty file is refused at the door; all else is taken, and scored by its job.
             assert {a.status_code for a in answers} <= {202, 422}
             for job in jobs:
                 found = client.get(f"v1/jobs/{job}").json()["job"]

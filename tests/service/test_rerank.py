@@ -36,9 +36,9 @@ def opinion(query: str, candidate: RerankCandidate) -> float:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
     folder = tmp_path_factory.mktemp("reranked")
-    judge = FakeReranker(opinion, modalities=[Modality.IMAGE, Modality.TEXT])
+    reranker = FakeReranker(opinion, modalities=[Modality.IMAGE, Modality.TEXT])
     with open_fake(
-        folder / "library", workers=1, rerank_seconds=100, rerankers=lambda *_: (judge,)
+        folder / "library", workers=1, rerank_seconds=100, rerankers=lambda *_: (reranker,)
     ) as opened:
         index_into(opened.library, [some_files(folder / "files")])
         yield opened

@@ -15,9 +15,8 @@ from typing import Any
 from mmsearch.models import loading
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.local_vlm import UNREADABLE, opened
-from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
+from mmsearch.types import VISUAL, Modality, RerankCandidate, RerankScore, RerankScores
 
-_PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
 _NEEDS = ("config.json",)
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
 _MAX_TOKENS = 64
@@ -69,23 +68,23 @@ class Blip2Reranker:
     def batch_size(self) -> int:
         return self._batch_size
 
-    def judges(self, modality: Modality) -> bool:
-        return modality in _PICTURES
+    def accepts(self, modality: Modality) -> bool:
+        return modality in VISUAL
 
-    def judge(
+    def score(
         self,
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
         seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
         reasons: bool = False,  # noqa: ARG002  # it has none
-    ) -> Judgements:
+    ) -> RerankScores:
         loaded = self._lazy.get()
         shown = [opened(candidate) for candidate in candidates]
         images = [image for image in shown if image is not None]
         scores = iter(self._score(loaded, query, images) if images else ())
-        each = tuple(None if image is None else Judgement(next(scores)) for image in shown)
-        return Judgements(each, (UNREADABLE,) if len(images) < len(shown) else ())
+        each = tuple(None if image is None else RerankScore(next(scores)) for image in shown)
+        return RerankScores(each, (UNREADABLE,) if len(images) < len(shown) else ())
 
     def release(self) -> None:
         self._lazy.release()

@@ -16,9 +16,8 @@ import numpy as np
 from mmsearch.errors import ConfigurationError
 from mmsearch.models import loading
 from mmsearch.models.rerankers import prompts
-from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
+from mmsearch.types import VERBAL, Modality, RerankCandidate, RerankScore, RerankScores
 
-_TEXTS = frozenset({Modality.TEXT, Modality.SPEECH})
 _NEEDS = ("config.json", "modules.json")
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.jinja", "*.safetensors")
 _SKIPPED = ("onnx/*", "openvino/*")
@@ -69,23 +68,23 @@ class CrossEncoderReranker:
     def batch_size(self) -> int:
         return self._batch_size
 
-    def judges(self, modality: Modality) -> bool:
-        return modality in _TEXTS
+    def accepts(self, modality: Modality) -> bool:
+        return modality in VERBAL
 
-    def judge(
+    def score(
         self,
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
         seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
         reasons: bool = False,  # noqa: ARG002  # it has none
-    ) -> Judgements:
+    ) -> RerankScores:
         loaded = self._lazy.get()
         texts = [(candidate.text or "")[: prompts.MAX_TEXT] for candidate in candidates]
         with self._using:
             logits = _logits(loaded, query, texts, self._threads, self._batch_size)
         scores = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -60, 60)))
-        return Judgements(tuple(Judgement(float(score)) for score in scores))
+        return RerankScores(tuple(RerankScore(float(score)) for score in scores))
 
     def release(self) -> None:
         self._lazy.release()

@@ -9,9 +9,8 @@ from PIL import Image
 
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.vision.vlm import VisionLanguageScorer
-from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
+from mmsearch.types import VISUAL, Modality, RerankCandidate, RerankScore, RerankScores
 
-_PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
 UNREADABLE = "the picture cannot be read"
 UNFAMILIAR = "{} has learnt from other pictures than these"
 _REMEMBERED = 100_000
@@ -44,31 +43,31 @@ class LocalVlmReranker:
     def gives_reasons(self) -> bool:
         return self._scorer.can_explain
 
-    def judges(self, modality: Modality) -> bool:
-        return modality in _PICTURES
+    def accepts(self, modality: Modality) -> bool:
+        return modality in VISUAL
 
-    def judge(
+    def score(
         self,
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
         seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
         reasons: bool = False,
-    ) -> Judgements:
+    ) -> RerankScores:
         shown = [self._shown(candidate) for candidate in candidates]
         seen = [i for i, image in enumerate(shown) if image is not None]
         images = [image for image in shown if image is not None]
         scores = self._scorer.score(query, images, [candidates[i].content for i in seen])
-        each: list[Judgement | None] = [None] * len(candidates)
+        each: list[RerankScore | None] = [None] * len(candidates)
         for i, image, score in zip(seen, images, scores.tolist(), strict=True):
             why = prompts.shortened(self._scorer.explain(query, image)) if reasons else None
-            each[i] = Judgement(score, why)
+            each[i] = RerankScore(score, why)
         problems = {
             UNFAMILIAR.format(self.name) if one.content in self._unfamiliar else UNREADABLE
             for one, image in zip(candidates, shown, strict=True)
             if image is None
         }
-        return Judgements(tuple(each), tuple(sorted(problems)))
+        return RerankScores(tuple(each), tuple(sorted(problems)))
 
     def _shown(self, candidate: RerankCandidate) -> Image.Image | None:
         """The picture, if it can be read and the model can be asked about it."""

@@ -25,10 +25,8 @@ from mmsearch.models import loading
 from mmsearch.models.remote import Answer, JsonServer
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.prompts import Example
-from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
+from mmsearch.types import VERBAL, VISUAL, Modality, RerankCandidate, RerankScore, RerankScores
 
-_PICTURES = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
-_TEXTS = frozenset({Modality.TEXT, Modality.SPEECH})
 _ADAPTATIONS = 5
 """How many times one request is sent anew with other parameters."""
 _GRADE_TOKENS, _REASON_TOKENS = 24, 120
@@ -75,8 +73,8 @@ class OpenAIReranker:
         self._concurrency = concurrency
         self._max_pixels = max_pixels
         self._examples = tuple(examples)
-        self._modalities = (_PICTURES if pictures else frozenset()) | (
-            _TEXTS if texts else frozenset()
+        self._modalities = (VISUAL if pictures else frozenset()) | (
+            VERBAL if texts else frozenset()
         )
         self._lock = threading.Lock()
         self._dialect = Dialect()
@@ -111,19 +109,19 @@ class OpenAIReranker:
     def gives_reasons(self) -> bool:
         return True
 
-    def judges(self, modality: Modality) -> bool:
+    def accepts(self, modality: Modality) -> bool:
         return modality in self._modalities
 
-    def judge(
+    def score(
         self,
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
         seconds: float,
         reasons: bool = False,
-    ) -> Judgements:
+    ) -> RerankScores:
         deadline = time.monotonic() + seconds
-        each: list[Judgement | None] = []
+        each: list[RerankScore | None] = []
         problems: list[str] = []
         for candidate in candidates:
             try:
@@ -131,7 +129,7 @@ class OpenAIReranker:
             except _UnansweredError as error:
                 each.append(None)
                 problems.append(str(error))
-        return Judgements(tuple(each), tuple(problems))
+        return RerankScores(tuple(each), tuple(problems))
 
     def release(self) -> None:
         self._server.close()
@@ -140,7 +138,7 @@ class OpenAIReranker:
 
     def _one(
         self, query: str, candidate: RerankCandidate, deadline: float, *, reasons: bool
-    ) -> Judgement:
+    ) -> RerankScore:
         content = _content(candidate)
         picture = content["type"] == "image_url"
         if self._dialect.answers == "logprobs":
@@ -150,7 +148,7 @@ class OpenAIReranker:
             share = _share_of(choice)
             if share is not None:
                 why = self._why(content, text, deadline) if reasons else None
-                return Judgement(share, why)
+                return RerankScore(share, why)
             if _alternatives_of(choice):
                 # It can give them, and neither yes nor no was among them.
                 raise _UnansweredError(_problem(choice, said))
@@ -161,7 +159,7 @@ class OpenAIReranker:
         graded = prompts.read_grade(said)
         if graded is None:
             raise _UnansweredError(_problem(choice, said))
-        return Judgement(*graded)
+        return RerankScore(*graded)
 
     def _why(self, content: dict[str, Any], asked: str, deadline: float) -> str | None:
         """A reason is worth having, but no score is thrown away for the lack of one."""
@@ -280,7 +278,7 @@ class OpenAIReranker:
 
 
 class _UnansweredError(Exception):
-    """This candidate was not judged; the others may be."""
+    """This candidate was not scored; the others may be."""
 
 
 # ------------------------------------------------------------------ what is sent
@@ -293,7 +291,7 @@ def _endpoint(url: str) -> str:
 
 
 def _content(candidate: RerankCandidate) -> dict[str, Any]:
-    if candidate.modality in _PICTURES:
+    if candidate.modality in VISUAL:
         content = candidate.picture()
         if content is None:
             raise _UnansweredError("the picture cannot be read")

@@ -6,7 +6,7 @@
 
 Which one it is shows in the answer and is remembered. Results come in any order, so only their
 `index` counts: one that is given twice, is missing, is out of range or has no finite score
-leaves its candidate unjudged.
+leaves its candidate unscored.
 """
 
 from __future__ import annotations
@@ -19,9 +19,8 @@ from mmsearch.errors import RerankError
 from mmsearch.models import loading
 from mmsearch.models.remote import Answer, JsonServer
 from mmsearch.models.rerankers import prompts
-from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate
+from mmsearch.types import VERBAL, Modality, RerankCandidate, RerankScore, RerankScores
 
-_TEXTS = frozenset({Modality.TEXT, Modality.SPEECH})
 _OTHER_DIALECT = (400, 404, 405, 415, 422)
 
 
@@ -58,17 +57,17 @@ class RerankServer:
     def batch_size(self) -> int:
         return self._batch_size
 
-    def judges(self, modality: Modality) -> bool:
-        return modality in _TEXTS
+    def accepts(self, modality: Modality) -> bool:
+        return modality in VERBAL
 
-    def judge(
+    def score(
         self,
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
         seconds: float,
         reasons: bool = False,  # noqa: ARG002  # there are none
-    ) -> Judgements:
+    ) -> RerankScores:
         texts = [(candidate.text or "")[: prompts.MAX_TEXT] for candidate in candidates]
         asked = " ".join(query.split())[: prompts.MAX_TEXT]
         answer = self._ask(asked, texts, seconds)
@@ -103,8 +102,8 @@ class RerankServer:
         return body
 
 
-def read_results(value: Any, count: int) -> Judgements:
-    """Judgements from either dialect's answer. Raises RerankError if it is neither.
+def read_results(value: Any, count: int) -> RerankScores:
+    """RerankScores from either dialect's answer. Raises RerankError if it is neither.
 
     Scores outside 0..1 are logits (llama.cpp, some vLLM models): the whole answer is then put
     through the logistic function.
@@ -133,8 +132,8 @@ def read_results(value: Any, count: int) -> Judgements:
         problems.append("the same document twice")
     if len(scores) + len(twice) < count:
         problems.append(f"{count - len(scores) - len(twice)} of {count} documents left out")
-    each = tuple(Judgement(scores[index]) if index in scores else None for index in range(count))
-    return Judgements(each, tuple(dict.fromkeys(problems)))
+    each = tuple(RerankScore(scores[index]) if index in scores else None for index in range(count))
+    return RerankScores(each, tuple(dict.fromkeys(problems)))
 
 
 def _result(item: Any) -> tuple[int, float] | None:

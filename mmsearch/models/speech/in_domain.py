@@ -3,7 +3,7 @@
 A small recogniser writes confident sentences whatever it hears, so that its own probabilities do
 not tell right text from invented text. The sound itself does: speech unlike everything that the
 model was trained on cannot be understood by it. A stretch is described by statistics of its mel
-spectrum and judged by a linear rule that comes in the model's folder (`mmsearch.json`).
+spectrum and scored by a linear rule that comes in the model's folder (`mmsearch.json`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mmsearch.types import Samples
 
 FEATURES = 5 * BANDS
 PIECE_SECONDS = 6.0
-"""A longer stretch is judged in pieces of about this length."""
+"""A longer stretch is scored in pieces of about this length."""
 
 _MIN_FRAMES = 20
 _OWN_SHARE = 0.6

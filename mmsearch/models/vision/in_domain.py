@@ -3,7 +3,7 @@
 A small model answers yes or no whatever it is shown, and as surely about what it has never seen.
 How a picture is made tells the two apart: even colours and hard edges of a drawing against the
 shading and grain of a photograph. It is described by statistics of its colours and steps, and
-judged by a linear rule that comes in the model's folder (`mmsearch.json`).
+scored by a linear rule that comes in the model's folder (`mmsearch.json`).
 """
 
 from __future__ import annotations

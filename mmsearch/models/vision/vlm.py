@@ -1,4 +1,4 @@
-"""How well a picture fits a description, judged by a vision-language model (transformers).
+"""How well a picture fits a description, scored by a vision-language model (transformers).
 
 The model is asked one question per picture, "Does this picture show ...? Answer yes or no.",
 and its score is sigmoid(logit(yes) - logit(no)) at the last position, the pointwise reranking

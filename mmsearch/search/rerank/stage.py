@@ -1,6 +1,6 @@
 """A second, closer look at the best hits of the first stage.
 
-Bounded: at most `rerank_top_n` candidates, for at most `rerank_seconds`, in batches; judgements
+Bounded: at most `rerank_top_n` candidates, for at most `rerank_seconds`, in batches; scores
 are kept in SQL under (query, content, model, prompt), so that no question is asked twice. Joined
 with the first stage's scores, never put in their place. Fails open: whatever goes wrong, the
 first stage's order stands and a warning names what happened.
@@ -29,7 +29,15 @@ from mmsearch.search.scoring.fusion import Fused
 from mmsearch.settings import Settings
 from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate, Segment, Source
+from mmsearch.types import (
+    VISUAL,
+    Modality,
+    RerankCandidate,
+    RerankScore,
+    RerankScores,
+    Segment,
+    Source,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +50,6 @@ FAILURES_BEFORE_GIVING_UP = 3
 PAUSE_SECONDS = 15.0
 """How long a reranker that could not be had at all is left alone."""
 
-_SEEN = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
 _WORDS = frozenset({"text", "audio"})
 _TOLD = 3
 SPARE = 16
@@ -53,11 +60,11 @@ class Reranked:
     """The order after the second look."""
 
     fused: tuple[Fused, ...]
-    """Best first; a judged one's `scores` have "rerank" and "first_stage"."""
-    judgements: Mapping[int, Judgement] = field(default_factory=dict)
+    """Best first; a scored one's `scores` have "rerank" and "first_stage"."""
+    rerank_scores: Mapping[int, RerankScore] = field(default_factory=dict)
     """By segment."""
-    judges: Mapping[int, str] = field(default_factory=dict)
-    """By segment: who judged it."""
+    scored_by: Mapping[int, str] = field(default_factory=dict)
+    """By segment: who scored it."""
     warnings: tuple[str, ...] = ()
 
 
@@ -65,7 +72,7 @@ class RerankStage:
     """Reranks the answers of one library. Thread-safe.
 
     `rerankers(profile, choice)` gives those that a choice ("vlm", "vlm+cross-encoder") means in
-    a profile, for each candidate the first that judges its modality is asked.
+    a profile, for each candidate the first that accepts its modality is asked.
     """
 
     def __init__(
@@ -139,25 +146,25 @@ class RerankStage:
         for one in work:
             self._used[id(one.reranker)] = one.reranker
             one.start(self._store, deadline, self._pause_of(one.reranker))
-        judgements: dict[int, Judgement] = {}
-        judges: dict[int, str] = {}
+        rerank_scores: dict[int, RerankScore] = {}
+        scored_by: dict[int, str] = {}
         warnings: list[str] = []
         for one in work:
             got, warning = one.wait(deadline)
-            judgements |= got
-            judges |= dict.fromkeys(got, one.reranker.name)
+            rerank_scores |= got
+            scored_by |= dict.fromkeys(got, one.reranker.name)
             if warning is not None:
                 warnings.append(warning)
             self._note(one)
         order = fuse(
             fused,
             [one.segments for one in work],
-            {segment: judgement.score for segment, judgement in judgements.items()},
+            {segment: rerank_score.score for segment, rerank_score in rerank_scores.items()},
             offered=len(offered),
             weight=self._settings.rerank_weight,
             by=self._settings.rerank_fusion,
         )
-        return Reranked(order, judgements, judges, tuple(warnings))
+        return Reranked(order, rerank_scores, scored_by, tuple(warnings))
 
     def warm_up(self, profile: str) -> None:
         """Load what the settings choose, now."""
@@ -180,7 +187,7 @@ class RerankStage:
         around = self._store.neighbours(spoken) if spoken else {}
         return [
             self._seen(segment, source)
-            if segment.modality in _SEEN
+            if segment.modality in VISUAL
             else _read(segment, *around.get(segment.id, (None, None)))
             for segment, source in found
         ]
@@ -213,7 +220,7 @@ class RerankStage:
         if work.unavailable is not None:
             until = time.monotonic() + PAUSE_SECONDS
             self._paused[work.reranker.name] = (until, work.unavailable)
-        elif work.judged:
+        elif work.scored:
             self._paused.pop(work.reranker.name, None)
 
 
@@ -225,11 +232,11 @@ def positive_words(plan: QueryPlan) -> str:
 def _shared_out(
     rerankers: Sequence[Reranker], candidates: Sequence[RerankCandidate]
 ) -> list[tuple[Reranker, list[RerankCandidate]]]:
-    """Each candidate to the first reranker that judges its modality."""
+    """Each candidate to the first reranker that accepts its modality."""
     shares: list[tuple[Reranker, list[RerankCandidate]]] = [(one, []) for one in rerankers]
     for candidate in candidates:
         for reranker, own in shares:
-            if reranker.judges(candidate.modality):
+            if reranker.accepts(candidate.modality):
                 own.append(candidate)
                 break
     return [(reranker, own) for reranker, own in shares if own]
@@ -279,14 +286,14 @@ class _Work:
         self._reasons = reasons
         self._lock = threading.Lock()
         self._done = threading.Event()
-        self._judgements: dict[int, Judgement] = {}
+        self._rerank_scores: dict[int, RerankScore] = {}
         self._problems: Counter[str] = Counter()
         self._failures = 0
         self._answered = False
 
     @property
-    def judged(self) -> bool:
-        return bool(self._judgements)
+    def scored(self) -> bool:
+        return bool(self._rerank_scores)
 
     def start(self, store: RerankScoreStore, deadline: float, paused: str | None) -> None:
         if paused is not None:
@@ -297,21 +304,21 @@ class _Work:
             target=self._run, args=(store, deadline), name="mmsearch-rerank", daemon=True
         ).start()
 
-    def wait(self, deadline: float) -> tuple[dict[int, Judgement], str | None]:
+    def wait(self, deadline: float) -> tuple[dict[int, RerankScore], str | None]:
         """What is there when all is done or time is up, and a warning if that is not all."""
         finished = self._done.wait(max(0.0, deadline - time.monotonic()))
         with self._lock:
-            judgements = dict(self._judgements)
+            rerank_scores = dict(self._rerank_scores)
             problems = [text for text, _ in self._problems.most_common(_TOLD)]
         if not finished:
             problems.append("time ran out")
-        left = len(self._candidates) - len(judgements)
+        left = len(self._candidates) - len(rerank_scores)
         if not problems and not left:
-            return judgements, None
+            return rerank_scores, None
         why = f": {'; '.join(problems)}" if problems else ""
-        return judgements, (
+        return rerank_scores, (
             f"reranking by {self.reranker.name}: {left} of {len(self._candidates)} hits were not "
-            f"judged{why}"
+            f"scored{why}"
         )
 
     def _run(self, store: RerankScoreStore, deadline: float) -> None:
@@ -322,7 +329,7 @@ class _Work:
             }
             known = self._known(store, keys)
             with self._lock:
-                self._judgements |= known
+                self._rerank_scores |= known
             left = [c for c in self._candidates if c.segment not in known]
             self._ask_all(store, keys, left, deadline)
         except Exception as error:  # noqa: BLE001  # a reranker may raise anything; search goes on
@@ -332,8 +339,8 @@ class _Work:
                 self.unavailable = next(iter(self._problems), "it failed")
             self._done.set()
 
-    def _known(self, store: RerankScoreStore, keys: Mapping[int, str]) -> dict[int, Judgement]:
-        kept = store.judgements(list(keys.values()))
+    def _known(self, store: RerankScoreStore, keys: Mapping[int, str]) -> dict[int, RerankScore]:
+        kept = store.rerank_scores(list(keys.values()))
         return {
             segment: kept[key]
             for segment, key in keys.items()
@@ -383,19 +390,19 @@ class _Work:
     ) -> None:
         seconds = max(0.05, deadline - time.monotonic())
         try:
-            answer = self.reranker.judge(self._words, batch, seconds=seconds, reasons=self._reasons)
+            answer = self.reranker.score(self._words, batch, seconds=seconds, reasons=self._reasons)
             good, problems = checked(answer, batch)
         except Exception as error:  # noqa: BLE001  # see _run
             self._failed(error)
             return
         with self._lock:
-            self._judgements |= good
+            self._rerank_scores |= good
             self._problems.update(problems)
             self._answered = True
         try:
-            store.keep_judgements({keys[segment]: one for segment, one in good.items()})
+            store.save_rerank_scores({keys[segment]: one for segment, one in good.items()})
         except Exception as error:  # noqa: BLE001  # a full disk, or the library was closed
-            logger.info("judgements were not kept: %s", error)
+            logger.info("rerank scores were not saved: %s", error)
 
     def _failed(self, error: Exception) -> None:
         if self._closed.is_set():
@@ -412,21 +419,21 @@ class _Work:
 
 
 def checked(
-    answer: Judgements, batch: Sequence[RerankCandidate]
-) -> tuple[dict[int, Judgement], list[str]]:
-    """The judgements that can be used, by segment, and what was wrong with the others.
+    answer: RerankScores, batch: Sequence[RerankCandidate]
+) -> tuple[dict[int, RerankScore], list[str]]:
+    """The scores that can be used, by segment, and what was wrong with the others.
 
-    Raises RerankError if it is not known which judgement is whose.
+    Raises RerankError if it is not known which score is whose.
     """
     if len(answer.each) != len(batch):
-        raise RerankError(f"{len(answer.each)} judgements for {len(batch)} candidates")
-    good: dict[int, Judgement] = {}
+        raise RerankError(f"{len(answer.each)} scores for {len(batch)} candidates")
+    good: dict[int, RerankScore] = {}
     problems = list(answer.problems)
-    for candidate, judgement in zip(batch, answer.each, strict=True):
-        if judgement is None:
+    for candidate, rerank_score in zip(batch, answer.each, strict=True):
+        if rerank_score is None:
             continue
-        if math.isfinite(judgement.score) and 0 <= judgement.score <= 1:
-            good[candidate.segment] = judgement
+        if math.isfinite(rerank_score.score) and 0 <= rerank_score.score <= 1:
+            good[candidate.segment] = rerank_score
         else:
             problems.append("a score that is no number from 0 to 1")
     return good, problems

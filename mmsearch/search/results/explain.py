@@ -18,10 +18,7 @@ from mmsearch.protocols import ImageExplainer, ImageTextEmbedder, TextEmbedder
 from mmsearch.query import ChannelScore, Explanation, Hit, Match
 from mmsearch.search.pictures import Pictures
 from mmsearch.stores.lexical.analysis import tokens, tokens_with_places
-from mmsearch.types import Modality, Segment, Source
-
-SEEN = frozenset({Modality.IMAGE, Modality.VIDEO, Modality.PAGE})
-"""What has a picture to show a heat map over."""
+from mmsearch.types import VISUAL, Segment, Source
 
 MAX_SENTENCES = 256
 """Sentences of one answer that are compared with the query."""
@@ -44,7 +41,7 @@ def explained(
     hits: Sequence[Hit],
     words: str,
     models: ModelSet,
-    judges: Mapping[int, str],
+    scored_by: Mapping[int, str],
 ) -> tuple[Hit, ...]:
     """The hits with their explanations; `words` are what was looked for, "" if nothing in words."""
     asked = _asked(words)
@@ -58,9 +55,9 @@ def explained(
                 channels=channels_of(hit.scores),
                 first_stage=hit.scores.get("first_stage", hit.score),
                 rerank=hit.scores.get("rerank"),
-                judge=judges.get(hit.segment.id),
+                reranker=scored_by.get(hit.segment.id),
                 matches=(*word_matches(hit.segment.text or "", asked), *near.get(i, ())),
-                heat_map=visible and hit.segment.modality in SEEN,
+                heat_map=visible and hit.segment.modality in VISUAL,
             ),
         )
         for i, hit in enumerate(hits)
@@ -183,7 +180,7 @@ def heat_map(
     if not text.strip():
         raise QueryError("text says what to look for in the picture", param="text")
     clip = models.clip
-    if segment.modality not in SEEN or not _shows_where(clip):
+    if segment.modality not in VISUAL or not _shows_where(clip):
         raise QueryError(
             f"a segment of modality {segment.modality.value} has no heat map", param="segment"
         )
@@ -227,7 +224,7 @@ def explanation_to_json(explanation: Explanation, text: str | None) -> dict[str,
         ],
         "first_stage": _rounded(explanation.first_stage),
         "rerank": _rounded(explanation.rerank),
-        "judge": explanation.judge,
+        "judge": explanation.reranker,
         "matches": [
             {"start": m.start, "end": m.end, "kind": m.kind, "text": (text or "")[m.start : m.end]}
             for m in explanation.matches

@@ -39,7 +39,7 @@ from mmsearch.protocols import VectorIndex
 from mmsearch.search.compose import Composer
 from mmsearch.search.scoring.background import BACKGROUND, EVERYDAY
 from mmsearch.stores.rows import StoredSpace
-from mmsearch.types import Collection, Modality, Vectors
+from mmsearch.types import VERBAL, Collection, Modality, Vectors
 
 logger = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ class Calibrations:
         texts: list[str] = []
         if modality in {Modality.IMAGE, Modality.VIDEO} and stored.space.name == "clip":
             texts = list(EVERYDAY)
-        elif modality in {Modality.TEXT, Modality.SPEECH}:
+        elif modality in VERBAL:
             ids = np.random.default_rng(0).permutation(index.ids())[:PROBES].tolist()
             for segment in self._store.segments(ids).values():
                 words = (segment.text or "").split()

@@ -27,7 +27,7 @@ from mmsearch.models.vision.in_domain import FEATURES, PictureFamiliarity
 from mmsearch.models.vision.vlm import ShownExample, VisionLanguageScorer
 from mmsearch.protocols import Reranker
 from mmsearch.settings import load_settings
-from mmsearch.types import Judgements, Modality, RerankCandidate
+from mmsearch.types import Modality, RerankCandidate, RerankScores
 from tests.models.rerankers.folders import write_blip2, write_cross_encoder, write_vlm
 
 
@@ -73,24 +73,24 @@ def _content(content: bytes, _most: int | None) -> bytes | None:
     return content or None
 
 
-def scores(judged: Judgements) -> list[float | None]:
-    return [None if one is None else one.score for one in judged.each]
+def scores(scored: RerankScores) -> list[float | None]:
+    return [None if one is None else one.score for one in scored.each]
 
 
 def scorer(folder: Path, **options: object) -> VisionLanguageScorer:
     return VisionLanguageScorer(str(folder), device="cpu", threads=1, **options)  # type: ignore[arg-type]
 
 
-def test_a_vlm_judges_pictures_by_yes_and_no(vlm: Path) -> None:
+def test_a_vlm_scores_pictures_by_yes_and_no(vlm: Path) -> None:
     reranker: Reranker = LocalVlmReranker(scorer(vlm))
-    assert reranker.judges(Modality.PAGE)
-    assert not reranker.judges(Modality.SPEECH)
-    judged = reranker.judge("a red boat", candidates([*pictures(2), None]), seconds=5)
-    given = scores(judged)
+    assert reranker.accepts(Modality.PAGE)
+    assert not reranker.accepts(Modality.SPEECH)
+    scored = reranker.score("a red boat", candidates([*pictures(2), None]), seconds=5)
+    given = scores(scored)
     assert given[2] is None
-    assert judged.problems == ("the picture cannot be read",)
+    assert scored.problems == ("the picture cannot be read",)
     assert given[0] != given[1]
-    with_reasons = reranker.judge("a red boat", candidates([*pictures(1)]), seconds=5, reasons=True)
+    with_reasons = reranker.score("a red boat", candidates([*pictures(1)]), seconds=5, reasons=True)
     assert with_reasons.each[0] is not None
     assert with_reasons.each[0].score == pytest.approx(given[0], abs=1e-4)
     assert set((with_reasons.each[0].reason or "").split()) <= {"yes", "no"}
@@ -117,10 +117,10 @@ def test_pictures_that_a_model_has_not_learnt_from_are_left_to_the_first_stage(v
             for one in candidates([grey, noisy, None])
         ]
         opened.clear()
-        judged = reranker.judge("tea", offered, seconds=5)
+        scored = reranker.score("tea", offered, seconds=5)
         assert opened == expected
-        assert [score is None for score in scores(judged)] == [True, False, True]
-        assert judged.problems == tuple(sorted(said))
+        assert [score is None for score in scores(scored)] == [True, False, True]
+        assert scored.problems == tuple(sorted(said))
 
 
 def test_a_picture_is_encoded_once(vlm: Path) -> None:
@@ -164,15 +164,15 @@ def test_a_cross_encoder_reads_both_texts(tmp_path: Path) -> None:
     reranker: Reranker = CrossEncoderReranker(
         str(write_cross_encoder(tmp_path / "model")), device="cpu", threads=1
     )
-    assert reranker.judges(Modality.SPEECH)
-    assert not reranker.judges(Modality.IMAGE)
+    assert reranker.accepts(Modality.SPEECH)
+    assert not reranker.accepts(Modality.IMAGE)
     texts = ["boil water", "a red boat", "http://127.0.0.1:9/cat.png", "/etc/passwd", ""]
     given = [RerankCandidate(i, Modality.TEXT, str(i), text=text) for i, text in enumerate(texts)]
-    one = scores(reranker.judge("red boat", given, seconds=5))
+    one = scores(reranker.score("red boat", given, seconds=5))
     assert all(score is not None and 0 < score < 1 for score in one)
     assert one[0] != one[1]
-    assert scores(reranker.judge("tea", given, seconds=5))[0] != one[0]
-    single = [scores(reranker.judge("red boat", [each], seconds=5))[0] for each in given]
+    assert scores(reranker.score("tea", given, seconds=5))[0] != one[0]
+    single = [scores(reranker.score("red boat", [each], seconds=5))[0] for each in given]
     assert single == pytest.approx(one, abs=1e-5)
 
 
@@ -187,7 +187,7 @@ def test_blip2_matches_pictures_with_words(tmp_path: Path) -> None:
     folder = write_blip2(tmp_path / "model")
     reranker: Reranker = Blip2Reranker(str(folder), device="cpu", threads=1)
     shown = candidates([*pictures(2), None])
-    given = scores(reranker.judge("a red boat", shown, seconds=5))
+    given = scores(reranker.score("a red boat", shown, seconds=5))
     assert given[2] is None
     processor = AutoProcessor.from_pretrained(folder)
     model = Blip2ForImageTextRetrieval.from_pretrained(folder).eval()
@@ -211,7 +211,7 @@ def test_damaged_folders_are_told(tmp_path: Path) -> None:
 
 
 def test_every_profile_names_what_it_reranks_with(tmp_path: Path) -> None:
-    """Nothing loads until something is judged."""
+    """Nothing loads until something is scored."""
     rerankers = rerankers_of(load_settings(tmp_path), profiles.profile)
     for name, profile in profiles.PROFILES.items():
         assert profile.vlm is not None

@@ -100,10 +100,10 @@ def test_a_real_server_sees_what_we_see(server: str, model: Path, pictures: list
             candidate = RerankCandidate(
                 i, Modality.IMAGE, str(i), load_picture=partial(_content, path)
             )
-            judged = reranker.judge(query, [candidate], seconds=120)
-            assert judged.each[0] is not None, judged.problems
-            answers.add(judged.each[0].score)
-            agreed += int((judged.each[0].score > 0.5) == (expected[i] > 0.5))
+            scored = reranker.score(query, [candidate], seconds=120)
+            assert scored.each[0] is not None, scored.problems
+            answers.add(scored.each[0].score)
+            agreed += int((scored.each[0].score > 0.5) == (expected[i] > 0.5))
             total += 1
     reranker.release()
     assert reranker.dialect.answers == "grade"
@@ -130,7 +130,7 @@ def test_a_library_is_reranked_by_a_real_server(
     assert len(result.hits) == len(pictures)
     given = [hit.scores["rerank"] for hit in result.hits]
     assert given == sorted(given, reverse=True)
-    assert all(hit.explanation and hit.explanation.judge for hit in result.hits)
+    assert all(hit.explanation and hit.explanation.reranker for hit in result.hits)
 
 
 def _content(path: Path, _most: int | None) -> bytes:

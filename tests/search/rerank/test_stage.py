@@ -29,7 +29,7 @@ from mmsearch.search.rerank.stage import checked
 from mmsearch.search.scoring.fusion import Fused
 from mmsearch.stores.sql import SqlStore
 from mmsearch.testing import FakeReranker
-from mmsearch.types import Judgement, Judgements, Modality, RerankCandidate, SegmentDraft
+from mmsearch.types import Modality, RerankCandidate, RerankScore, RerankScores, SegmentDraft
 from tests.models.rerankers.stub import Reply, chat, first_token, serving
 from tests.stores.test_sql import CLIP, a_write
 from tests.support.documents import a_pdf
@@ -96,9 +96,9 @@ def first_stage(engine: SearchEngine, words: str = "red", **options: Any) -> Sea
 
 def test_the_second_look_reorders(library: Opener) -> None:
     """The pictures themselves are looked at, decoded in the sandbox."""
-    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
-    assert isinstance(judge, Reranker)
-    with library(judge, rerank_weight=0.9) as engine:
+    reranker = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    assert isinstance(reranker, Reranker)
+    with library(reranker, rerank_weight=0.9) as engine:
         before = first_stage(engine, modality="image")
         after = engine.search("red", modality="image")
     assert colours(before)[0] == "red"
@@ -179,8 +179,8 @@ def test_frames_and_pages_are_looked_at_as_large_as_they_are(
 
 def test_a_changed_file_is_not_looked_at(library: Opener, indexed: Path) -> None:
     """Its thumbnail shows what was indexed, and what the score is kept for."""
-    judge = FakeReranker(likes("blue"))
-    with library(judge, rerank_weight=1.0) as engine:
+    reranker = FakeReranker(likes("blue"))
+    with library(reranker, rerank_weight=1.0) as engine:
         blue = indexed.parent / "files" / "pictures" / "blue.png"
         before, times = blue.read_bytes(), blue.stat()
         try:
@@ -206,7 +206,7 @@ def test_texts_go_to_the_reranker_for_texts(library: Opener) -> None:
     assert {segment for _, segment in visual.asked}.isdisjoint(s for _, s in textual.asked)
     assert len(visual.asked) == 3
     assert list(seen) == ["text"]
-    assert all(hit.explanation is not None and hit.explanation.judge for hit in result.hits)
+    assert all(hit.explanation is not None and hit.explanation.reranker for hit in result.hits)
 
 
 def test_what_is_around_a_segment(store: SqlStore) -> None:
@@ -225,25 +225,25 @@ def test_what_is_around_a_segment(store: SqlStore) -> None:
 
 
 def test_only_the_best_are_looked_at(library: Opener) -> None:
-    judge = FakeReranker(lambda *_: 1.0)
-    with library(judge, rerank_top_n=2) as engine:
+    reranker = FakeReranker(lambda *_: 1.0)
+    with library(reranker, rerank_top_n=2) as engine:
         result = engine.search("red", limit=5)
-    assert len(judge.asked) == 2
+    assert len(reranker.asked) == 2
     assert len(result.hits) == 5
     assert sum("rerank" in hit.scores for hit in result.hits) == 2
 
 
 def test_a_look_beyond_the_limit(library: Opener) -> None:
     """Asked for one hit, the best of `rerank_top_n` is it."""
-    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
-    with library(judge, rerank_weight=0.9) as engine:
+    reranker = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    with library(reranker, rerank_weight=0.9) as engine:
         assert colours(engine.search("red", modality="image", limit=1)) == ["blue"]
 
 
-def test_only_words_are_judged(library: Opener) -> None:
+def test_only_words_are_scored(library: Opener) -> None:
     """A picture with words is another question; it is said if reranking was asked for."""
-    judge = FakeReranker(lambda *_: 1.0)
-    with library(judge) as engine:
+    reranker = FakeReranker(lambda *_: 1.0)
+    with library(reranker) as engine:
         segment = first_stage(engine, modality="image").hits[0].segment.id
         terms = (Term(segment=segment), Term(text="at night"))
         assert engine.search(Query(terms)).warnings == ()
@@ -251,7 +251,7 @@ def test_only_words_are_judged(library: Opener) -> None:
         assert asked.warnings == ("only queries in words can be reranked",)
         assert asked.hits
         engine.search(Query((Term(text="boat"), Term(text="lake", weight=-1.0))))
-    assert {query for query, _ in judge.asked} == {"boat"}
+    assert {query for query, _ in reranker.asked} == {"boat"}
 
 
 def test_what_there_is_to_choose_is_told(library: Opener) -> None:
@@ -268,18 +268,18 @@ def test_a_server_without_address_is_told(library: Opener) -> None:
         assert "set rerank_url" in result.warnings[0]
 
 
-# ------------------------------------------------------------------ kept judgements
+# ------------------------------------------------------------------ saved scores
 
 
 def test_no_question_is_asked_twice(library: Opener) -> None:
-    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
-    with library(judge) as engine:
+    reranker = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    with library(reranker) as engine:
         first = engine.search("red", modality="image")
         again = engine.search("red", modality="image")
-        assert len(judge.asked) == 3
+        assert len(reranker.asked) == 3
         assert [h.scores["rerank"] for h in again.hits] == [h.scores["rerank"] for h in first.hits]
         engine.search("something red", modality="image")
-        assert len(judge.asked) == 6
+        assert len(reranker.asked) == 6
     other = FakeReranker(likes("blue"), modalities=[Modality.IMAGE], revision="2")
     with library(other) as engine:
         engine.search("red", modality="image")
@@ -287,30 +287,30 @@ def test_no_question_is_asked_twice(library: Opener) -> None:
 
 
 def test_reasons_are_asked_for_when_they_are_wanted(library: Opener) -> None:
-    judge = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
+    reranker = FakeReranker(likes("blue"), modalities=[Modality.IMAGE])
     query = Query.words("red").among("image")
-    with library(judge) as engine:
+    with library(reranker) as engine:
         assert {hit.reason for hit in engine.search(query).hits} == {None}
         wanted = Query(query.terms, query.modalities, reasons=True)
         for _ in range(2):
             assert {hit.reason for hit in engine.search(wanted).hits} == {"because I say so"}
         assert {hit.reason for hit in engine.search(query).hits} == {None}
-    assert len(judge.asked) == 6
+    assert len(reranker.asked) == 6
 
 
 def test_judgements_are_kept_and_the_oldest_let_go(store: SqlStore) -> None:
     """On both databases; one that is there is replaced."""
     keys = [f"{n:064d}" for n in range(6)]
-    store.keep_judgements({keys[0]: Judgement(0.25), keys[1]: Judgement(0.5, "why")})
-    store.keep_judgements({keys[0]: Judgement(0.75, "now")})
-    assert store.judgements(keys) == {
-        keys[0]: Judgement(0.75, "now"),
-        keys[1]: Judgement(0.5, "why"),
+    store.save_rerank_scores({keys[0]: RerankScore(0.25), keys[1]: RerankScore(0.5, "why")})
+    store.save_rerank_scores({keys[0]: RerankScore(0.75, "now")})
+    assert store.rerank_scores(keys) == {
+        keys[0]: RerankScore(0.75, "now"),
+        keys[1]: RerankScore(0.5, "why"),
     }
     store._until_look = 0
     time.sleep(0.01)
-    store.keep_judgements({key: Judgement(1.0) for key in keys[2:]}, kept=4)
-    assert set(store.judgements(keys)) == set(keys[2:])
+    store.save_rerank_scores({key: RerankScore(1.0) for key in keys[2:]}, kept=4)
+    assert set(store.rerank_scores(keys)) == set(keys[2:])
 
 
 # ------------------------------------------------------------------ it fails open
@@ -334,8 +334,8 @@ def breaking(error: Exception) -> FakeReranker:
 
 def shortening() -> FakeReranker:
     class Short(FakeReranker):
-        def judge(self, *arguments: Any, **options: Any) -> Judgements:
-            return Judgements(super().judge(*arguments, **options).each[:-1])
+        def score(self, *arguments: Any, **options: Any) -> RerankScores:
+            return RerankScores(super().score(*arguments, **options).each[:-1])
 
     return Short(lambda *_: 1.0)
 
@@ -346,7 +346,7 @@ def shortening() -> FakeReranker:
         (unloadable(), "the weights are not here"),
         (breaking(RerankError("the server is on fire")), "on fire"),
         (breaking(ZeroDivisionError("oops")), "failed (ZeroDivisionError)"),
-        (shortening(), "judgements for"),
+        (shortening(), "scores for"),
         (FakeReranker(lambda *_: math.nan), "no number from 0 to 1"),
         (FakeReranker(lambda *_: 1.5), "no number from 0 to 1"),
         (FakeReranker(lambda *_: -0.1), "no number from 0 to 1"),
@@ -359,7 +359,7 @@ def test_a_bad_reranker_changes_nothing(reranker: FakeReranker, told: str, libra
         result = engine.search("an old red boat")
         assert result.hits == first_stage(engine, "an old red boat").hits
     assert told in result.warnings[0]
-    assert "fake-reranker: 5 of 5 hits were not judged" in result.warnings[0]
+    assert "fake-reranker: 5 of 5 hits were not scored" in result.warnings[0]
 
 
 def test_one_that_cannot_be_had_is_left_alone_for_a_while(library: Opener) -> None:
@@ -377,26 +377,26 @@ def test_what_was_judged_in_time_counts(library: Opener) -> None:
     free = threading.Event()
 
     def opinion(_query: str, candidate: RerankCandidate) -> float:
-        if candidate.segment != judge.asked[0][1]:
+        if candidate.segment != reranker.asked[0][1]:
             free.wait(60)
         return 1.0
 
-    judge = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1)
-    with library(judge, rerank_seconds=2.0) as engine:
+    reranker = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1)
+    with library(reranker, rerank_seconds=2.0) as engine:
         began = time.monotonic()
         result = engine.search("red", modality="image")
         assert time.monotonic() - began < 30
         assert "time ran out" in result.warnings[0]
         assert result.hits[0].scores["rerank"] == 1.0
         assert len(result.hits) == 3
-        asked = len(judge.asked)
+        asked = len(reranker.asked)
         free.set()
         for _ in range(100):
-            if len(engine.library.store.judgements(_keys(engine))) > asked - 1:
+            if len(engine.library.store.rerank_scores(_keys(engine))) > asked - 1:
                 break
             time.sleep(0.05)
         engine.search("red", modality="image")
-        assert len(judge.asked) == 3, "what was under way was not asked again"
+        assert len(reranker.asked) == 3, "what was under way was not asked again"
 
 
 def _keys(engine: SearchEngine) -> list[str]:
@@ -416,10 +416,10 @@ def test_several_questions_at_once(library: Opener) -> None:
         together.wait()
         return 1.0
 
-    judge = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1, concurrency=3)
-    with library(judge) as engine:
+    reranker = FakeReranker(opinion, modalities=[Modality.IMAGE], batch_size=1, concurrency=3)
+    with library(reranker) as engine:
         assert engine.search("red", modality="image").warnings == ()
-    assert len(set(judge.asked)) == len(judge.asked) == 3
+    assert len(set(reranker.asked)) == len(reranker.asked) == 3
 
 
 def yes(_body: dict[str, Any], _path: str) -> Reply:
@@ -476,7 +476,7 @@ def test_a_misbehaving_server_changes_nothing(choice: str, reply: Reply, library
     ):
         result = engine.search("an old red boat")
         assert result.hits == first_stage(engine, "an old red boat").hits
-        assert "were not judged" in result.warnings[0]
+        assert "were not scored" in result.warnings[0]
         assert stub.requests
 
 
@@ -517,22 +517,22 @@ def test_what_was_not_judged_counts_as_average() -> None:
 def test_the_less_of_the_best_hits_was_judged_the_less_it_weighs() -> None:
     """Two of ten: a tenth of the blend in place of a half."""
     first = some_fused(*(0.9 - 0.05 * i for i in range(10)))
-    judged = {9: 0.0, 10: 1.0}
-    order = fuse(first, [[9, 10]], judged, offered=10, weight=0.5)
+    scored = {9: 0.0, 10: 1.0}
+    order = fuse(first, [[9, 10]], scored, offered=10, weight=0.5)
     assert order[0].id == 1
     by_id = {one.id: one.score for one in order}
     assert by_id[10] == pytest.approx(0.9 * 0.45 + 0.1 * 1.0)
     assert by_id[1] == pytest.approx(0.9 * 0.9 + 0.1 * 0.5)
-    assert fuse(first, [[9, 10]], judged, offered=2, weight=0.5)[0].id == 10
+    assert fuse(first, [[9, 10]], scored, offered=2, weight=0.5)[0].id == 10
 
 
 def test_by_rank_each_kind_keeps_its_places() -> None:
     """Pictures at 1, 2, 4 and texts at 3, 5: their judges' scores do not compare."""
-    judged = {1: 0.01, 2: 0.02, 4: 0.03, 3: 0.8, 5: 0.9}
+    scored = {1: 0.01, 2: 0.02, 4: 0.03, 3: 0.8, 5: 0.9}
     order = fuse(
         some_fused(1.0, 0.9, 0.8, 0.7, 0.6),
         [[1, 2, 4], [3, 5]],
-        judged,
+        scored,
         offered=5,
         weight=1.0,
         by="rank",
@@ -558,12 +558,12 @@ def test_without_weight_nothing_moves() -> None:
 def test_joining_loses_nothing(
     scores: list[float], opinions: list[float | None], weight: float, by: Literal["score", "rank"]
 ) -> None:
-    """Whatever was judged how: the same segments, scores in 0..1, best first."""
+    """Whatever was scored how: the same segments, scores in 0..1, best first."""
     before = some_fused(*sorted(scores, reverse=True))
-    judged = {i: o for i, o in enumerate(opinions, 1) if o is not None and i <= len(before)}
+    scored = {i: o for i, o in enumerate(opinions, 1) if o is not None and i <= len(before)}
     ids = [one.id for one in before]
     after = fuse(
-        before, [ids[::2], ids[1::2]], judged, offered=max(1, len(ids)), weight=weight, by=by
+        before, [ids[::2], ids[1::2]], scored, offered=max(1, len(ids)), weight=weight, by=by
     )
     assert sorted(one.id for one in after) == ids
     assert all(-1e-9 <= one.score <= 1 + 1e-9 for one in after)
@@ -573,5 +573,5 @@ def test_joining_loses_nothing(
 def test_judgements_of_unknown_candidates_are_refused() -> None:
     batch = [RerankCandidate(1, Modality.TEXT, "a"), RerankCandidate(2, Modality.TEXT, "b")]
     for count in (0, 1, 3):
-        with pytest.raises(RerankError, match=f"{count} judgements for 2 candidates"):
-            checked(Judgements((Judgement(0.5),) * count), batch)
+        with pytest.raises(RerankError, match=f"{count} scores for 2 candidates"):
+            checked(RerankScores((RerankScore(0.5),) * count), batch)

@@ -84,7 +84,7 @@ def test_a_hit_explains_itself(engine: SearchEngine) -> None:
     assert why is not None
     assert any(c.name == "text:text" and c.rank == 1 and c.raw for c in why.channels)
     assert why.first_stage == hit.score
-    assert (why.rerank, why.judge, why.heat_map) == (None, None, False)
+    assert (why.rerank, why.reranker, why.heat_map) == (None, None, False)
     text = hit.segment.text or ""
     told = {(m.kind, text[m.start : m.end]) for m in why.matches}
     assert {("word", "old"), ("word", "boat"), ("word", "lake")} <= told
