@@ -16,7 +16,6 @@ from mmsearch.settings import load_settings
 if TYPE_CHECKING:
     from mmsearch.evaluation.experiment import Evaluation, Way
     from mmsearch.evaluation.significance import Comparison
-    from mmsearch.search.engine import SearchEngine
 
 CALIBRATION = "calibration"
 """What `--without` knows beside channels."""
@@ -132,7 +131,7 @@ def evaluate(
         if cut_off:
             options = {"rerank": "none", "min_score": None}
             ways.append(experiment.Way("with the cut-off", taken, options=options, ablation=True))
-        ways += [_ablation(name, ways[0], engine, stack) for name in without or ()]
+        ways += [_ablation(name, ways[0]) for name in without or ()]
         evaluation = experiment.evaluate(
             found,
             ways,
@@ -174,23 +173,13 @@ def compare(
         )
 
 
-def _ablation(name: str, base: Way, engine: SearchEngine, stack: ExitStack) -> Way:
+def _ablation(name: str, base: Way) -> Way:
     """The same without one part."""
     from dataclasses import replace
 
-    from mmsearch.evaluation.asking import IndexedDataset
-    from mmsearch.search.engine import SearchEngine
-
-    if name != CALIBRATION:
-        return replace(base, name=f"without {name}", without=(name,), ablation=True)
-    settings: dict[str, Any] = engine.settings.model_dump(exclude_unset=True, exclude={"library"})
-    other = stack.enter_context(
-        SearchEngine.open(
-            engine.library.path, models=engine.library.models, **(settings | {"fusion": "ranks"})
-        )
-    )
-    library = IndexedDataset(other, base.library.collection, base.library.items)
-    return replace(base, name=f"without {name}", library=library, ablation=True)
+    if name == CALIBRATION:
+        return replace(base, name=f"without {name}", reciprocal_ranks=True, ablation=True)
+    return replace(base, name=f"without {name}", without=(name,), ablation=True)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -74,6 +74,7 @@ class ChannelIndexes:
         self._lock = threading.RLock()
         self._channels: dict[tuple[int, Modality], _Channel] = {}
         self._warnings: list[str] = []
+        self._current_warnings: dict[ChannelKey, str] = {}
         self._seen = -1
         self.spaces: tuple[StoredSpace, ...] = ()
         """The spaces in use, as of the last refresh: these are the ones that can be searched."""
@@ -82,11 +83,24 @@ class ChannelIndexes:
         channel = self._channels.get((space_id, modality))
         return channel.index if channel else None
 
+    @property
+    def last_change(self) -> int:
+        """Id of the newest change that the indexes contain; -1 before the first refresh."""
+        return self._seen
+
     def take_warnings(self) -> list[str]:
         """What went wrong since the last call; each is told once."""
         with self._lock:
             told, self._warnings = self._warnings, []
             return told
+
+    def warnings(self, collection_id: int | None = None) -> tuple[str, ...]:
+        """The last warning of each channel, of one collection or of all; none is taken away."""
+        return tuple(
+            message
+            for key, message in self._current_warnings.items()
+            if collection_id in (None, key.collection_id)
+        )
 
     def refresh(self, *, publish: bool = False) -> bool:
         """Load what is new and replay the change log; True if anything changed.
@@ -205,7 +219,9 @@ class ChannelIndexes:
                     "it is ahead of the database: it belongs to another copy of this library"
                 )
         except SnapshotError as error:
-            self._warn(f"the index snapshot of {key} was refused and rebuilt from SQL: {error}")
+            self._warn(
+                key, f"the index snapshot of {key} was refused and rebuilt from SQL: {error}"
+            )
             self._channels[stored.id, modality] = self._from_sql(key, last, 0)
             return
         if loaded is not None:
@@ -214,7 +230,7 @@ class ChannelIndexes:
             return
         channel = self._from_sql(key, last, 0)
         if len(channel.index) and expected:
-            self._warn(f"there is no index snapshot of {key}: built from SQL")
+            self._warn(key, f"there is no index snapshot of {key}: built from SQL")
         self._channels[stored.id, modality] = channel
 
     def _drop_retired(self, active: set[int]) -> None:
@@ -276,7 +292,9 @@ class ChannelIndexes:
             self._keeper.publish(channel.key, channel.index, channel.mark, channel.generation + 1)
         except StorageError as error:
             # The snapshot is only a cache: searching goes on from memory and SQL.
-            self._warn(f"no index snapshot could be written for {channel.key}: {error}")
+            self._warn(
+                channel.key, f"no index snapshot could be written for {channel.key}: {error}"
+            )
             return
         channel.generation += 1
         channel.unpublished = 0
@@ -288,9 +306,11 @@ class ChannelIndexes:
             return 0
         return loaded[2] if loaded else 0
 
-    def _warn(self, message: str) -> None:
+    def _warn(self, key: ChannelKey, message: str) -> None:
         logger.warning(message)
         self._warnings.append(message)
+        # A new dictionary: others are reading the old one.
+        self._current_warnings = {**self._current_warnings, key: message}
 
 
 def _key(stored: StoredSpace, modality: Modality) -> ChannelKey:
