@@ -22,6 +22,7 @@ from mmsearch.errors import (
 from mmsearch.query import Query, SearchResult, Term
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
+from mmsearch.search.scoring.constants import ScoringConstants
 from mmsearch.types import Modality
 from tests.support.fakes import open_fake, some_files
 
@@ -240,19 +241,21 @@ def test_how_certain_pictures_are_is_told_for_words_alone(engine: SearchEngine) 
 
 
 def test_a_small_library_always_answers_a_large_one_only_what_it_can(
-    engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+    engine: SearchEngine,
 ) -> None:
     """Without a min_score of the query's own; a filter asks for an order, not for an answer."""
     small = engine.search("red", modality="image")
     assert len(small.hits) == 3
     assert small.query.min_score == 0
-    monkeypatch.setattr("mmsearch.search.engine.SMALL", 0)
-    monkeypatch.setattr("mmsearch.search.scoring.fusion.ABLE", 0.0)
-    monkeypatch.setattr("mmsearch.search.scoring.fusion.ANSWERED", np.inf)
-    monkeypatch.setattr("mmsearch.search.scoring.fusion.EASED", 1.0)
-    monkeypatch.setattr(
-        engine, "settings", engine.settings.model_copy(update={"answer_score": 1.0})
+    strict = ScoringConstants(
+        always_answer_below=0,
+        min_true_positive_rate=0.0,
+        answer_certainty=np.inf,
+        partial_coverage_factor=1.0,
     )
+    library = engine.library
+    library.settings = library.settings.model_copy(update={"answer_score": 1.0})
+    engine = SearchEngine(library, strict)
     assert engine.search("red", modality="image").hits == ()
     assert len(engine.search("red", modality="image", min_score=0.0).hits) == 3
     assert len(engine.search("red", modality="image", filter={"width": {"gt": 0}}).hits) == 3

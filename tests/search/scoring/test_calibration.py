@@ -12,15 +12,19 @@ import pytest
 
 from indexer.runs import index_into
 from mmsearch.search.scoring.calibration import (
-    ABLE,
-    ANSWERED,
     Calibration,
+    Calibrations,
+    calibration_from_json,
+    calibration_to_json,
     gumbel,
-    joint,
+    joint_gumbel,
     measure,
-    power,
+    true_positive_rate,
 )
-from mmsearch.search.scoring.fusion import ChannelRanking, can_tell, score_fusion
+from mmsearch.search.scoring.constants import CONSTANTS
+from mmsearch.search.scoring.fusion import fuse
+from mmsearch.search.scoring.no_answer import can_recognise_no_answer
+from mmsearch.search.scoring.rankings import ChannelRanking
 from mmsearch.types import Modality, Vectors
 from mmsearch.vectors.memory import MemoryIndex
 from tests.support.fakes import open_fake, some_files
@@ -51,8 +55,8 @@ def test_two_channels_have_one_measure_of_chance() -> None:
     """The best of several channels by chance lies higher than that of any one."""
     rng = np.random.default_rng(2)
     one, two = rng.gumbel(3, 0.4, 500), rng.gumbel(3, 0.4, 500)
-    alone, _ = joint([one.tolist()])
-    together, _ = joint([one.tolist(), two.tolist()])
+    alone, _ = joint_gumbel([one.tolist()])
+    together, _ = joint_gumbel([one.tolist(), two.tolist()])
     assert together > alone + 0.1
 
 
@@ -66,7 +70,7 @@ def test_a_channel_with_higher_cosines_gains_nothing(gap: float) -> None:
     share = math.sqrt(gap)
     vectors = np.hstack([base * math.sqrt(1 - gap), np.full((300, 1), share)]).astype(np.float32)
     queries = np.hstack([asked * math.sqrt(1 - gap), np.full((120, 1), share)]).astype(np.float32)
-    made = measure(an_index(vectors), vectors, queries, own=False)
+    made = measure(an_index(vectors), vectors, queries, members=False)
     good = np.hstack([base[:1] * math.sqrt(1 - gap), [[share]]]).astype(np.float32)
     similarities = vectors @ good[0]
     evidence = made.evidence(similarities, similarities)
@@ -76,9 +80,9 @@ def test_a_channel_with_higher_cosines_gains_nothing(gap: float) -> None:
         np.arange(300, dtype=np.int64),
         similarities,
         evidence=evidence,
-        unrelated=made.best,
+        background_evidence=made.background_evidence,
     )
-    order = score_fusion([ranking], 300)
+    order = fuse([ranking], 300)
     assert order[0].id == 0
     assert order[0].score > 0.6
     assert sum(one.score >= 0.5 for one in order) <= 3
@@ -88,7 +92,7 @@ def test_unrelated_queries_rarely_reach_one_half() -> None:
     """About one in twenty, by construction; other ones than it was measured with."""
     rng = np.random.default_rng(4)
     vectors = unit(rng.standard_normal((500, 48)))
-    made = measure(an_index(vectors), vectors, unit(rng.standard_normal((200, 48))), own=False)
+    made = measure(an_index(vectors), vectors, unit(rng.standard_normal((200, 48))), members=False)
     reached = 0
     for query in unit(rng.standard_normal((200, 48))):
         similarities = vectors @ query
@@ -98,9 +102,9 @@ def test_unrelated_queries_rarely_reach_one_half() -> None:
             np.arange(500, dtype=np.int64),
             similarities,
             evidence=made.evidence(similarities, similarities),
-            unrelated=made.best,
+            background_evidence=made.background_evidence,
         )
-        reached += score_fusion([ranking], 1)[0].score >= 0.5
+        reached += fuse([ranking], 1)[0].score >= 0.5
     assert reached <= 24
 
 
@@ -108,7 +112,7 @@ def test_examples_do_not_count_themselves() -> None:
     """A picture's similarity with itself says nothing about others."""
     rng = np.random.default_rng(5)
     vectors = unit(rng.standard_normal((100, 16)))
-    made = measure(an_index(vectors), vectors, vectors[:50], own=True)
+    made = measure(an_index(vectors), vectors, vectors[:50], members=True)
     assert made.location < 0.9
 
 
@@ -117,22 +121,22 @@ def test_a_model_that_knows_nothing_must_not_say_that_there_is_no_answer() -> No
     rng = np.random.default_rng(6)
     vectors = unit(rng.standard_normal((300, 32)))
     index = an_index(vectors)
-    made = measure(index, vectors, unit(rng.standard_normal((200, 32))), own=False)
+    made = measure(index, vectors, unit(rng.standard_normal((200, 32))), members=False)
     near = unit(vectors[:40] + 0.1 * rng.standard_normal((40, 32)))
     blind = unit(rng.standard_normal((40, 32)))
-    able, unable = (power(made, index, probes) for probes in (near, blind))
+    able, unable = (true_positive_rate(made, index, probes) for probes in (near, blind))
     assert able == 1
     assert unable is not None
-    assert unable < ABLE
-    assert power(made, index, near[:0]) is None
+    assert unable < CONSTANTS.min_true_positive_rate
+    assert true_positive_rate(made, index, near[:0]) is None
 
     def channel(value: float | None) -> ChannelRanking:
         ids, scores = np.array([1], np.int64), np.array([0.5], np.float32)
-        return ChannelRanking("clip:image", Modality.IMAGE, ids, scores, power=value)
+        return ChannelRanking("clip:image", Modality.IMAGE, ids, scores, true_positive_rate=value)
 
-    assert can_tell([channel(able), channel(None)])
-    assert not can_tell([channel(able), channel(unable)])
-    assert not can_tell([channel(None)])
+    assert can_recognise_no_answer([channel(able), channel(None)])
+    assert not can_recognise_no_answer([channel(able), channel(unable)])
+    assert not can_recognise_no_answer([channel(None)])
 
 
 def test_hubs_answer_nothing() -> None:
@@ -148,13 +152,15 @@ def test_hubs_answer_nothing() -> None:
     vectors = some(300, 0.1)
     vectors[:6] = some(6, 4.0)  # the hubs
     index = an_index(vectors)
-    made = measure(index, vectors, some(200, 1.0), own=False)
+    made = measure(index, vectors, some(200, 1.0), members=False)
     nonsense = some(300, 1.0)
     asked = unit(0.55 * vectors[50:130] + 0.7 * some(80, 1.0))
     assert (np.argmax(nonsense @ vectors.T, axis=1) < 6).mean() > 0.5
-    assert (made.certainties_of(index, nonsense) >= ANSWERED).mean() <= 0.2
-    kept = (made.certainties_of(index, asked) >= ANSWERED).mean()
-    by_best = (asked @ vectors.T).max(axis=1) >= made.location + ANSWERED * made.scale
+    assert (made.certainties_of(index, nonsense) >= CONSTANTS.answer_certainty).mean() <= 0.2
+    kept = (made.certainties_of(index, asked) >= CONSTANTS.answer_certainty).mean()
+    by_best = (asked @ vectors.T).max(
+        axis=1
+    ) >= made.location + CONSTANTS.answer_certainty * made.scale
     assert kept >= by_best.mean() + 0.2
 
 
@@ -178,7 +184,7 @@ def test_a_calibration_is_kept_and_measured_again_after_growth(tmp_path: Path) -
             clip.id, Modality.IMAGE, "words", 3, {**kept[1], "location": 0.123}
         )
     with open_fake(library) as engine:
-        calibrations = engine.retriever.calibrations
+        calibrations = engine.calibrations
         engine.library.refresh()
         collection = engine.library.store.collection()
         found = calibrations.of(collection, clip, Modality.IMAGE, "words")
