@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmsearch.errors import MMSearchError
+from mmsearch.errors import MMSearchError, QueryError
 from mmsearch.library import Library
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import TextEmbedder
@@ -108,7 +108,8 @@ class QueryEmbedder:
     # ------------------------------------------------------------------ one direction a channel
 
     def _composed(self, query: PlannedQuery, words: _Texts) -> EmbeddedQuery:
-        """Raises SpaceMismatchError where the models are not those that made the vectors."""
+        """Raises SpaceMismatchError where the models are not those that made the vectors, and
+        QueryError where a model has returned NaN."""
         warnings = list(words.warnings)
         spaces = query.snapshot.spaces_of(query.collection.id)
         vectors: dict[Channel, Vector] = {}
@@ -119,6 +120,8 @@ class QueryEmbedder:
             models = self._library.models_of(query.collection)
             check_same_space(stored.space, models.embedder(stored.space.name).space)
             weighted = [*query.targets.get(channel, ()), *words.targets.get(channel, ())]
+            if not all(np.isfinite(term.vector).all() for term in weighted):
+                raise QueryError(f"a term of the query has no finite vector in '{channel[0]}'")
             vector = self._composer.compose(stored.id, channel[1], weighted)
             if vector is None:
                 continue

@@ -13,9 +13,6 @@ import pytest
 from indexer.runs import index_into
 from mmsearch.search.scoring.calibration import (
     Calibration,
-    Calibrations,
-    calibration_from_json,
-    calibration_to_json,
     gumbel,
     joint_gumbel,
     measure,
