@@ -114,11 +114,12 @@ class ChannelIndexes:
             if last == self._seen and not publish:
                 return False
             spaces = self._store.spaces()
+            # Collections that appear later get their first snapshot at the end of a run.
+            expected = self._seen < 0 and not publish
             for stored in spaces:
                 for modality in _modalities(stored):
                     if (stored.id, modality) not in self._channels:
-                        # A run that publishes is the one that makes the first snapshot.
-                        self._load(stored, modality, last, expected=not publish)
+                        self._load(stored, modality, last, expected=expected)
             self._drop_retired({s.id for s in spaces})
             for collection_id in {s.collection_id for s in spaces}:
                 self._replay(collection_id, last)

@@ -348,12 +348,11 @@ def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
 def calibration_from_json(data: dict[str, Any]) -> Calibration:
     """What `calibration_to_json` has made, after a round trip through JSON."""
     names = {stored: name for name, stored in STORED_NAMES.items()}
-    return Calibration(
-        **{
-            names.get(stored, stored): tuple(value) if isinstance(value, list) else value
-            for stored, value in data.items()
-        }
-    )
+    fields: dict[str, Any] = {
+        names.get(stored, stored): tuple(value) if isinstance(value, list) else value
+        for stored, value in data.items()
+    }
+    return Calibration(**fields)
 
 
 def _outgrown(measured: int, size: int) -> bool:

@@ -198,7 +198,7 @@ def test_queries_on_the_way_are_answered_whole(tmp_path: Path, files: Path) -> N
                 switched.append(switch_in(engine.library, NEW))
             return embedded
 
-        other.embedder.embed = switch_under_way  # type: ignore[method-assign]
+        other.embedder.embed = switch_under_way  # type: ignore[method-assign,assignment]
         found = other.search("a red boat", limit=5)
         assert switched[0].switched
         assert found.hits == engine.search("a red boat", limit=5).hits

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pytest
 
 from indexer.runs import index_into
+from mmsearch.library import Library
+from mmsearch.models.sets import ModelSet
+from mmsearch.query import SearchResult
+from mmsearch.search.engine import SearchEngine
+from mmsearch.search.scoring.background import BACKGROUND
 from mmsearch.search.scoring.calibration import (
     Calibration,
+    calibration_from_json,
+    calibration_to_json,
     gumbel,
     joint_gumbel,
     measure,
@@ -22,9 +32,11 @@ from mmsearch.search.scoring.constants import CONSTANTS
 from mmsearch.search.scoring.fusion import fuse
 from mmsearch.search.scoring.no_answer import can_recognise_no_answer
 from mmsearch.search.scoring.rankings import ChannelRanking
-from mmsearch.types import Modality, Vectors
+from mmsearch.testing import FakeImageTextEmbedder, FakeTextEmbedder, FakeTranscriber
+from mmsearch.types import Modality, Role, Vectors
 from mmsearch.vectors.memory import MemoryIndex
 from tests.support.fakes import open_fake, some_files
+from tests.support.small_library import fill, note
 
 
 def unit(rows: npt.NDArray[np.floating[Any]]) -> Vectors:
@@ -201,3 +213,90 @@ def test_a_calibration_of_a_space_that_is_gone_is_let_go(tmp_path: Path) -> None
     with open_fake(tmp_path / "library") as engine:
         engine.library.store.keep_calibration(99, Modality.IMAGE, "words", 1, {"version": 1})
         assert engine.library.store.calibration(99, Modality.IMAGE, "words") is None
+
+
+def test_saved_calibrations_keep_their_names() -> None:
+    """Libraries of earlier releases hold them under these names."""
+    made = Calibration(
+        0.1, 0.05, 0.2, 0.02, (1.0, 2.0), (0.5,), 0.3, 0.04, (0.0, 1.5), true_positive_rate=0.9
+    )
+    saved = orjson.loads(orjson.dumps(calibration_to_json(made)))
+    assert set(saved) == {
+        "mean", "deviation", "location", "scale", "best", "centre", "floor", "spread",
+        "certainties", "power", "version",
+    }  # fmt: skip
+    assert calibration_from_json(saved) == made
+
+
+class GatedEmbedder(FakeTextEmbedder):
+    """Waits inside of `encode_texts` while the gate is closed, if many texts are encoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.inside = threading.Event()
+
+    def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
+        if len(texts) > 10:
+            self.inside.set()
+            assert self.gate.wait(60)
+        return super().encode_texts(texts, role)
+
+
+def gated(embedder: GatedEmbedder) -> Any:
+    models = ModelSet("nano", "fake", FakeImageTextEmbedder, lambda: embedder, FakeTranscriber)
+    return lambda *_, **__: models
+
+
+def test_queries_use_the_old_calibration_while_a_new_one_is_measured(tmp_path: Path) -> None:
+    """After a channel has doubled, one query measures; the others do not wait for it."""
+    embedder = GatedEmbedder()
+    library = Library.open(
+        tmp_path / "library", create=True, profile="nano", models=gated(embedder)
+    )
+    with SearchEngine(library) as engine:
+        fill(engine, [note(f"/{n}.txt", f"an old boat {n}") for n in range(4)])
+        engine.search("boat")
+        fill(engine, [note(f"/new{n}.txt", f"a new boat {n}") for n in range(8)])
+        # The background texts are known by now: only probes are encoded again. Close the gate.
+        engine.calibrations._background.clear()
+        embedder.inside.clear()
+        embedder.gate.clear()
+        measuring = threading.Thread(target=engine.search, args=("boat",))
+        measuring.start()
+        assert embedder.inside.wait(60)
+        during = engine.search("boat")
+        assert measuring.is_alive()
+        embedder.gate.set()
+        measuring.join(60)
+        after = engine.search("boat")
+        assert len(during.hits) == len(after.hits) > 0
+        assert during.hits[0].scores != after.hits[0].scores, "the new one is used from then on"
+        saved = library.store.calibration(2, Modality.TEXT, "words")
+        assert saved is not None
+        assert saved[0] == 12
+
+
+def test_a_first_calibration_is_measured_once_for_all_who_wait(tmp_path: Path) -> None:
+    """There is no old one that they could use."""
+    embedder = GatedEmbedder()
+    library = Library.open(
+        tmp_path / "library", create=True, profile="nano", models=gated(embedder)
+    )
+    with SearchEngine(library) as engine:
+        fill(engine, [note(f"/{n}.txt", f"an old boat {n}") for n in range(4)])
+        embedder.gate.clear()
+        results: list[SearchResult] = []
+        threads = [
+            threading.Thread(target=lambda: results.append(engine.search("boat"))) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        assert embedder.inside.wait(60)
+        before = embedder.encoded
+        embedder.gate.set()
+        for thread in threads:
+            thread.join(60)
+        assert embedder.encoded - before <= len(BACKGROUND) + 4 + 3
+        assert all(result.hits == results[0].hits for result in results)
