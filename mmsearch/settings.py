@@ -268,7 +268,7 @@ class Settings(BaseSettings):
     )
     fusion: Literal["scores", "ranks"] = Field(
         "scores",
-        description="How channels are joined: by calibrated scores, or by reciprocal ranks.",
+        description="Channels are fused by calibrated scores; ranks is accepted and has no effect.",
     )
     weights: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
         {},

@@ -1,4 +1,4 @@
-"""The database behind a library: connections, transactions, and errors in the user's words."""
+"""The database of a library: connections, transactions, and errors that users understand."""
 
 from __future__ import annotations
 

@@ -50,8 +50,8 @@ class _Sum:
         """
         if len(self.complements) == 1:
             return self.complements[0][0]
-        product = math.prod(min(1.0, own / chance) for own, chance in self.complements)
-        return product * min(max(own, chance) for own, chance in self.complements)
+        product = math.prod(min(1.0, value / chance) for value, chance in self.complements)
+        return product * min(max(value, chance) for value, chance in self.complements)
 
 
 def score(
