@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mmsearch.errors import MMSearchError, QueryError
-from mmsearch.library import Library
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import TextEmbedder
 from mmsearch.search.channels import WORDS_TARGET, Channel, restrict_channels, searches
 from mmsearch.search.compose import Composer, Vector, WeightedVector
 from mmsearch.search.plan import PlannedQuery
 from mmsearch.stores.rows import check_same_space
+from mmsearch.vectors.channels import ChannelIndexes
 
 LONG_TEXT = 200
 """Characters below which no text is longer than a model reads."""
@@ -44,8 +44,8 @@ class _Texts:
 class QueryEmbedder:
     """Embeds planned queries. Thread-safe."""
 
-    def __init__(self, library: Library, composer: Composer) -> None:
-        self._library = library
+    def __init__(self, indexes: ChannelIndexes, composer: Composer) -> None:
+        self._indexes = indexes
         self._composer = composer
 
     def embed(
@@ -89,8 +89,7 @@ class QueryEmbedder:
         texts = list(dict.fromkeys(term.text or "" for query in group for term in query.texts))
         row = {text: n for n, text in enumerate(texts)}
         embedded = {id(query): _Texts() for query in group}
-        models = self._library.models_of(group[0].collection)
-        for embedder in _text_embedders(models, group):
+        for embedder in _text_embedders(group[0].models, group):
             vectors = embedder.encode_texts(texts, "query")
             for query in group:
                 words = embedded[id(query)]
@@ -111,14 +110,12 @@ class QueryEmbedder:
         """Raises SpaceMismatchError where the models are not those that made the vectors, and
         QueryError where a model has returned NaN."""
         warnings = list(words.warnings)
-        spaces = query.snapshot.spaces_of(query.collection.id)
         vectors: dict[Channel, Vector] = {}
         for channel in dict.fromkeys([*query.targets, *words.targets]):
-            stored = spaces.get(channel[0])
+            stored = query.spaces.get(channel[0])
             if stored is None or not self._has_candidates(query, stored.id, channel):
                 continue
-            models = self._library.models_of(query.collection)
-            check_same_space(stored.space, models.embedder(stored.space.name).space)
+            check_same_space(stored.space, query.models.embedder(stored.space.name).space)
             weighted = [*query.targets.get(channel, ()), *words.targets.get(channel, ())]
             if not all(np.isfinite(term.vector).all() for term in weighted):
                 raise QueryError(f"a term of the query has no finite vector in '{channel[0]}'")
@@ -133,7 +130,7 @@ class QueryEmbedder:
         return EmbeddedQuery(query, vectors, tuple(warnings))
 
     def _has_candidates(self, query: PlannedQuery, space_id: int, channel: Channel) -> bool:
-        index = self._library.indexes.get(space_id, channel[1])
+        index = self._indexes.get(space_id, channel[1])
         if index is None or not len(index):
             return False
         allowed = query.allowed

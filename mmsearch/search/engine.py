@@ -66,7 +66,7 @@ class SearchEngine:
         composer = Composer(library.store, library.indexes)
         self.calibrations = Calibrations(library, composer)
         self.planner = Planner(library, constants)
-        self.embedder = QueryEmbedder(library, composer)
+        self.embedder = QueryEmbedder(library.indexes, composer)
         self.retriever = Retriever(library, self.calibrations)
         self.collapser = Collapser(library.store)
         self.pictures = Pictures(library.settings, library.sandbox)
@@ -208,12 +208,13 @@ class SearchEngine:
             timer.done("hits")
             hits = with_reasons(page.hits, reranked.rerank_scores) if query.reasons else page.hits
             if query.explain:
-                models = self.library.models_of(planned.collection)
-                hits = explained(hits, planned.positive_words, models, reranked.scored_by)
+                words, scored_by = planned.positive_words, reranked.scored_by
+                hits = explained(hits, words, planned.models, scored_by)
             hits = with_context(hits, self.library.store)
             timer.done("explain")
-            facets: Counts = self._facets(planned) if query.facets else {}
+            facets: Counts = {}
             if query.facets:
+                facets = self._facets(planned)
                 timer.done("facets")
         except MMSearchError as error:
             return error

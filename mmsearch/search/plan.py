@@ -44,6 +44,7 @@ from mmsearch.search.results.ordering import SORT_POOL
 from mmsearch.search.scoring.calibration import QueryKind
 from mmsearch.search.scoring.constants import CONSTANTS, ScoringConstants
 from mmsearch.search.scoring.no_answer import Thresholds, thresholds_for
+from mmsearch.stores.rows import StoredSpace
 from mmsearch.types import VERBAL, Collection, Ids, Modality, WordUnit
 
 
@@ -55,6 +56,9 @@ class PlannedQuery:
     """With the `min_score` that applies to it."""
     collection: Collection
     snapshot: LibrarySnapshot
+    models: ModelSet
+    spaces: Mapping[str, StoredSpace]
+    """The active spaces of the collection, by name."""
     thresholds: Thresholds
     earlier: EarlierPages
     depth: int
@@ -84,7 +88,7 @@ class PlannedQuery:
     @property
     def wants_sounds(self) -> bool:
         """Whether sounds are searched, and this collection has any."""
-        return wants_sounds(self.query, self.snapshot, self.collection)
+        return wants_sounds(self.query, self.spaces)
 
 
 def kind_of(query: Query) -> QueryKind:
@@ -93,11 +97,9 @@ def kind_of(query: Query) -> QueryKind:
     return "words" if all(term.kind in {"text", "audio"} for term in positive) else "example"
 
 
-def wants_sounds(query: Query, snapshot: LibrarySnapshot, collection: Collection) -> bool:
+def wants_sounds(query: Query, spaces: Mapping[str, StoredSpace]) -> bool:
     """Whether a query searches sounds, and the collection has any."""
-    if query.modalities and Modality.SOUND not in query.modalities:
-        return False
-    return "sound" in snapshot.spaces_of(collection.id)
+    return "sound" in spaces and (not query.modalities or Modality.SOUND in query.modalities)
 
 
 @dataclass(slots=True, eq=False)
@@ -105,9 +107,9 @@ class _Terms:
     """What the terms of one query add up to, while they are read one by one."""
 
     query: Query
-    snapshot: LibrarySnapshot
     collection: Collection
     models: ModelSet
+    spaces: Mapping[str, StoredSpace]
     texts: list[Term] = field(default_factory=list)
     targets: dict[Channel, list[WeightedVector]] = field(default_factory=dict)
     words: list[tuple[WordUnit, frozenset[Modality]]] = field(default_factory=list)
@@ -168,8 +170,9 @@ class Planner:
         """Everything that one checked query needs on its own. Raises MMSearchError."""
         collection = snapshot.collection(query.collection)
         models = self._library.models_of(collection)
-        check_channels(query, list(snapshot.spaces_of(collection.id)))
-        terms = _Terms(query, snapshot, collection, models)
+        spaces = snapshot.spaces_of(collection.id)
+        check_channels(query, list(spaces))
+        terms = _Terms(query, collection, models, spaces)
         self._warn_about_sounds(terms)
         for term in query.terms:
             self._read_term(terms, term)
@@ -191,6 +194,8 @@ class Planner:
             query=query,
             collection=collection,
             snapshot=snapshot,
+            models=models,
+            spaces=spaces,
             thresholds=thresholds,
             earlier=earlier,
             depth=max(depth, SORT_POOL) if query.sort else depth,
@@ -263,9 +268,7 @@ class Planner:
     def _read_recording(self, terms: _Terms, term: Term, content: bytes) -> None:
         """Search by the words of a recording and, if the collection has sounds, by its sound."""
         transcribe = terms.query.modalities != (Modality.SOUND,)
-        listen = terms.models.knows_sounds and wants_sounds(
-            terms.query, terms.snapshot, terms.collection
-        )
+        listen = terms.models.knows_sounds and wants_sounds(terms.query, terms.spaces)
         recording = read_recording(
             content,
             terms.models,
@@ -299,7 +302,7 @@ class Planner:
                 else "sounds are switched off"
             )
             terms.warnings.append(f"no sounds can be found by this query: {why}")
-        elif not wants_sounds(terms.query, terms.snapshot, terms.collection):
+        elif not wants_sounds(terms.query, terms.spaces):
             terms.warnings.append("no sounds are indexed in this collection")
 
     def _read_segment(self, terms: _Terms, term: Term, segment_id: int) -> None:
@@ -309,7 +312,7 @@ class Planner:
         terms.excluded.add(segment_id)
         verbal = segment.modality in VERBAL
         has_vector = False
-        for name, stored in terms.snapshot.spaces_of(terms.collection.id).items():
+        for name, stored in terms.spaces.items():
             for _, vectors in self._store.vectors_of(stored.id, [segment_id]).values():
                 has_vector = True
                 # What is seen is compared by its looks; what it says (a page) by meaning.
@@ -322,11 +325,10 @@ class Planner:
 
     def _read_vector(self, terms: _Terms, term: Term, numbers: tuple[float, ...]) -> None:
         name = term.space or "clip"
-        spaces = terms.snapshot.spaces_of(terms.collection.id)
-        if name not in spaces:
-            known = ", ".join(spaces) or "none"
+        if name not in terms.spaces:
+            known = ", ".join(terms.spaces) or "none"
             raise QueryError(f"there is no space '{name}' here (spaces: {known})", param="space")
-        dimension = spaces[name].space.dimension
+        dimension = terms.spaces[name].space.dimension
         vector = np.asarray(numbers, np.float32)
         if vector.shape != (dimension,):
             raise DimensionError(

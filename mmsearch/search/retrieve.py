@@ -118,9 +118,8 @@ class Retriever:
             for channel in query.embedded.vectors:
                 key = (query.embedded.planned.collection.id, channel)
                 by_channel.setdefault(key, []).append(query)
-        for (collection_id, channel), members in by_channel.items():
-            snapshot = members[0].embedded.planned.snapshot
-            stored = snapshot.spaces_of(collection_id)[channel[0]]
+        for (_, channel), members in by_channel.items():
+            stored = members[0].embedded.planned.spaces[channel[0]]
             index = self._indexes.get(stored.id, channel[1])
             if index is None or not len(index):
                 continue

@@ -55,8 +55,8 @@ class Collapser:
         places = self._store.candidates([*earlier.shown, *(segment.id for segment in segments)])
         near_duplicates = None
         if query.fold is not None and query.fold < 1:
-            spaces = planned.snapshot.spaces_of(planned.collection.id)
-            near_duplicates = NearDuplicates(query.fold, read_vectors(self._store, spaces, places))
+            vectors = read_vectors(self._store, planned.spaces, places)
+            near_duplicates = NearDuplicates(query.fold, vectors)
         return collapse(
             segments,
             places,

@@ -76,11 +76,10 @@ class ResultPager:
         pool = hits[: DIVERSITY_POOL * query.limit]
         places = {hit[0].representative.id: hit[0].place for hit in pool}
         shown = self._store.candidates(planned.earlier.shown)
-        spaces = planned.snapshot.spaces_of(planned.collection.id)
         order = diverse_order(
             {hit[0].representative.id: hit[0].representative.score for hit in pool},
             list(shown),
-            Likeness(read_vectors(self._store, spaces, places | shown)),
+            Likeness(read_vectors(self._store, planned.spaces, places | shown)),
             diversity=query.diversity,
             limit=query.limit,
         )
