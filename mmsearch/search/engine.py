@@ -20,7 +20,6 @@ import numpy.typing as npt
 
 from mmsearch.errors import MMSearchError
 from mmsearch.library import Library, LibrarySnapshot
-from mmsearch.models.rerankers.choice import NONE
 from mmsearch.query import Query, SearchResult, Term, file_content
 from mmsearch.search.compose import Composer
 from mmsearch.search.embed import EmbeddedQuery, QueryEmbedder
@@ -39,9 +38,9 @@ from mmsearch.search.scoring.constants import CONSTANTS, ScoringConstants
 from mmsearch.search.scoring.fusion import score
 from mmsearch.search.scoring.rankings import Rankings
 from mmsearch.search.timings import StageTimer
+from mmsearch.search.warm_up import WarmUp
 from mmsearch.stores.database import release_read
-from mmsearch.stores.rows import StoredSpace
-from mmsearch.types import Collection, Place, Source
+from mmsearch.types import Place, Source
 
 logger = logging.getLogger(__name__)
 
@@ -75,8 +74,7 @@ class SearchEngine:
         )
         self.pager = ResultPager(library.store)
         self.facets = FacetCounter(library.store)
-        self._warm = False
-        self._warmed: Sequence[StoredSpace] = ()
+        self._warm_up = WarmUp(library, self.calibrations, self.reranking)
         if self.settings.fusion == "ranks":
             logger.warning("the setting fusion=ranks has no effect any more: scores are used")
 
@@ -208,6 +206,7 @@ class SearchEngine:
             timer.done("hits")
             hits = with_reasons(page.hits, reranked.rerank_scores) if query.reasons else page.hits
             if query.explain:
+                release_read(self.library.store.engine)
                 words, scored_by = planned.positive_words, reranked.scored_by
                 hits = explained(hits, words, planned.models, scored_by)
             hits = with_context(hits, self.library.store)
@@ -218,11 +217,12 @@ class SearchEngine:
                 timer.done("facets")
         except MMSearchError as error:
             return error
+        of_indexes = self.library.indexes.warnings(planned.collection.id)
         return SearchResult(
             query,
             hits,
             timer.took_ms,
-            (*planned.warnings, *embedded.warnings, *reranked.warnings, *self._warnings(planned)),
+            (*planned.warnings, *embedded.warnings, *reranked.warnings, *of_indexes),
             facets=facets,
             cursor=page.cursor,
             stages=timer.milliseconds,
@@ -253,10 +253,6 @@ class SearchEngine:
         last_change = planned.snapshot.last_change
         return self.facets.count(planned.collection.id, planned.query, keys, last_change)
 
-    def _warnings(self, planned: PlannedQuery) -> Sequence[str]:
-        """Problems of the indexes of the query's collection."""
-        return self.library.indexes.warnings(planned.collection.id)
-
     def rank_channels(self, queries: Sequence[Query]) -> list[Rankings]:
         """The first stage alone: what each channel ranks for each query.
 
@@ -264,6 +260,7 @@ class SearchEngine:
         """
         with self.library.store.reading():
             planned = self.planner.plan_all(queries, self.library.snapshot())
+            release_read(self.library.store.engine)
             rankings = self.retriever.retrieve(self.embedder.embed(planned))
         ranked: list[Rankings] = []
         for ranking in rankings:
@@ -287,32 +284,15 @@ class SearchEngine:
 
     def start_following(self) -> None:
         """Refresh in the background, and load the models of collections that are switched."""
-        self.library.follow(self._warm_switched)
-
-    def _warm_switched(self) -> None:
-        if self._warm and set(self._warmed) != set(self.library.indexes.spaces):
-            self.warm_up()
+        self.library.follow(self._warm_up.run_again_if_switched)
 
     def warm_up(self) -> None:
         """Load indexes and models now, so that the first query is as quick as the next."""
-        self.library.refresh()
-        self._warmed = self.library.indexes.spaces
-        for collection in self.library.store.collections():
-            models = self.library.models_of(collection)
-            models.clip.encode_texts(["warm up"], "query")
-            models.text.encode_texts(["warm up"], "query")
-            self.calibrate(collection)
-            if self.settings.rerank != NONE:
-                self.reranking.warm_up(collection.profile)
-        self._warm = True
-
-    def calibrate(self, collection: Collection) -> None:
-        """Measure background similarities where that is missing; else the next query does it."""
-        self.calibrations.prepare(collection)
+        self._warm_up.run()
 
     def ready(self) -> bool:
         """True once `warm_up` has run."""
-        return self._warm
+        return self._warm_up.done
 
     def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
         """Where the source's JPEG thumbnail is, if it has one."""
