@@ -131,10 +131,9 @@ def test_a_memory_bomb_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGSEGV, "crashed"), (signal.SIGABRT, "crashed"), (signal.SIGKILL, "memory")],
+    [(signal.SIGSEGV, "crashed"), (signal.SIGABRT, "crashed")],
 )
 def test_a_crash_costs_one_file(slow_picture: str, number: int, code: str) -> None:
-    """SIGKILL from outside is what the kernel's out-of-memory killer sends."""
     with Sandbox(1) as sandbox:
         assert works(sandbox)
         (pid,) = sandbox.pids
@@ -146,6 +145,39 @@ def test_a_crash_costs_one_file(slow_picture: str, number: int, code: str) -> No
         assert caught.value.code == code
         assert works(sandbox)
         assert sandbox.pids != (pid,)
+
+
+def test_a_file_whose_worker_was_killed_is_decoded_once_more(slow_picture: str) -> None:
+    """SIGKILL is what the kernel's out-of-memory killer sends, for whatever used the memory."""
+    with Sandbox(1) as sandbox:
+        assert works(sandbox)
+        (pid,) = sandbox.pids
+        killer = threading.Timer(0.15, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        assert len(list(sandbox.decode(DecodeRequest(path=slow_picture, thumbnail=300)))) == 1
+        killer.join()
+        assert sandbox.pids != (pid,)
+
+
+def test_the_second_death_is_the_files(slow_picture: str) -> None:
+    """A file that needs too much memory each time fails, and nothing else does."""
+    over = threading.Event()
+    with Sandbox(1) as sandbox:
+        assert works(sandbox)
+
+        def kill() -> None:
+            while not over.wait(0.15):
+                for pid in sandbox.pids:
+                    os.kill(pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(MediaError) as caught:
+            list(sandbox.decode(DecodeRequest(path=slow_picture, thumbnail=300)))
+        over.set()
+        killer.join()
+        assert caught.value.code == "memory"
+        assert works(sandbox)
 
 
 def test_a_worker_that_died_idle_is_replaced() -> None:
