@@ -14,7 +14,6 @@ import math
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +37,7 @@ from PIL import (
 )
 
 from mmsearch.errors import MediaError
+from mmsearch.media.opened import Content, reader
 from mmsearch.types import Preprocess
 
 Pixels = npt.NDArray[np.uint8]
@@ -90,7 +90,7 @@ _SWAPPED = (5, 6, 7, 8)
 
 
 def open_image(
-    source: Path | bytes,
+    source: Content,
     max_pixels: int,
     *,
     draft_for: tuple[Preprocess | None, int] | None = None,
@@ -143,9 +143,10 @@ def _too_large(what: str, max_pixels: int) -> MediaError:
     return MediaError("too_large", reason)
 
 
-def _read(path: Path) -> bytes:
+def _read(source: Content) -> bytes:
     try:
-        return path.read_bytes()
+        with reader(source) as file:
+            return file.read()
     except FileNotFoundError:
         raise MediaError("missing", "There is no such file.") from None
     except OSError as error:
