@@ -107,11 +107,13 @@ class ChannelIndexes:
             if last == self._seen and not save:
                 return False
             spaces = self._store.spaces()
+            # A library that is opened has saved indexes. Those of a collection that appears
+            # later are saved at the end of its first run, and the run itself is not warned.
+            expected = self._seen < 0 and not save
             for stored in spaces:
                 for modality in _modalities(stored):
                     if (stored.id, modality) not in self._channels:
-                        # Whoever saves may be the first to: then nothing is missing.
-                        self._open(stored, modality, last, expected=not save)
+                        self._open(stored, modality, last, expected=expected)
             self._drop_retired({s.id for s in spaces})
             for collection_id in {s.collection_id for s in spaces}:
                 self._replay(collection_id, last)
