@@ -135,21 +135,21 @@ def test_vectors_are_copied(empty: VectorIndex) -> None:
 
 def test_equal_scores_come_in_the_order_of_ids(crowded: VectorIndex) -> None:
     """Also where there are more equals than any list of candidates holds."""
-    twin = clustered(1, 42)
+    repeated = clustered(1, 42)
     ids = np.random.default_rng(0).permutation(700).astype(np.int64)
-    crowded.add(ids, np.repeat(twin, 700, axis=0))
+    crowded.add(ids, np.repeat(repeated, 700, axis=0))
     if isinstance(crowded, FaissIndex):
-        assert crowded.search(twin, 12)[1][0].tolist() == list(range(12))
+        assert crowded.search(repeated, 12)[1][0].tolist() == list(range(12))
         crowded.compact()
-    assert crowded.search(twin, 12)[1][0].tolist() == list(range(12))
+    assert crowded.search(repeated, 12)[1][0].tolist() == list(range(12))
     crowded.remove(np.array([0, 2, 4]))
-    assert crowded.search(twin, 5)[1][0].tolist() == [1, 3, 5, 6, 7]
+    assert crowded.search(repeated, 5)[1][0].tolist() == [1, 3, 5, 6, 7]
     allowed = np.arange(699, 99, -1)
-    assert crowded.search(twin, 3, allowed=allowed)[1][0].tolist() == [100, 101, 102]
+    assert crowded.search(repeated, 3, allowed=allowed)[1][0].tolist() == [100, 101, 102]
 
 
 def test_contains_marks_the_live_ids(crowded: VectorIndex) -> None:
-    """In the order asked for, repetitions included; removed and replaced ids are told apart."""
+    """In the order asked for, repetitions included; removed ids are not live."""
     crowded.add(np.array([9, 3, FIRST_CROWD_ID]), clustered(3, 1))
     crowded.remove(np.array([9, FIRST_CROWD_ID + 1]))
     some = np.array([FIRST_CROWD_ID + 1, 9, 3, 2**62, FIRST_CROWD_ID, 3, FIRST_CROWD_ID + CROWD])
@@ -217,8 +217,8 @@ def test_filters_are_exact_at_every_selectivity(
 def test_filters_ignore_unknown_and_repeated_ids(crowded: VectorIndex) -> None:
     ids, _ = crowd()
     allowed = np.array([3, ids[5], ids[5], ids[2], 2**62])
-    _, found = crowded.search(clustered(1, 3), 4, allowed=allowed)
-    assert sorted(found[0].tolist()) == [-1, -1, ids[2], ids[5]]
+    _, hit_ids = crowded.search(clustered(1, 3), 4, allowed=allowed)
+    assert sorted(hit_ids[0].tolist()) == [-1, -1, ids[2], ids[5]]
 
 
 def test_filters_leave_out_what_was_removed_or_replaced(crowded: VectorIndex) -> None:
@@ -309,21 +309,21 @@ def test_exact_search_equals_the_referee(crowded: VectorIndex) -> None:
     queries = clustered(40, 4)
     referee = referee_of(ids, vectors)
     for k in (1, 10, 100):
-        wanted = referee.search(queries, k)
-        assert_same(crowded.search(queries, k, params=EXACT), wanted)
+        expected = referee.search(queries, k)
+        assert_same(crowded.search(queries, k, params=EXACT), expected)
         for row in range(3):
-            one = crowded.search(queries[row : row + 1], k, params=EXACT)
-            assert_same(one, (wanted[0][row : row + 1], wanted[1][row : row + 1]))
+            single = crowded.search(queries[row : row + 1], k, params=EXACT)
+            assert_same(single, (expected[0][row : row + 1], expected[1][row : row + 1]))
 
 
 def test_default_search_finds_nearly_all_with_true_scores(crowded: VectorIndex) -> None:
     ids, vectors = crowd()
     queries = clustered(50, 4)
-    scores, found = crowded.search(queries, 10)
-    _, wanted = referee_of(ids, vectors).search(queries, 10)
-    hits = [len(set(a) & set(b)) for a, b in zip(found.tolist(), wanted.tolist(), strict=True)]
-    assert sum(hits) >= 0.97 * wanted.size
-    half = vectors.astype(np.float16).astype(np.float64)[found - FIRST_CROWD_ID]
+    scores, hit_ids = crowded.search(queries, 10)
+    _, expected = referee_of(ids, vectors).search(queries, 10)
+    hits = [len(set(a) & set(b)) for a, b in zip(hit_ids.tolist(), expected.tolist(), strict=True)]
+    assert sum(hits) >= 0.97 * expected.size
+    half = vectors.astype(np.float16).astype(np.float64)[hit_ids - FIRST_CROWD_ID]
     truth = np.einsum("qkd,qd->qk", half, queries.astype(np.float64))
     np.testing.assert_allclose(scores, truth, rtol=0, atol=1e-6)
     assert (np.diff(scores, axis=1) <= 0).all()

@@ -73,13 +73,13 @@ def test_searches_run_while_others_write(crowded: VectorIndex) -> None:
             only = allowed if random.random() < 0.5 else None
             count = int(random.choice([1, 8]))
             try:
-                scores, found = crowded.search(queries[:count], 10, allowed=only)
+                scores, hit_ids = crowded.search(queries[:count], 10, allowed=only)
             except Exception as error:
                 faults.append(repr(error))
                 return
-            if gone & set(found.ravel().tolist()):
+            if gone & set(hit_ids.ravel().tolist()):
                 faults.append("a removed id was found")
-            if (found < 0).any() or any(len(set(row)) < 10 for row in found.tolist()):
+            if (hit_ids < 0).any() or any(len(set(row)) < 10 for row in hit_ids.tolist()):
                 faults.append("an answer has holes or repetitions")
             if (np.diff(scores, axis=1) > 0).any():
                 faults.append("an answer is out of order")

@@ -89,8 +89,8 @@ def test_a_failing_gpu_hands_over_to_the_cpu(
     index = FaissIndex.build(*rows, exact_below=0, device="auto")
     gpu.broken = True
     queries = from_another_modality(5, 3)
-    wanted = referee_of(*rows).search(queries, 10)[1]
-    np.testing.assert_array_equal(index.search(queries, 10)[1], wanted)
+    expected = referee_of(*rows).search(queries, 10)[1]
+    np.testing.assert_array_equal(index.search(queries, 10)[1], expected)
     assert "fell off the bus" in caplog.text
     index.close()
     assert index.stats().device == "cpu"

@@ -30,9 +30,9 @@ from tests.support.vectors import (
 )
 
 
-def recall(found: Ids, wanted: Ids) -> float:
-    pairs = zip(found.tolist(), wanted.tolist(), strict=True)
-    return sum(len(set(a) & set(b)) for a, b in pairs) / wanted.size
+def recall(hit_ids: Ids, expected: Ids) -> float:
+    pairs = zip(hit_ids.tolist(), expected.tolist(), strict=True)
+    return sum(len(set(a) & set(b)) for a, b in pairs) / expected.size
 
 
 # ---------------------------------------------------------------------------- compressed form
@@ -47,9 +47,9 @@ def test_recall_on_queries_of_another_modality(size: int, dimension: int) -> Non
     assert stats.recall is not None
     assert stats.recall >= 0.98
     queries = from_another_modality(100, 9, dimension)
-    wanted = referee_of(ids, vectors).search(queries, 10)[1]
-    assert recall(index.search(queries, 10)[1], wanted) >= 0.98
-    assert recall(index.search(queries, 10, params=SearchParams(exact=True))[1], wanted) == 1
+    expected = referee_of(ids, vectors).search(queries, 10)[1]
+    assert recall(index.search(queries, 10)[1], expected) >= 0.98
+    assert recall(index.search(queries, 10, params=SearchParams(exact=True))[1], expected) == 1
 
 
 def test_it_compresses_itself_when_it_has_grown(rows: tuple[Ids, Vectors]) -> None:
@@ -100,8 +100,8 @@ def test_an_index_that_compresses_badly_is_exact(
     assert caplog.text.count("recall 0.500") == 1, "it is not tried again at every write"
     assert index.stats().type == "Flat(SQfp16)"
     queries = from_another_modality(10, 9)
-    wanted = referee_of(np.arange(MIXTURE + 1), np.concatenate([rows[1], rows[1][:1]]))
-    np.testing.assert_array_equal(index.search(queries, 10)[1], wanted.search(queries, 10)[1])
+    expected = referee_of(np.arange(MIXTURE + 1), np.concatenate([rows[1], rows[1][:1]]))
+    np.testing.assert_array_equal(index.search(queries, 10)[1], expected.search(queries, 10)[1])
 
 
 def test_recall_is_measured_on_the_queries_given(
@@ -126,15 +126,15 @@ def test_recall_is_measured_on_the_queries_given(
 def test_measured_recall_is_that_of_searching(
     rows: tuple[Ids, Vectors], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faiss_compressed, "WANTED_RECALL", 0.0)
+    monkeypatch.setattr(faiss_compressed, "TARGET_RECALL", 0.0)
     queries = from_another_modality(200, 4)
     index = FaissIndex.build(
         *rows, exact_below=0, device="cpu", k_factor=1, calibration_queries=queries
     )
-    wanted = referee_of(*rows).search(queries, 10)[1]
-    found = index.search(queries, 10)[1]
-    assert recall(found, wanted) < 0.99, "or the test shows nothing"
-    assert index.stats().recall == pytest.approx(recall(found, wanted), abs=0.002)
+    expected = referee_of(*rows).search(queries, 10)[1]
+    hit_ids = index.search(queries, 10)[1]
+    assert recall(hit_ids, expected) < 0.99, "or the test shows nothing"
+    assert index.stats().recall == pytest.approx(recall(hit_ids, expected), abs=0.002)
 
 
 def test_removals_around_a_query_leave_no_hole(
@@ -145,10 +145,10 @@ def test_removals_around_a_query_leave_no_hole(
     nearest = index.search(query, 700)[1][0]
     index.remove(nearest)
     rest = np.setdiff1d(ids, nearest)
-    wanted = referee_of(rest, vectors[rest]).search(query, 10)
-    found = index.search(query, 10)
-    np.testing.assert_array_equal(found[1], wanted[1])
-    np.testing.assert_array_equal(found[0], wanted[0])
+    expected = referee_of(rest, vectors[rest]).search(query, 10)
+    result = index.search(query, 10)
+    np.testing.assert_array_equal(result[1], expected[1])
+    np.testing.assert_array_equal(result[0], expected[0])
 
 
 def test_rows_are_decoded_alike_with_and_without_torch(
@@ -180,7 +180,7 @@ def test_a_few_new_vectors_do_not_train_again(
 
 
 class Held:
-    """Compressed.build that waits in the middle until it is let go."""
+    """Compressed.build that waits in the middle until it is released."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
@@ -224,7 +224,7 @@ def test_searches_and_writes_do_not_wait_for_a_compaction(
     assert index.remove(np.array([7, 20_000])) == 2
 
 
-def test_a_failed_compaction_is_told_and_harms_nothing(
+def test_a_failed_compaction_is_logged_and_harms_nothing(
     rows: tuple[Ids, Vectors], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     index = FaissIndex.build(*rows, exact_below=0, device="cpu")
@@ -294,10 +294,10 @@ def test_candidates_that_all_score_alike_are_not_trusted(index: FaissIndex) -> N
         search = SimpleNamespace(search=lambda *_, **__: (scores[None], positions))
         return replace(fast, refine=search)
 
-    count = fast.wanted(10, None)
+    count = fast.candidate_count(10, None)
     alike = np.full(count, 0.5, dtype=np.float32)
     assert answer(alike).candidates(mixture(1, 1), 10, None, main) == [None]
     falling = np.linspace(0.9, 0.1, count, dtype=np.float32)
-    (found,) = answer(falling).candidates(mixture(1, 1), 10, None, main)
-    assert found is not None
-    assert found.tolist() == list(range(10))
+    (positions,) = answer(falling).candidates(mixture(1, 1), 10, None, main)
+    assert positions is not None
+    assert positions.tolist() == list(range(10))
