@@ -105,9 +105,8 @@ class Composer:
             drawn = self._samples.get((space_id, modality))
         if drawn is not None and drawn[0] <= size <= 2 * drawn[0]:
             return drawn[1]
-        ids = index.ids() if index is not None else np.empty(0, np.int64)
-        chosen = np.random.default_rng(size).permutation(ids)[:SAMPLE]
-        grouped = self._store.vectors_of(space_id, sorted(chosen.tolist()))
+        ids = index.sample(SAMPLE, seed=size).tolist() if index is not None else []
+        grouped = self._store.vectors_of(space_id, sorted(ids))
         rows = [vectors.astype(np.float32) for _, vectors in grouped.values()]
         sample = np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
         with self._lock:
