@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.errors import MMSearchError, QueryError
+from mmsearch.errors import DimensionError, MMSearchError
 from mmsearch.library import Library
 from mmsearch.protocols import VectorIndex
 from mmsearch.search.channels import LEXICAL, Channel
@@ -139,17 +139,17 @@ class Retriever:
         """Scan; an error becomes that of the queries, a bad vector that of its query alone."""
         try:
             rankings = self._scan(scan, queries)
-        except MMSearchError as error:
-            for query in queries:
-                query.error = error
-            return
-        except ValueError as error:
-            # An index refuses vectors without a direction (NaN, infinite or zero).
+        except DimensionError as error:
+            # An index refuses vectors of a wrong shape or without a direction (NaN, infinite).
             if len(queries) == 1:
-                queries[0].error = QueryError(str(error), param="terms")
+                queries[0].error = error
                 return
             for query in queries:
                 self._scan_isolated(scan, [query])
+            return
+        except MMSearchError as error:
+            for query in queries:
+                query.error = error
             return
         for query, (ranking, exhausted) in zip(queries, rankings, strict=True):
             query.exhausted &= exhausted
