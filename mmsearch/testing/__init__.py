@@ -296,6 +296,10 @@ class FakeTranscriber:
         digest = hashlib.sha256("\n".join(self._script).encode()).hexdigest()
         return f"fake-{digest[:12]}"
 
+    @property
+    def weights(self) -> str:
+        return ""
+
     def transcribe(
         self, samples: npt.NDArray[np.float32], *, language: str | None = None
     ) -> Transcript:
@@ -405,6 +409,10 @@ class FakeOcr:
     def fingerprint(self) -> str:
         digest = hashlib.sha256("\n".join(self._script).encode()).hexdigest()
         return f"fake-{digest[:12]}"
+
+    @property
+    def weights(self) -> str:
+        return ""
 
     def read(self, picture: npt.NDArray[np.uint8]) -> list[WordLine]:
         self.calls += 1
