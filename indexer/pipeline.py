@@ -171,6 +171,7 @@ class Pipeline:
         """Those that are new or changed; the others cost a stat and a row of SQL."""
         for batch in batches(items, LOOK_BATCH, weight=lambda item: item.weight):
             known = self.store.known_files(self.collection.id, [item.file.uri for item in batch])
+            self._record_weights(batch, known)
             for item in batch:
                 self.counts.seen += 1
                 if self._seen is not None and not _is_plain_file(item.file.uri):
@@ -187,6 +188,18 @@ class Pipeline:
                 else:
                     self._fail(self.store.source(have.id).failure)
             self._report()
+
+    def _record_weights(self, batch: Sequence[Item], known: Mapping[str, KnownFile]) -> None:
+        """Complete recipes that do not name the models' files, so that a change is noticed."""
+        recipes = {
+            have.id: self._recipe_of(item)
+            for item in batch
+            if (have := known.get(item.file.uri)) is not None
+            and self._same(have, item)
+            and len(have.recipe) < len(self._recipe_of(item))
+        }
+        if recipes:
+            self.store.update_recipes(recipes)
 
     def _same(self, have: KnownFile, item: Item) -> bool:
         same_file = (have.size, have.mtime_ns) == (item.file.size, item.file.mtime_ns)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -175,6 +177,34 @@ def test_a_cross_encoder_reads_both_texts(tmp_path: Path) -> None:
     assert scores(reranker.score("tea", given, seconds=5))[0] != one[0]
     single = [scores(reranker.score("red boat", [each], seconds=5))[0] for each in given]
     assert single == pytest.approx(one, abs=1e-5)
+
+
+def test_two_threads_share_a_cross_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tokenising is exclusive: both are in a forward pass at the same time."""
+    reranker = CrossEncoderReranker(
+        str(write_cross_encoder(tmp_path / "model")), runtime=Runtime(device="cpu", threads=1)
+    )
+    model = reranker._lazy.get().model
+    forward, both = model.forward, threading.Barrier(2)
+
+    def meeting(*args: Any, **options: Any) -> Any:
+        both.wait(10)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(model, "forward", meeting)
+    candidate = RerankCandidate(0, Modality.TEXT, "0", text="a red boat")
+    results: list[float | None] = []
+
+    def work() -> None:
+        results.extend(scores(reranker.score("boat", [candidate], seconds=5)))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 2
+    assert results[0] == results[1]
 
 
 def test_a_classifier_is_no_cross_encoder(tmp_path: Path) -> None:

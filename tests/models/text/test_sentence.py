@@ -168,6 +168,35 @@ def test_threads_share_one_model(bert: Path) -> None:
     assert wrong == []
 
 
+def test_tokenising_does_not_wait_for_a_forward_pass(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = SentenceEmbedder(str(bert), runtime=Runtime(threads=1))
+    model = embedder._lazy.get().model
+    forward = model.forward
+    in_forward, resume = threading.Event(), threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        in_forward.set()
+        assert resume.wait(60)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(model, "forward", slow)
+    encoding = threading.Thread(target=embedder.encode_texts, args=(["a red boat"], "query"))
+    counting = threading.Thread(target=embedder.count_tokens, args=(["a dog"],))
+    encoding.start()
+    try:
+        assert in_forward.wait(60)
+        counting.start()
+        counting.join(10)
+        assert not counting.is_alive()
+        assert encoding.is_alive()
+    finally:
+        resume.set()
+        encoding.join()
+        counting.join()
+
+
 def test_missing_and_damaged_models(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match="nano"):
         _ = SentenceEmbedder("nobody/nothing", runtime=Runtime(model_folder=tmp_path)).space
