@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.pipeline import recipe, same_recipe
-from indexer.runs import RunCounts, index_into
+from indexer.pipeline import RunCounts, recipe, same_recipe
+from indexer.runs import index_into
 from mmsearch.library import Library
 from mmsearch.models import loading
 
