@@ -194,6 +194,10 @@ class FakeCaptioner:
     def fingerprint(self) -> str:
         return "fake-captions"
 
+    @property
+    def weights(self) -> str:
+        return ""
+
     def caption(self, pictures: Sequence[bytes]) -> list[str | None]:
         self.seen += len(pictures)
         return [self._described(content) for content in pictures]
