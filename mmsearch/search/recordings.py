@@ -10,12 +10,10 @@ from mmsearch.media.parts import AudioPart, SoundPart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.sets import ModelSet
+from mmsearch.models.sound.silence import is_silent
 from mmsearch.protocols import SoundTextEmbedder
 from mmsearch.settings import Settings
 from mmsearch.types import SOUND_RATE, Samples, Vectors
-
-QUIET = 1e-3
-"""Below this level (RMS, full scale 1: -60 dB) a window counts as silent."""
 
 _BATCH = 8
 
@@ -59,7 +57,7 @@ def _embedded(samples: Samples, embedder: SoundTextEmbedder) -> list[Vectors]:
     """One vector for each window that is not silent."""
     size = round(embedder.window_seconds * SOUND_RATE)
     windows = [samples[first : first + size] for first in range(0, len(samples), size)]
-    loud = [window for window in windows if float(np.sqrt(np.mean(np.square(window)))) >= QUIET]
+    loud = [window for window in windows if not is_silent(window)]
     if len(loud) > 1 and len(loud[-1]) < size // 2:
         # The end of a longer sound, too short to be recognised.
         loud.pop()
