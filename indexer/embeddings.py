@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from indexer.inputs.content import Item, Opened, Spool
 from indexer.inputs.sidecars import split_captions
-from indexer.pipeline import RunCounts
+from indexer.outcomes import RunCounts
 from indexer.runs import RunSummary, collection_for, index_into
 from mmsearch.errors import DimensionError, MissingDependencyError, QueryError, SpaceMismatchError
 from mmsearch.library import Library

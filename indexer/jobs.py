@@ -22,8 +22,9 @@ from typing import Any, Self
 from sqlalchemy.exc import DBAPIError
 
 from indexer.inputs.named import Named
-from indexer.pipeline import RunCounts
-from indexer.runs import DEFAULT_PROFILE, pipeline_of
+from indexer.outcomes import RunCounts, RunOutcomes
+from indexer.pipeline import Pipeline
+from indexer.runs import DEFAULT_PROFILE
 from mmsearch.errors import LeaseLostError, LibraryBusyError, MMSearchError, StorageError
 from mmsearch.library import Library
 from mmsearch.media.sandbox.confinement import NICENESS
@@ -203,29 +204,33 @@ class Lease:
 def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
     """Index what a job's task names. Raises StoppedError, LeaseLostError, and what a run does."""
     task = claim.job.task
-    collections = {one.id: one for one in library.store.collections()}
+    collections = {collection.id: collection for collection in library.store.collections()}
     target = collections[claim.job.collection_id]
     library.check_profile(target)
-    pipeline = pipeline_of(
-        library,
-        target,
+    # Of an earlier attempt, or from before a pause.
+    earlier = library.store.run_items(claim.job.id, limit=10**9)
+    outcomes = RunOutcomes(
+        library.store,
         claim.job.id,
         on_progress=lambda _counts: lease.check(),
         lease=claim.lease,
+        recorded={item.path for item in earlier},
+        record_unchanged=True,
     )
-    # Of an earlier attempt, or from before a pause.
-    pipeline.told = {item.path for item in library.store.run_items(claim.job.id, limit=10**9)}
-    pipeline.tell_unchanged = True
-    library.refresh()
-    return pipeline.run(
-        Named(
-            paths=tuple(task.get("paths", ())),
-            include=tuple(task.get("include", ())),
-            exclude=tuple(task.get("exclude", ())),
-        ),
-        prune=bool(task.get("prune")),
+    pipeline = Pipeline(
+        library,
+        library.models_of(target),
+        target,
+        outcomes,
         retry_failed=bool(task.get("retry_failed")),
     )
+    library.refresh()
+    named = Named(
+        paths=tuple(task.get("paths", ())),
+        include=tuple(task.get("include", ())),
+        exclude=tuple(task.get("exclude", ())),
+    )
+    return pipeline.run(named, prune=bool(task.get("prune")))
 
 
 def enqueue(

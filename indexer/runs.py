@@ -15,7 +15,8 @@ from filelock import FileLock, Timeout
 
 from indexer.inputs.content import Item
 from indexer.inputs.named import Named, check_named
-from indexer.pipeline import Pipeline, RunCounts
+from indexer.outcomes import RunCounts, RunOutcomes
+from indexer.pipeline import Pipeline
 from mmsearch.errors import (
     LibraryBusyError,
     MMSearchError,
@@ -120,47 +121,29 @@ def index_into(
         remove_retired(library)
         target = collection_for(library, collection)
         run = library.store.start_run(target.id, "index")
-        pipeline = pipeline_of(library, target, run, on_progress=on_progress)
+        outcomes = RunOutcomes(library.store, run, on_progress=on_progress)
+        pipeline = Pipeline(
+            library, library.models_of(target), target, outcomes, retry_failed=retry_failed
+        )
         # Load what is there now: what this run adds is then replayed, not built anew.
         library.refresh()
         try:
             if retry_failed and not (paths or listed or ready):
                 listed = _failed(library, target)
             named = Named(tuple(paths), listed, tuple(include), tuple(exclude), ready)
-            pipeline.run(named, prune=prune, retry_failed=retry_failed)
+            pipeline.run(named, prune=prune)
         except BaseException as error:
-            _close_run(library, run, pipeline.counts.to_json(), error)
+            _close_run(library, run, outcomes.counts.to_json(), error)
             raise
-        library.store.update_run(run, counts=pipeline.counts.to_json(), state="done")
+        library.store.update_run(run, counts=outcomes.counts.to_json(), state="done")
         library.indexes.refresh(publish=True)
         Calibrations(library).prepare(target)
     return RunSummary(
         target.name,
         target.profile,
-        pipeline.counts,
+        outcomes.counts,
         time.monotonic() - began,
-        tuple(pipeline.failures),
-    )
-
-
-def pipeline_of(
-    library: Library,
-    target: Collection,
-    run: int,
-    *,
-    on_progress: Callable[[RunCounts], None],
-    lease: str | None = None,
-) -> Pipeline:
-    """The pipeline of one run, or of one attempt at a job, which writes only under its lease."""
-    return Pipeline(
-        settings=library.settings,
-        store=library.store,
-        sandbox=library.sandbox,
-        models=library.collection_models.of(target),
-        collection=target,
-        run_id=run,
-        on_progress=on_progress,
-        lease=lease,
+        tuple(outcomes.failures),
     )
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from indexer.pipeline import RunCounts
+from indexer.outcomes import RunCounts
 from indexer.runs import RunSummary, index_into
 from mmsearch.errors import StorageError
 from mmsearch.evaluation import Dataset, IndexedDataset, Item

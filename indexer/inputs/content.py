@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -25,7 +24,6 @@ import numpy.typing as npt
 
 from indexer.inputs.fetch import Fetcher
 from mmsearch.errors import MediaError, StorageError
-from mmsearch.stores.places import local_path
 from mmsearch.types import Metadata, Modality, SegmentDraft, SourceFile
 
 CHUNK = 2**20
@@ -251,31 +249,6 @@ def file_hash(path: Path) -> tuple[str, int]:
         raise MediaError("missing", "the file disappeared before it could be read") from None
     except OSError as error:
         raise MediaError("unreadable", f"the file cannot be read: {error.strerror}") from None
-
-
-def is_gone(uri: str) -> bool:
-    """True only if there surely is no such file: one that we may not look at is not gone."""
-    try:
-        os.lstat(local_path(uri))
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
-
-
-def write_thumbnail(path: Path, content: bytes) -> None:
-    """Written aside and renamed, so that nobody ever sees half a picture."""
-    if path.exists():
-        return
-    aside = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StorageError(f"the library cannot be written: {error.strerror}") from error
 
 
 def batches(

@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from indexer.pipeline import Pipeline, recipe
+from indexer.recipe import recipe
 from indexer.runs import remove_retired, write_lock
 from indexer.switching.reembed import Reembedder
 from mmsearch.errors import LibraryBusyError, ModelError, StorageError
@@ -300,7 +300,7 @@ class Switch:
             on_progress(counts)
 
         on_progress(counts)
-        reembedder = Reembedder(self._pipeline(), made)
+        reembedder = Reembedder(self.library, self.models, made)
         # Read before looking for what is missing: all up to here will then be in the new spaces.
         last = self.store.last_change()
         _catch_up(reembedder, pairs)
@@ -321,18 +321,7 @@ class Switch:
             removed=removed,
             seconds=time.monotonic() - began,
             failures=tuple(reembedder.failures.values()),
-            forgone=len(reembedder.forgone),
-        )
-
-    def _pipeline(self) -> Pipeline:
-        """What a run with the new models would use."""
-        return Pipeline(
-            settings=self.library.settings,
-            store=self.store,
-            sandbox=self.library.sandbox,
-            models=self.models,
-            collection=self.collection,
-            run_id=0,  # none is recorded: nothing is indexed
+            forgone=len(reembedder.skipped_segments),
         )
 
     def _take_over(
@@ -373,7 +362,7 @@ class Switch:
             recipes={one: new for one in sorted(old) if one != new},
             heard_again=self.plan.heard_again,
             without=frozenset(self.plan.without),
-            forgone=frozenset(reembedder.forgone),
+            forgone=frozenset(reembedder.skipped_segments),
         )
 
 
