@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -25,7 +27,7 @@ def test_each_segment_has_its_vectors() -> None:
     models = fake_models()("nano")
     worded = SegmentDraft(Modality.IMAGE, text="ferry at dawn")
     passage = SegmentDraft(Modality.TEXT, text="an old boat")
-    ready = (np.zeros(1, np.int64), np.ones((1, 64), np.float16) / 8)
+    ready = (np.zeros(1, np.int64), np.full((1, 64), 0.125, np.float16))
     files = [
         Segmented("image/png", {}, (worded, passage), {0: picture(200)}),
         Segmented(),
@@ -72,7 +74,7 @@ def test_a_model_that_gives_no_numbers_ends_the_run(broken: str) -> None:
     embedder = Embedder(models, batch_size=4)
     models.clip.encode_pixels = lambda pixels: np.full((len(pixels), 64), np.nan)  # type: ignore[method-assign]
     models.sound.encode_sounds = lambda sounds: np.full((len(sounds), 24), np.inf)  # type: ignore[method-assign]
-    embed = {
+    embed: dict[str, Callable[[], object]] = {
         "pixels": lambda: embedder.pixels([picture(1)]),
         "sounds": lambda: embedder.sounds([SoundWindow(0.0, tone(10, 500))]),
     }
