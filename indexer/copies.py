@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from indexer.inputs.content import Item
 from indexer.outcomes import RunOutcomes
+from indexer.recipe import same_recipe
 from mmsearch.stores.places import local_path
 from mmsearch.stores.rows import KnownFile, SourceWrite
 from mmsearch.stores.sql import SqlStore
@@ -59,6 +60,7 @@ class IndexedFiles:
         """Count `items` as seen, and yield those that are new or changed. The others get their
         outcome from SQL alone."""
         known = self._store.known_files(self._collection.id, [item.file.uri for item in items])
+        self._record_weights(items, known)
         for item in items:
             self._outcomes.counts.seen += 1
             stored = known.get(item.file.uri)
@@ -73,9 +75,21 @@ class IndexedFiles:
                 assert failure is not None
                 self._outcomes.failed(failure)
 
+    def _record_weights(self, items: Sequence[Item], known: Mapping[str, KnownFile]) -> None:
+        """Complete recipes that do not name the models' files, so that a change is noticed."""
+        recipes = {
+            stored.id: self.recipe_of(item)
+            for item in items
+            if (stored := known.get(item.file.uri)) is not None
+            and self._unchanged(stored, item)
+            and len(stored.recipe) < len(self.recipe_of(item))
+        }
+        if recipes:
+            self._store.update_recipes(recipes)
+
     def _unchanged(self, stored: KnownFile, item: Item) -> bool:
-        current = (item.file.size, item.file.mtime_ns, self.recipe_of(item))
-        return (stored.size, stored.mtime_ns, stored.recipe) == current
+        same_file = (stored.size, stored.mtime_ns) == (item.file.size, item.file.mtime_ns)
+        return same_file and same_recipe(stored.recipe, self.recipe_of(item))
 
     # ------------------------------------------------------------------ equal content
 
@@ -120,7 +134,7 @@ class IndexedFiles:
 
     def _same_content(self, sha256: str) -> list[KnownFile]:
         known = self._store.known_content(self._collection.id, sha256)
-        return [source for source in known if source.recipe == self._recipe]
+        return [source for source in known if same_recipe(source.recipe, self._recipe)]
 
     def _write_copy(self, copy: CopiedFile, same: Sequence[KnownFile]) -> None:
         for source in same:

@@ -28,7 +28,7 @@ from indexer.runs import DEFAULT_PROFILE
 from mmsearch.errors import LeaseLostError, LibraryBusyError, MMSearchError, StorageError
 from mmsearch.library import Library
 from mmsearch.media.sandbox.confinement import NICENESS
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.stores.jobs import Claim
 from mmsearch.stores.sql import SqlStore
 
@@ -92,7 +92,7 @@ class Worker:
             return
         self._unpublished = False
         try:
-            self._library.indexes.refresh(publish=True)
+            self._library.indexes.refresh(save=True)
         except (DBAPIError, MMSearchError) as error:
             logger.warning("the indexes could not be written: %s", error)
 
@@ -244,7 +244,7 @@ def enqueue(
     """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
     retry_failed, and `total` files where that is known."""
     profile = library.settings.profile or DEFAULT_PROFILE
-    named = asked_models(library.settings)
+    named = models_in(library.settings)
     target = library.store.ensure_collection(collection or "default", profile, named)
     attempts = library.settings.job_attempts
     return library.store.enqueue(target.id, kind, task, priority=priority, max_attempts=attempts)

@@ -29,7 +29,7 @@ from indexer.inputs.named import Inputs, Named
 from indexer.inputs.walk import WalkProblem
 from indexer.outcomes import RunCounts, RunOutcomes
 from indexer.prune import Pruning
-from indexer.recipe import recipe
+from indexer.recipe import recorded_recipe
 from indexer.runners.local import LocalRunner
 from indexer.segmenting.recognition import Recogniser
 from indexer.segmenting.segmenter import Segmented, Segmenter
@@ -82,7 +82,7 @@ class Pipeline:
         self._indexed = IndexedFiles(
             self._store,
             collection,
-            recipe(self._settings, models),
+            recorded_recipe(self._settings, models),
             outcomes,
             retry_failed=retry_failed,
         )

@@ -23,7 +23,7 @@ from mmsearch.errors import (
     StorageError,
 )
 from mmsearch.library import Library
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.search.scoring.calibration import Calibrations
 from mmsearch.stores.places import container_of
 from mmsearch.types import Collection, Failure
@@ -136,7 +136,7 @@ def index_into(
             _close_run(library, run, outcomes.counts.to_json(), error)
             raise
         library.store.update_run(run, counts=outcomes.counts.to_json(), state="done")
-        library.indexes.refresh(publish=True)
+        library.indexes.refresh(save=True)
         Calibrations(library).prepare(target)
     return RunSummary(
         target.name,
@@ -152,7 +152,7 @@ def remove_retired(library: Library) -> int:
     removed = 0
     for stored in library.store.spaces(state="retired"):
         # The space's row goes last: if this is interrupted, the next run goes on.
-        library.indexes.forget(stored)
+        library.indexes.delete_space(stored)
         while count := library.store.remove_retired(stored.id):
             removed += count
     return removed
@@ -197,7 +197,7 @@ def collection_for(library: Library, name: str) -> Collection:
     for embedder in (models.clip, models.text):
         logger.debug("space %s of profile %s", embedder.space, profile)
     logger.debug("transcriber %s", models.transcriber.fingerprint)
-    return library.store.ensure_collection(name, profile, asked_models(library.settings))
+    return library.store.ensure_collection(name, profile, models_in(library.settings))
 
 
 def _failed(library: Library, collection: Collection) -> list[str]:

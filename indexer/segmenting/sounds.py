@@ -15,12 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmsearch.models.sound.silence import is_silent
 from mmsearch.types import SOUND_RATE, Modality, Place, Samples, SegmentDraft, Vectors
 
-QUIET = 1e-3
-"""Below this level (RMS of the loudest half second, full scale 1: -60 dB) a window is silence."""
-
-_LEVEL_SECONDS = 0.5
 _SHORTEST_TAIL = 0.5
 """Seconds at the end of a recording that are worth a window of their own."""
 
@@ -78,7 +75,7 @@ class SoundWindows:
         return [
             SoundWindow(self._starts_at + first / SOUND_RATE, samples)
             for first, samples in windows
-            if _level(samples) >= QUIET
+            if not is_silent(samples)
         ]
 
     def _tail(self) -> list[tuple[int, Samples]]:
@@ -137,12 +134,3 @@ class SoundSegmenter:
         rows = [span.direction() for span in self._spans]
         vectors = np.stack(rows) if rows else np.empty((0, 0), np.float32)
         return drafts, vectors.astype(np.float32)
-
-
-def _level(samples: Samples) -> float:
-    """RMS of the loudest half second."""
-    step = round(_LEVEL_SECONDS * SOUND_RATE)
-    return max(
-        float(np.sqrt(np.mean(np.square(samples[first : first + step]))))
-        for first in range(0, len(samples), step)
-    )

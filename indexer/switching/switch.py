@@ -25,7 +25,7 @@ from indexer.runs import remove_retired, write_lock
 from indexer.switching.reembed import Reembedder
 from mmsearch.errors import LibraryBusyError, ModelError, StorageError
 from mmsearch.library import Library
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.models.sets import ModelSet
 from mmsearch.search.scoring.calibration import Calibrations
 from mmsearch.stores.spaces import Completion, Replacement, SwitchTarget, described
@@ -225,7 +225,7 @@ def abort_switch(library: str | Path, *, collection: str | None = None, **settin
 
 def target_of(library: Library, collection: Collection, profile: str | None) -> SwitchTarget:
     """The models that settings and `profile` request. Raises ProfileError."""
-    requested = asked_models(library.settings)
+    requested = models_in(library.settings)
     begun = library.store.switch_target(collection.id)
     if profile is None:
         if begun is not None and requested.items() <= dict(begun.models).items():
@@ -312,7 +312,7 @@ class Switch:
         removed = 0
         if switched:
             for _, new in pairs:
-                self.library.indexes.prepare(new, last)
+                self.library.indexes.build_space(new, last)
             switched = self._take_over(reembedder, pairs, counts, on_progress, allow_missing)
         if switched:
             self.library.refresh()
