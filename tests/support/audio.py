@@ -9,6 +9,9 @@ import numpy as np
 
 from mmsearch.types import SOUND_RATE, Samples
 
+LOW, MIDDLE, HIGH = 120, 1000, 6000
+"""Hz; what the fake sound model calls these."""
+
 
 def tone(seconds: float, hertz: float, level: float = 0.3) -> Samples:
     """A sine at SOUND_RATE; `level` is its peak."""

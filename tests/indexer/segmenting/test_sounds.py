@@ -13,10 +13,8 @@ from mmsearch.errors import EmptyQueryError
 from mmsearch.search.engine import SearchEngine
 from mmsearch.testing import FakeSoundEmbedder, FakeTranscriber
 from mmsearch.types import SOUND_RATE, Modality, Samples
-from tests.support.audio import silence, tone, wav
+from tests.support.audio import HIGH, LOW, silence, tone, wav
 from tests.support.fakes import open_fake
-
-LOW, MIDDLE, HIGH = 120, 1000, 6000
 
 
 def spans_of(
