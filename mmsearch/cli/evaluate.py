@@ -102,7 +102,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure how well a data set's queries find what they should."""
-    from indexer.evaluation.library import take_in
+    from indexer.evaluation.library import index_dataset
     from mmsearch.cli import output
     from mmsearch.evaluation import experiment, report, runs
     from mmsearch.evaluation.asking import check_channels
@@ -122,7 +122,9 @@ def evaluate(
     with ExitStack() as stack:
         engine = stack.enter_context(SearchEngine.open(place, create=True, **given))
         with output.RunProgress([place]) as progress:
-            taken, summary = take_in(engine, found, collection=collection, on_progress=progress)
+            taken, summary = index_dataset(
+                engine, found, collection=collection, on_progress=progress
+            )
         output.print_summary(summary)
         ways = [experiment.Way("fused", taken, options={"rerank": "none"})]
         if (rerank or engine.settings.rerank) != "none":
