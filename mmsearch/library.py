@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 from mmsearch import build
 from mmsearch.errors import SpaceMismatchError
@@ -17,6 +17,7 @@ from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker
 from mmsearch.settings import Settings, load_settings
+from mmsearch.settings_options import SettingsOptions
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection
 from mmsearch.vectors.channels import ChannelIndexes
@@ -62,7 +63,7 @@ class Library:
         create: bool = False,
         models: Callable[..., ModelSet] | None = None,
         rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsOptions],
     ) -> Self:
         """Open the library in a folder. Keyword arguments are settings (see `Settings`).
 

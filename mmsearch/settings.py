@@ -1,9 +1,10 @@
-"""Every option of mmsearch, spelled once.
+"""Every option of mmsearch, defined once.
 
-The same names serve everywhere: as the field here, as the environment variable
-`MMSEARCH_<NAME>`, as a line of `<library>/settings.toml`, and on the command line as
-`--set name=value`. README's table is generated from this class (`tools/settings_table.py`).
-Precedence: command line or Python, environment, settings.toml, default.
+A setting has the same name everywhere: as the field here, as the environment variable
+`MMSEARCH_<NAME>`, as a line of `<library>/settings.toml`, on the command line as
+`--set name=value`, and as a keyword argument of `open`. The documented table and
+`mmsearch/settings_options.py` are generated from this class (tools/settings_table.py and
+tools/settings_options.py). Precedence: command line or Python, environment, settings.toml, default.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ SETTINGS_FILE = "settings.toml"
 
 
 class Settings(BaseSettings):
-    """One library's configuration, immutable once made (see `load_settings`)."""
+    """The configuration of one library, immutable (see `load_settings`)."""
 
     model_config = SettingsConfigDict(env_prefix="MMSEARCH_", extra="forbid", frozen=True)
 
@@ -331,13 +332,13 @@ class Settings(BaseSettings):
 
     @field_validator("weights", mode="before")
     @classmethod
-    def _from_text(cls, given: Any) -> Any:
-        """As `--set weights='{"lexical": 0.5}'` gives it, or `lexical=0.5,clip:image=2`."""
-        if not isinstance(given, str):
-            return given
-        if given.lstrip().startswith("{"):
-            return json.loads(given)
-        pairs = [one.partition("=") for one in given.split(",") if one.strip()]
+    def _parse_weights(cls, value: Any) -> Any:
+        """Parses the text of `--set weights=`: a JSON object, or `lexical=0.5,clip:image=2`."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("{"):
+            return json.loads(value)
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         return {name.strip(): weight for name, _, weight in pairs}
 
     @classmethod
@@ -349,7 +350,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment before the library's file: `load_settings` adds the file below."""
+        """Arguments before environment. `load_settings` adds the library's file."""
         return (init_settings, env_settings)
 
     @property
@@ -361,22 +362,41 @@ class Settings(BaseSettings):
 def load_settings(library: Path | str | None = None, **overrides: Any) -> Settings:
     """Settings for one library: `overrides`, then environment, settings.toml, defaults.
 
-    Raises SettingsError, which names the setting at fault and lists the known ones.
+    An override of None counts as absent. Raises SettingsError, which names the setting and where
+    its value came from, and lists the known settings if the name is unknown.
     """
-    given: dict[str, Any] = {k: v for k, v in overrides.items() if v is not None}
+    arguments = {name: value for name, value in overrides.items() if value is not None}
     if library is not None:
-        given["library"] = Path(library).expanduser()
+        arguments["library"] = Path(library).expanduser()
     try:
-        folder = Settings(**given).library
-        in_file = _read_file(folder / SETTINGS_FILE)
-        from_environment = Settings(**given).model_fields_set
-        return Settings(**({k: v for k, v in in_file.items() if k not in from_environment} | given))
+        settings = Settings(**arguments)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(Settings.model_fields)
-        hint = f" Known settings: {known}." if first["type"] == "extra_forbidden" else ""
-        raise SettingsError(f"setting '{name}': {first['msg']}.{hint}", param=name) from None
+        raise _settings_error(error, arguments) from None
+    path = settings.library / SETTINGS_FILE
+    in_file = _read_file(path)
+    if not in_file:
+        return settings
+    from_environment = settings.model_fields_set
+    in_force = {name: v for name, v in in_file.items() if name not in from_environment}
+    try:
+        return Settings(**(in_force | arguments))
+    except ValidationError as error:
+        raise _settings_error(error, arguments, path) from None
+
+
+def _settings_error(
+    error: ValidationError, arguments: Mapping[str, Any], path: Path | None = None
+) -> SettingsError:
+    """The first error of a validation. What is no argument comes from `path`, if there is one."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    setting = str(first["loc"][0]) if first["loc"] else ""
+    place = ""
+    if setting not in arguments:
+        place = f"{path}: " if path else f"environment variable MMSEARCH_{setting.upper()}: "
+    known = ", ".join(Settings.model_fields)
+    hint = f" Known settings: {known}." if first["type"] == "extra_forbidden" else ""
+    return SettingsError(f"{place}setting '{name}': {first['msg']}.{hint}", param=name)
 
 
 def decoding_workers(settings: Settings) -> int:

@@ -1,4 +1,4 @@
-"""`mmsearch eval` and `mmsearch compare`: how well a library is searched."""
+"""`mmsearch eval` and `mmsearch compare`: measure the quality of search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mmsearch.search.engine import SearchEngine
 
 CALIBRATION = "calibration"
-"""What `--without` knows beside channels."""
+"""What `--without` takes beside channels."""
 
 
 def evaluate(
@@ -27,7 +27,7 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATASET",
-            help="A .jsonl of items and queries, Karpathy's .json, a BEIR folder, or the .csv of "
+            help="A .jsonl of items and queries, a Karpathy .json, a BEIR folder, or a .csv of "
             "Clotho or AudioCaps.",
         ),
     ],
@@ -36,43 +36,47 @@ def evaluate(
         Path | None,
         typer.Option(
             "--library",
-            help="The library to ask; the data set is taken in if it is not there.",
+            help="Library to search. The data set is indexed if it is not in it.",
             show_default=False,
         ),
     ] = None,
     collection: Annotated[
         str | None,
-        typer.Option(help="Its collection. Default: evaluation-NAME.", show_default=False),
+        typer.Option(
+            help="Collection of the data set. Default: evaluation-NAME.", show_default=False
+        ),
     ] = None,
     profile: ProfileName = None,
     format_: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="jsonl, karpathy, beir or captions-csv, if it cannot be seen.",
+            help="Format: jsonl, karpathy, beir or captions-csv. Default: detected.",
             show_default=False,
         ),
     ] = None,
     media: Annotated[
         Path | None,
-        typer.Option(help="Folder of its pictures or recordings.", show_default=False),
+        typer.Option(help="Folder of the data set's images or recordings.", show_default=False),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="The part that is asked. Default: test.", show_default=False),
+        typer.Option(help="Split to evaluate. Default: test.", show_default=False),
     ] = None,
     queries: Annotated[
-        int | None, typer.Option(help="Only the first so many.", min=1, show_default=False)
+        int | None, typer.Option(help="Use only the first N queries.", min=1, show_default=False)
     ] = None,
-    depth: Annotated[int, typer.Option(help="Hits asked for.", min=1, max=1000)] = 100,
+    depth: Annotated[int, typer.Option(help="Hits per query.", min=1, max=1000)] = 100,
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="nDCG@10, R@1, P@5, RR, AP ... instead of the usual ones."),
+        typer.Option(
+            help="Measure to report, for example nDCG@10, R@1, P@5, RR, AP. May be repeated."
+        ),
     ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="Ask again without a channel (lexical, clip, text, clip:image ...) or without "
+            help="Also run without this channel (lexical, clip, text, clip:image ...) or without "
             "calibration, and compare.",
             show_default=False,
         ),
@@ -80,29 +84,35 @@ def evaluate(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Ask again with this reranker (vlm, cross-encoder ...) and compare; none: never.",
+            help="Also run with this reranker (vlm, cross-encoder ...) and compare. none: do not.",
             show_default=False,
         ),
     ] = None,
     cut_off: Annotated[
         bool,
-        typer.Option("--cut-off", help="Ask again with the library's least score, and compare."),
+        typer.Option("--cut-off", help="Also run with the library's min_score, and compare."),
     ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare the indexes with exact search.")
+        bool, typer.Option("--exact", help="Report the recall of the indexes against exact search.")
     ] = False,
     against: Annotated[
         list[Path] | None,
-        typer.Option(metavar="RUN.json", help="Compare with a saved run.", show_default=False),
+        typer.Option(
+            metavar="RUN.json",
+            help="Compare with this saved run. May be repeated.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write a page, a summary and every run here.", show_default=False),
+        typer.Option(
+            help="Folder to write an HTML page, a summary and every run to.", show_default=False
+        ),
     ] = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Measure how well a data set's queries find what they should."""
+    """Measure retrieval quality on a data set with queries and judgements."""
     from indexer.evaluation.library import take_in
     from mmsearch.cli import output
     from mmsearch.evaluation import experiment, report, runs
@@ -150,12 +160,12 @@ def evaluate(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="FIRST.json", help="A saved run.")],
-    second: Annotated[Path, typer.Argument(metavar="SECOND.json", help="Another one.")],
+    first: Annotated[Path, typer.Argument(metavar="FIRST.json", help="First saved run.")],
+    second: Annotated[Path, typer.Argument(metavar="SECOND.json", help="Second saved run.")],
     *,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs that `mmsearch eval --out` has saved, query by query."""
+    """Compare two runs that `mmsearch eval --out` saved, query by query."""
     from mmsearch.cli import output
     from mmsearch.evaluation import runs
     from mmsearch.evaluation.experiment import comparison_to_json

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ import numpy.typing as npt
 from mmsearch.errors import MMSearchError
 from mmsearch.library import Library
 from mmsearch.models.rerankers.choice import NONE
+from mmsearch.models.sets import ModelSet
+from mmsearch.protocols import Reranker
 from mmsearch.query import Context, Hit, Query, SearchResult, Term, file_content
 from mmsearch.search.parse.json_form import check_query, modalities
 from mmsearch.search.pictures import Pictures, thumbnail_path
@@ -32,6 +34,7 @@ from mmsearch.search.results.pages import SORT_POOL, Arrangement, Arranger
 from mmsearch.search.retrieve import Retriever
 from mmsearch.search.scoring.fusion import Fused, answered, fuse
 from mmsearch.search.timings import Stages
+from mmsearch.settings_options import SettingsOptions
 from mmsearch.stores.rows import StoredSpace
 from mmsearch.types import Collection, Modality, Place, Source
 
@@ -47,7 +50,7 @@ class SearchEngine:
     from mmsearch import SearchEngine
 
     with SearchEngine.open("my-library") as engine:
-        for hit in engine.search("a red boat at sunset"):
+        for hit in engine.search("a red boat at sunset").hits:
             print(hit.score, hit.source.path, hit.segment.place)
     """
 
@@ -66,12 +69,22 @@ class SearchEngine:
         self._warmed: Sequence[StoredSpace] = ()
 
     @classmethod
-    def open(cls, library: str | Path, **settings: Any) -> Self:
-        """Open an existing library. Keyword arguments are settings (see `mmsearch.Settings`).
+    def open(
+        cls,
+        library: str | Path | None = None,
+        *,
+        create: bool = False,
+        models: Callable[..., ModelSet] | None = None,
+        rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
+        **settings: Unpack[SettingsOptions],
+    ) -> Self:
+        """Open the library in a folder, with the arguments of `Library.open`.
 
-        Raises LibraryNotFoundError, LibraryVersionError, SettingsError.
+        Raises LibraryNotFoundError, LibraryVersionError, SettingsError, StorageError.
         """
-        return cls(Library.open(library, **settings))
+        return cls(
+            Library.open(library, create=create, models=models, rerankers=rerankers, **settings)
+        )
 
     def __enter__(self) -> Self:
         return self
