@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -271,7 +272,7 @@ class Settings(BaseSettings):
         "scores",
         description="How channels are joined: by calibrated scores, or by reciprocal ranks.",
     )
-    weights: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
+    weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=10)]], NoDecode] = Field(
         {},
         description='Weights of channels, 0 to 10: by name ("clip:image") or all of a space '
         '("lexical"); 1 if not given. Collections and queries may have their own.',
@@ -324,7 +325,7 @@ class Settings(BaseSettings):
     # ------------------------------------------------------------------ service
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8765, ge=0, le=65535, description="Port to listen on; 0: any free one.")
-    api_keys: tuple[str, ...] = Field(
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Accepted keys (Authorization: Bearer). Needed off loopback."
     )
     max_upload_mb: int = Field(512, ge=1, description="Largest upload in MiB.")
@@ -333,13 +334,23 @@ class Settings(BaseSettings):
     @field_validator("weights", mode="before")
     @classmethod
     def _parse_weights(cls, value: Any) -> Any:
-        """Parses the text of `--set weights=`: a JSON object, or `lexical=0.5,clip:image=2`."""
+        """Text from the environment or `--set`: a JSON object, or `lexical=0.5,clip:image=2`."""
         if not isinstance(value, str):
             return value
         if value.lstrip().startswith("{"):
             return json.loads(value)
         pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         return {name.strip(): weight for name, _, weight in pairs}
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _parse_api_keys(cls, value: Any) -> Any:
+        """Text from the environment or `--set`: a JSON list, or `first,second`."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [key.strip() for key in value.split(",") if key.strip()]
 
     @classmethod
     def settings_customise_sources(

@@ -79,3 +79,29 @@ def test_an_error_in_the_environment_names_the_variable(
     monkeypatch.setenv("MMSEARCH_BATCH_SIZE", "many")
     with pytest.raises(SettingsError, match="environment variable MMSEARCH_BATCH_SIZE"):
         load_settings(library)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("weights", "lexical=0.5, clip:image=2", {"lexical": 0.5, "clip:image": 2.0}),
+        ("weights", '{"lexical": 0.5}', {"lexical": 0.5}),
+        ("api_keys", "first, second", ("first", "second")),
+        ("api_keys", '["a,b"]', ("a,b",)),
+    ],
+)
+def test_weights_and_keys_may_be_text_or_json(
+    library: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, value: object
+) -> None:
+    """The environment takes what `--set` takes."""
+    monkeypatch.setenv(f"MMSEARCH_{name.upper()}", text)
+    assert getattr(load_settings(library), name) == value
+
+
+def test_bad_json_in_the_environment_is_a_settings_error(
+    library: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One sentence, no traceback of pydantic."""
+    monkeypatch.setenv("MMSEARCH_WEIGHTS", '{"lexical": ')
+    with pytest.raises(SettingsError, match="MMSEARCH_WEIGHTS"):
+        load_settings(library)

@@ -56,5 +56,5 @@ def settings_from(assignments: list[str] | None, **options: Any) -> dict[str, An
         if name not in Settings.model_fields:
             known = ", ".join(Settings.model_fields)
             raise SettingsError(f"unknown setting '{name}'. Settings: {known}.", param=name)
-        settings[name] = tuple(value.split(",")) if name == "api_keys" else value
+        settings[name] = value
     return settings | {name: value for name, value in options.items() if value is not None}
