@@ -8,18 +8,18 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Any, Protocol, Self, Unpack
 
 from mmsearch import build
 from mmsearch.errors import SpaceMismatchError
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
-from mmsearch.protocols import Reranker
+from mmsearch.protocols import Reranker, Searcher
 from mmsearch.settings import Settings, load_settings
 from mmsearch.settings_options import SettingsOptions
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection
+from mmsearch.types import Collection, Place, Source
 from mmsearch.vectors.channels import ChannelIndexes
 
 logger = logging.getLogger(__name__)
@@ -209,3 +209,25 @@ class Library:
                     "spaces": {n: {"vectors": v, "of": of} for n, (v, of) in filled.items()},
                 }
         return switching
+
+
+class LibrarySearcher(Searcher, Protocol):
+    """A `Searcher` whose library is open in this process: what the service is built on."""
+
+    @property
+    def library(self) -> Library: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
+        """Where the JPEG thumbnail of a source, or of a place in it, is if there is one."""
+
+    def warm_up(self) -> None:
+        """Load indexes and models. Raises what loading raises."""
+
+    def ready(self) -> bool:
+        """True once `warm_up` has finished."""
+
+    def start_following(self) -> None:
+        """Apply committed changes in the background until the library is closed."""
