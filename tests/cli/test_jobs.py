@@ -11,7 +11,7 @@ import pytest
 from indexer.jobs import Worker
 from indexer.runs import index_into
 from mmsearch.errors import FAILURES
-from tests.cli.test_app import called
+from tests.support.command import called
 from tests.support.fakes import open_fake, some_files
 
 
