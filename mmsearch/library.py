@@ -167,7 +167,7 @@ class Library:
         status["switching"] = self._switching()
         status["sounds"] = self._sounds()
         status["index"] = self.indexes.stats()
-        status["warnings"] = self.indexes.take_warnings()
+        status["warnings"] = list(self.indexes.warnings())
         if verify:
             status["verify"] = self.verify()
         return status

@@ -236,6 +236,11 @@ class Settings(BaseSettings):
     )
 
     # ------------------------------------------------------------------ vector index
+    vector_backend: Literal["faiss", "memory"] = Field(
+        "faiss",
+        description="Where vector indexes live: FAISS with snapshot files, or exact NumPy search "
+        "in memory, rebuilt at each start (a few thousand segments).",
+    )
     index_device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="Where FAISS indexes live; auto: on the GPUs if FAISS has any."
     )

@@ -4,71 +4,51 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from mmsearch.errors import DimensionError, LimitError
+from mmsearch.errors import DimensionError, LimitError, MMSearchError, QueryError
 from mmsearch.protocols import VectorIndex
-from mmsearch.types import Ids, SearchParams, Vectors
+from mmsearch.types import SearchParams
 from mmsearch.vectors.faiss.index import FaissIndex
 from mmsearch.vectors.memory import MemoryIndex
-from mmsearch.vectors.snapshot import IndexContent, read_content
+from tests.support.remote_vectors import RemoteBackend, Server
+from tests.support.vectors import (
+    CHANNEL,
+    CROWD,
+    DIMENSION,
+    EXACT,
+    FIRST_CROWD_ID,
+    assert_same,
+    clustered,
+    crowd,
+    ids_of,
+    referee_of,
+)
 
-DIMENSION = 32
-CROWD = 1600
-"""Enough vectors that the compressed form is used."""
-FIRST_CROWD_ID = 1_000_000
-
-Make = Callable[[], VectorIndex]
-Restore = Callable[[IndexContent], VectorIndex]
-
-
-def unit(vectors: npt.NDArray[np.float32]) -> Vectors:
-    result: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return result
-
-
-def clustered(count: int, seed: int) -> Vectors:
-    """Unit vectors around a few centres, so that neighbours are worth finding."""
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(0).standard_normal((40, DIMENSION))
-    noise = 0.5 * random.standard_normal((count, DIMENSION))
-    return unit((centres[random.integers(0, 40, count)] + noise).astype(np.float32))
-
-
-def crowd() -> tuple[Ids, Vectors]:
-    ids = np.arange(FIRST_CROWD_ID, FIRST_CROWD_ID + CROWD, dtype=np.int64)
-    return ids, clustered(CROWD, seed=99)
+EMPTY: dict[str, Callable[[], VectorIndex]] = {
+    "memory": lambda: MemoryIndex(DIMENSION),
+    "faiss": lambda: FaissIndex(DIMENSION, device="cpu"),
+    "remote": lambda: RemoteBackend(Server(), "a library").build(CHANNEL, []),
+    "gpu": lambda: FaissIndex(DIMENSION, device="gpu"),
+}
+GPU = pytest.param("gpu", marks=pytest.mark.gpu)
 
 
 def make_compressed() -> FaissIndex:
-    """Compressed and empty again but for what the tests put in: the crowd is looked away."""
     index = FaissIndex.build(*crowd(), exact_below=0, k_factor=15, device="cpu")
     assert index.stats().type.startswith("PQ")
     return index
 
 
-def make_gpu() -> FaissIndex:
-    return FaissIndex(DIMENSION, device="gpu")
-
-
-EMPTY: dict[str, Make] = {
-    "memory": lambda: MemoryIndex(DIMENSION),
-    "faiss": lambda: FaissIndex(DIMENSION, device="cpu"),
-}
-GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-
-
-@pytest.fixture(params=["memory", "faiss", GPU])
+@pytest.fixture(params=["memory", "faiss", "remote", GPU])
 def empty(request: pytest.FixtureRequest) -> VectorIndex:
     """An index with nothing in it."""
-    return make_gpu() if request.param == "gpu" else EMPTY[request.param]()
+    return EMPTY[request.param]()
 
 
-@pytest.fixture(params=["memory", "faiss", "faiss-sealed", "faiss-compressed", GPU])
+@pytest.fixture(params=["memory", "faiss", "faiss-sealed", "faiss-compressed", "remote", GPU])
 def crowded(request: pytest.FixtureRequest) -> VectorIndex:
     """An index that holds the crowd."""
     ids, vectors = crowd()
@@ -81,22 +61,6 @@ def crowded(request: pytest.FixtureRequest) -> VectorIndex:
     index = EMPTY[request.param]()
     index.add(ids, vectors)
     return index
-
-
-def referee_of(ids: Ids, vectors: Vectors) -> MemoryIndex:
-    referee = MemoryIndex(DIMENSION)
-    referee.add(ids, vectors)
-    return referee
-
-
-EXACT = SearchParams(exact=True)
-
-
-def assert_same(
-    got: tuple[npt.NDArray[np.float32], Ids], wanted: tuple[npt.NDArray[np.float32], Ids]
-) -> None:
-    np.testing.assert_array_equal(got[1], wanted[1])
-    np.testing.assert_allclose(got[0], wanted[0], rtol=0, atol=1e-6)
 
 
 # ---------------------------------------------------------------------------- the basics
@@ -114,7 +78,8 @@ def test_an_empty_index_answers_with_nothing(empty: VectorIndex) -> None:
     assert scores.dtype == np.float32
     assert ids.dtype == np.int64
     assert len(empty) == 0
-    assert empty.ids().size == 0
+    assert empty.sample(5, seed=0).size == 0
+    assert empty.contains(np.array([4])).tolist() == [False]
     assert empty.remove(np.array([4])) == 0
     assert empty.search(clustered(1, 1), 2, allowed=np.array([4]))[1].tolist() == [[-1, -1]]
 
@@ -163,17 +128,17 @@ def test_an_id_that_is_there_is_replaced(crowded: VectorIndex) -> None:
 def test_of_an_id_given_twice_the_last_vector_counts(empty: VectorIndex) -> None:
     first, last = clustered(1, 7), clustered(1, 8)
     empty.add(np.array([5, 6, 5]), np.concatenate([first, first, last]))
-    assert empty.ids().tolist() == [5, 6]
+    assert ids_of(empty) == [5, 6]
     scores, ids = empty.search(last, 1)
     assert ids[0, 0] == 5
     assert scores[0, 0] == pytest.approx(1, abs=2e-3)
 
 
-def test_ids_are_ascending_and_live(crowded: VectorIndex) -> None:
+def test_live_ids_are_those_added_and_not_removed(crowded: VectorIndex) -> None:
     crowded.add(np.array([9, 3]), clustered(2, 1))
     crowded.remove(np.array([FIRST_CROWD_ID + 1, 9]))
     expected = [3, FIRST_CROWD_ID, *range(FIRST_CROWD_ID + 2, FIRST_CROWD_ID + CROWD)]
-    assert crowded.ids().tolist() == expected
+    assert ids_of(crowded) == expected
     assert len(crowded) == len(expected)
     assert crowded.stats().size == len(expected)
 
@@ -223,6 +188,54 @@ def test_equal_scores_come_in_the_order_of_ids(crowded: VectorIndex) -> None:
     assert crowded.search(twin, 3, allowed=allowed)[1][0].tolist() == [100, 101, 102]
 
 
+def test_contains_marks_the_live_ids(crowded: VectorIndex) -> None:
+    """In the order asked for, repetitions included; removed and replaced ids are told apart."""
+    crowded.add(np.array([9, 3, FIRST_CROWD_ID]), clustered(3, 1))
+    crowded.remove(np.array([9, FIRST_CROWD_ID + 1]))
+    some = np.array([FIRST_CROWD_ID + 1, 9, 3, 2**62, FIRST_CROWD_ID, 3, FIRST_CROWD_ID + CROWD])
+    assert crowded.contains(some).tolist() == [False, False, True, False, True, True, False]
+    assert crowded.contains(some).dtype == np.bool_
+    assert crowded.contains(np.empty(0, dtype=np.int64)).shape == (0,)
+    assert crowded.contains(crowd()[0]).sum() == CROWD - 1
+
+
+def test_a_sample_is_random_and_repeatable(crowded: VectorIndex) -> None:
+    """Live ids, each once; the same for the same seed and contents, else another."""
+    crowded.remove(crowd()[0][:800])
+    sample = crowded.sample(100, seed=4)
+    assert sample.dtype == np.int64
+    assert len(set(sample.tolist())) == 100
+    assert crowded.contains(sample).all()
+    assert crowded.sample(100, seed=4).tolist() == sample.tolist()
+    assert crowded.sample(100, seed=5).tolist() != sample.tolist()
+    assert sample.tolist() != sorted(sample.tolist())
+    assert sorted(crowded.sample(10_000, seed=4).tolist()) == crowd()[0][800:].tolist()
+
+
+def test_indexes_in_this_process_draw_the_same_sample(crowded: VectorIndex) -> None:
+    """Calibrations depend on samples: they do not change with the backend or its history."""
+    if crowded.stats().device == "remote":
+        pytest.skip("a remote store draws its own samples")
+    crowded.remove(crowd()[0][::3])
+    crowded.add(np.array([7, 5]), clustered(2, 1))
+    live = np.sort(np.concatenate([np.array([5, 7]), np.delete(crowd()[0], np.s_[::3])]))
+    expected = np.random.default_rng(11).permutation(live)[:300]
+    assert crowded.sample(300, seed=11).tolist() == expected.tolist()
+
+
+def test_a_change_that_is_replayed_again_changes_nothing(crowded: VectorIndex) -> None:
+    """After a restart the change log is replayed from the high-water mark or before it."""
+    ids, vectors = crowd()
+    added, new = np.array([3, 9]), clustered(2, 1)
+    for _ in range(2):
+        crowded.add(added, new)
+        crowded.remove(ids[:50])
+    assert len(crowded) == CROWD + 2 - 50
+    referee = referee_of(np.append(ids[50:], added), np.concatenate([vectors[50:], new]))
+    queries = clustered(5, 4)
+    assert_same(crowded.search(queries, 10, params=EXACT), referee.search(queries, 10))
+
+
 # ---------------------------------------------------------------------------- filters
 
 
@@ -234,11 +247,11 @@ def test_filters_are_exact_at_every_selectivity(
     ids, vectors = crowd()
     random = np.random.default_rng(count)
     allowed = random.permutation(ids)[:count]
-    given = clustered(queries, seed=3)
-    wanted = referee_of(ids, vectors).search(given, 10, allowed=allowed)
-    got = crowded.search(given, 10, allowed=allowed)
-    assert (got[1] >= 0).sum(axis=1).tolist() == [min(10, count)] * queries
-    assert_same(got, wanted)
+    batch = clustered(queries, seed=3)
+    expected = referee_of(ids, vectors).search(batch, 10, allowed=allowed)
+    result = crowded.search(batch, 10, allowed=allowed)
+    assert (result[1] >= 0).sum(axis=1).tolist() == [min(10, count)] * queries
+    assert_same(result, expected)
 
 
 def test_filters_ignore_unknown_and_repeated_ids(crowded: VectorIndex) -> None:
@@ -281,28 +294,44 @@ def test_vectors_without_direction_are_refused(
 ) -> None:
     bad = clustered(3, 1)
     bad[1] = value
-    with pytest.raises(ValueError, match=f"id 8 .*{why}"):
+    with pytest.raises(DimensionError, match=f"id 8 .*{why}"):
         crowded.add(np.array([7, 8, 9]), bad)
-    with pytest.raises(ValueError, match=f"query 1 .*{why}"):
+    with pytest.raises(DimensionError, match=f"query 1 .*{why}"):
         crowded.search(bad, 1)
     assert len(crowded) == CROWD
-    assert 7 not in crowded.ids()
+    assert not crowded.contains(np.array([7])).any()
 
 
 def test_a_vector_that_float16_cannot_hold_is_refused(empty: VectorIndex) -> None:
-    with pytest.raises(ValueError, match="infinite"):
+    with pytest.raises(DimensionError, match="infinite"):
         empty.add(np.array([1]), clustered(1, 1) * 1e6)
-    with pytest.raises(ValueError, match="zeros"):
+    with pytest.raises(DimensionError, match="zeros"):
         empty.add(np.array([1]), clustered(1, 1) * 1e-9)
 
 
 def test_ids_that_are_no_keys_are_refused(empty: VectorIndex) -> None:
-    with pytest.raises(ValueError, match="never negative"):
+    with pytest.raises(QueryError, match="never negative"):
         empty.add(np.array([-1]), clustered(1, 1))
-    with pytest.raises(ValueError, match="integers"):
+    with pytest.raises(QueryError, match="integers"):
         empty.add(np.array([1.5]), clustered(1, 1))
-    with pytest.raises(ValueError, match="2 ids for 1 vectors"):
+    with pytest.raises(DimensionError, match="2 ids for 1 vectors"):
         empty.add(np.array([1, 2]), clustered(1, 1))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+def test_a_bad_query_raises_an_error_of_ours(crowded: VectorIndex, bad: float) -> None:
+    """Who searches a batch catches MMSearchError: a bare ValueError would end the whole batch."""
+    queries = np.full((1, DIMENSION), bad, dtype=np.float32)
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: crowded.search(queries, 1),
+        lambda: crowded.search(queries[:, 1:], 1),
+        lambda: crowded.search(clustered(1, 1), 1, allowed=np.array([-1])),
+        lambda: crowded.search(clustered(1, 1), 1, allowed=np.array([[1]])),
+        lambda: crowded.search(clustered(1, 1), 0),
+    )
+    for call in calls:
+        with pytest.raises(MMSearchError):
+            call()
 
 
 def test_numbers_below_one_are_refused(crowded: VectorIndex) -> None:
@@ -392,7 +421,7 @@ def test_random_histories_agree_with_the_referee(crowded: VectorIndex, seed: int
                 referee.search(queries, k, allowed=allowed),
             )
         assert len(crowded) == len(referee)
-    np.testing.assert_array_equal(crowded.ids(), referee.ids())
+    assert ids_of(crowded) == referee.ids().tolist()
 
 
 def test_searches_run_while_others_write(crowded: VectorIndex) -> None:
@@ -443,32 +472,3 @@ def test_searches_run_while_others_write(crowded: VectorIndex) -> None:
         assert not thread.is_alive()
     assert faults == []
     assert len(crowded) == CROWD
-
-
-def test_a_saved_index_answers_the_same(crowded: VectorIndex, tmp_path: Path) -> None:
-    ids, _ = crowd()
-    crowded.remove(ids[:20])
-    crowded.add(np.arange(30), clustered(30, 8))
-    path = tmp_path / "index"
-    crowded.save(path)
-    content = read_content(path)
-    assert content.count == len(crowded)
-    restored: VectorIndex
-    if isinstance(crowded, FaissIndex):
-        on_gpu = crowded.stats().device != "cpu"
-        restored = FaissIndex.restore(
-            content, exact_below=0, k_factor=15, device="gpu" if on_gpu else "cpu"
-        )
-        restored.close()
-    else:
-        restored = MemoryIndex.restore(content)
-    np.testing.assert_array_equal(restored.ids(), crowded.ids())
-    queries = clustered(9, 4)
-    assert_same(
-        restored.search(queries, 10, params=EXACT), crowded.search(queries, 10, params=EXACT)
-    )
-    if crowded.stats().type == restored.stats().type:
-        assert_same(restored.search(queries, 10), crowded.search(queries, 10))
-    restored.add(np.array([77]), queries[:1])
-    assert restored.search(queries[:1], 1)[1][0, 0] == 77
-    assert restored.remove(np.array([77])) == 1
