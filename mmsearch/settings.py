@@ -2,9 +2,10 @@
 
 A setting has the same name everywhere: as the field here, as the environment variable
 `MMSEARCH_<NAME>`, as a line of `<library>/settings.toml`, on the command line as
-`--set name=value`, and as a keyword argument of `open`. The documented table and
-`mmsearch/settings_options.py` are generated from this class (tools/settings_table.py and
-tools/settings_options.py). Precedence: command line or Python, environment, settings.toml, default.
+`--set name=value`, and as a keyword argument of `open`. The tables of
+docs/settings.md and README and `mmsearch/settings_options.py` are generated from this class
+(tools/settings_table.py, tools/settings_options.py).
+Precedence: command line or Python, environment, settings.toml, default.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -429,11 +430,11 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         raise SettingsError(f"{path}: {error}") from None
 
 
-def settings_table() -> str:
-    """Every setting as a Markdown table (README holds it; a test compares the two)."""
+def settings_table(names: Iterable[str] | None = None) -> str:
+    """Settings as a Markdown table: those named, or all."""
     lines = ["| setting | default | what it does |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        shown = "" if default is None or default == () else f"`{default}`"
-        lines.append(f"| `{name}` | {shown} | {field.description} |")
+    for name in names or Settings.model_fields:
+        field = Settings.model_fields[name]
+        default = "" if field.default is None or field.default == () else f"`{field.default}`"
+        lines.append(f"| `{name}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"

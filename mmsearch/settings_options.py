@@ -70,6 +70,7 @@ class SettingsOptions(TypedDict, total=False):
     caption_url: str | None
     caption_api_key: str | None
     caption_pixels: int | None
+    vector_backend: Literal["faiss", "memory"] | None
     index_device: Literal["auto", "cpu", "gpu"] | None
     index_exact_below: int | None
     index_k_factor: int | None
