@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Modality
-from tests.support.store_writes import CLIP
+from tests.stores.test_sql import CLIP
 
 
 def test_what_is_kept_comes_back_and_is_replaced(store: SqlStore) -> None:

@@ -15,7 +15,7 @@ from mmsearch.errors import LibraryVersionError
 from mmsearch.stores import migrate
 from mmsearch.stores.sql import SqlStore
 from mmsearch.stores.tables import Base
-from tests.support.store_writes import CLIP, a_write
+from tests.stores.test_sql import CLIP, a_write
 
 FULL_TEXT = ("segment_fts", "ix_segment_words_words")
 

@@ -15,8 +15,32 @@ from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.spaces import Completion, SwitchTarget
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Failure, Modality, Place, SegmentDraft, Space
-from tests.support.store_writes import CLIP, a_file, a_write
+from mmsearch.types import Collection, Failure, Modality, Place, SegmentDraft, SourceFile, Space
+
+CLIP = Space("clip", "fake", "1", "f" * 16, 4)
+
+
+def a_file(name: str = "a.jpg", size: int = 1) -> SourceFile:
+    return SourceFile(uri=f"file:///{name}", path=f"/{name}", size=size, mtime_ns=7)
+
+
+def a_write(
+    space_id: int, name: str = "a.jpg", *, segments: int = 2, sha256: str = "s"
+) -> SourceWrite:
+    drafts = tuple(
+        SegmentDraft(Modality.TEXT, Place(char_start=n, char_end=n + 1), f"text {n}")
+        for n in range(segments)
+    )
+    vectors = np.arange(segments * 4, dtype=np.float16).reshape(segments, 4)
+    return SourceWrite(
+        file=a_file(name),
+        sha256=sha256,
+        mime="text/plain",
+        recipe="r",
+        metadata={"tags": ["x"]},
+        segments=drafts,
+        vectors={space_id: (np.arange(segments), vectors)},
+    )
 
 
 @pytest.fixture

@@ -231,6 +231,8 @@ class Arranger:
         """
         query = arranged.query
         pool = groups[: DIVERSE_POOL * query.limit]
+        if not pool:
+            return []
         places = {group[0].lead.id: group[0].place for group in pool}
         shown = self._store.candidates(arranged.shown)
         likeness = _Likeness(self._vectors(arranged.collection_id, places | shown))

@@ -31,10 +31,10 @@ from mmsearch.stores.sql import SqlStore
 from mmsearch.testing import FakeReranker
 from mmsearch.types import Modality, RerankCandidate, RerankScore, RerankScores, SegmentDraft
 from tests.models.rerankers.stub import Reply, chat, first_token, serving
+from tests.stores.test_sql import CLIP, a_write
 from tests.support.documents import a_pdf
 from tests.support.fakes import open_fake, some_files
 from tests.support.films import a_film
-from tests.support.store_writes import CLIP, a_write
 
 PICTURES = ("red", "green", "blue")
 
