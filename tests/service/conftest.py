@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
-import struct
-import wave
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -27,6 +25,7 @@ from mmsearch.stores.sql import SqlStore
 from mmsearch.testing import FakeImageTextEmbedder, FakeSearcher
 from mmsearch.types import Failure, Modality, Place, SegmentDraft, SourceFile
 from tests.support.fakes import fake_models
+from tests.support.recordings import recording
 
 CLIP = FakeImageTextEmbedder()
 
@@ -94,16 +93,6 @@ def add_file(
 def picture(color: str, kind: str = "JPEG", size: tuple[int, int] = (64, 48)) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", size, color).save(buffer, kind)
-    return buffer.getvalue()
-
-
-def recording(seconds: float = 2.0) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(8000)
-        out.writeframes(struct.pack("<h", 0) * int(8000 * seconds))
     return buffer.getvalue()
 
 

@@ -10,8 +10,9 @@ import pytest
 from mmsearch.service.files import content_disposition, media_headers
 from mmsearch.testing import FakeSearcher
 from mmsearch.types import Place
+from tests.support.recordings import recording
 
-from .conftest import Service, StartService, add_file, recording
+from .conftest import Service, StartService, add_file
 
 pytestmark = pytest.mark.anyio
 

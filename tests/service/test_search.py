@@ -14,8 +14,9 @@ from mmsearch.query import SearchResult
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.service.schemas import SearchResponse
 from mmsearch.types import Modality
+from tests.support.recordings import recording
 
-from .conftest import Service, StartService, picture, recording
+from .conftest import Service, StartService, picture
 
 pytestmark = pytest.mark.anyio
 
