@@ -343,8 +343,9 @@ def demo(
     from mmsearch.cli import demo as demonstration
     from mmsearch.cli import output
     from mmsearch.cli.serve import run_server
+    from mmsearch.demo.contents import default_folder
 
-    folder = library or demonstration.default_folder()
+    folder = library or default_folder()
     with demonstration.build_demo(folder, port) as engine:
         shown = demonstration.show_examples(engine)
         output.out.print(demonstration.NEXT)
