@@ -47,6 +47,7 @@ def open_sandbox(settings: Settings) -> Sandbox:
         decoding_workers(settings),
         seconds=settings.decode_seconds,
         memory_mb=settings.decode_memory_mb,
+        require_confinement=settings.require_confinement,
     )
 
 

@@ -21,13 +21,13 @@
     ├── QueryError
     │   ├── EmptyQueryError
     │   ├── FilterError             lists the fields that exist
-    │   ├── DimensionError          a vector of the wrong dimension
+    │   ├── DimensionError          a vector of the wrong dimension, or without direction
     │   ├── CursorError             a cursor is damaged, or of another query or library
     │   └── LimitError              a number outside its allowed range
     ├── ConflictError               a job's state does not allow it
     ├── LeaseLostError              another worker has taken over the job
     ├── NotFoundError               no such collection, source, segment or job
-    ├── SnapshotError               a FAISS snapshot is damaged or foreign (it is then rebuilt)
+    ├── SnapshotError               a saved vector index is damaged or foreign (it is rebuilt)
     └── MediaError                  one file could not be indexed; has a `code` of its own
 
 The service maps them to HTTP in one place (`mmsearch.service.errors`).

@@ -164,6 +164,11 @@ class Settings(BaseSettings):
         ge=256,
         description="Address space of a decoding worker in MiB; beyond it the file fails.",
     )
+    require_confinement: bool = Field(
+        False,
+        description="Refuse to decode where the system cannot confine decoding workers fully "
+        "(Landlock, seccomp and resource limits of Linux).",
+    )
     max_image_pixels: int = Field(
         200_000_000, ge=1, description="Pictures with more pixels are refused as bombs."
     )

@@ -69,16 +69,16 @@ def check_limits(k: int, params: SearchParams | None) -> SearchParams:
     return params
 
 
-def is_member(ids: Ids, wanted: Ids) -> npt.NDArray[np.bool_]:
-    """Which of `ids` are among `wanted`, shape (len(ids),), whatever the order of either."""
-    if ids.size == 0 or wanted.size == 0:
+def is_member(ids: Ids, members: Ids) -> npt.NDArray[np.bool_]:
+    """Which of `ids` are among `members`, shape (len(ids),), whatever the order of either."""
+    if ids.size == 0 or members.size == 0:
         return np.zeros(len(ids), dtype=np.bool_)
     low, high = int(ids.min()), int(ids.max())
     if high - low > 8 * ids.size + 1_000_000:
-        return np.isin(ids, wanted)
+        return np.isin(ids, members)
     # SQL keys are dense: a table over their range is several times quicker than sorting.
     table = np.zeros(high - low + 1, dtype=np.bool_)
-    inside = wanted[(wanted >= low) & (wanted <= high)]
+    inside = members[(members >= low) & (members <= high)]
     table[inside - low] = True
     return table[ids - low]
 

@@ -179,10 +179,10 @@ def _header(fields: Mapping[str, Any], path: Path) -> SnapshotHeader:
 
 
 def _refuse_foreign(key: Mapping[str, Any], expected: SnapshotKey, path: Path) -> None:
-    for name, wanted in asdict(expected).items():
-        if key.get(name) != wanted:
+    for name, value in asdict(expected).items():
+        if key.get(name) != value:
             raise SnapshotError(
-                f"{path}: belongs to another {name}: {key.get(name)!r} instead of {wanted!r}"
+                f"{path}: belongs to another {name}: {key.get(name)!r} instead of {value!r}"
             )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,8 @@ from mmsearch.types import Channel, Ids, Modality, SearchParams, Vectors
 from mmsearch.vectors.memory import MemoryIndex
 
 DIMENSION = 32
+MIXTURE, MIXTURE_DIMENSION = 3000, 64
+"""Vectors and dimensions of the mixture that the tests of FAISS use."""
 CROWD = 1600
 """Enough vectors that the compressed form is used."""
 FIRST_CROWD_ID = 1_000_000
@@ -17,9 +21,8 @@ EXACT = SearchParams(exact=True)
 CHANNEL = Channel(1, 2, Modality.IMAGE, "a model", DIMENSION)
 
 
-def unit(vectors: npt.NDArray[np.float32]) -> Vectors:
-    result: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return result
+def unit(vectors: Any) -> Vectors:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
 
 
 def clustered(count: int, seed: int) -> Vectors:
@@ -28,6 +31,21 @@ def clustered(count: int, seed: int) -> Vectors:
     centres = np.random.default_rng(0).standard_normal((40, DIMENSION))
     noise = 0.5 * random.standard_normal((count, DIMENSION))
     return unit((centres[random.integers(0, 40, count)] + noise).astype(np.float32))
+
+
+def mixture(count: int, seed: int, dimension: int = MIXTURE_DIMENSION) -> Vectors:
+    """Unit vectors around 200 centres."""
+    random = np.random.default_rng(seed)
+    centres = np.random.default_rng(0).standard_normal((200, dimension))
+    noise = random.standard_normal((count, dimension))
+    return unit(centres[random.integers(0, 200, count)] + 0.7 * noise)
+
+
+def from_another_modality(count: int, seed: int, dimension: int = MIXTURE_DIMENSION) -> Vectors:
+    """Queries beside the data: half a vector, a common shift, and noise."""
+    shift = np.random.default_rng(77).standard_normal((1, dimension))
+    noise = np.random.default_rng(seed).standard_normal((count, dimension))
+    return unit(0.5 * mixture(count, seed, dimension) + 0.7 * unit(shift) + 0.6 * unit(noise))
 
 
 def crowd() -> tuple[Ids, Vectors]:

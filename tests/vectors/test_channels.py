@@ -144,15 +144,15 @@ def test_only_later_changes_are_replayed(engine: SearchEngine, server: Server) -
 def test_two_processes_may_replay_into_one_store(engine: SearchEngine, server: Server) -> None:
     """Each applies every change; the second time it changes nothing."""
     saved(engine, server)
-    one = indexes_of(engine, RemoteBackend(server, "a library"))
-    two = indexes_of(engine, RemoteBackend(server, "a library"))
+    first = indexes_of(engine, RemoteBackend(server, "a library"))
+    second = indexes_of(engine, RemoteBackend(server, "a library"))
     fill(engine, [photo("green.jpg", "a green thing")])
-    assert one.refresh()
+    assert first.refresh()
     engine.library.store.delete_sources([1])
-    assert two.refresh()
-    assert one.refresh()
-    assert not one.refresh()
-    assert one.problems() == two.problems() == []
+    assert second.refresh()
+    assert first.refresh()
+    assert not first.refresh()
+    assert first.problems() == second.problems() == []
 
 
 def test_an_index_ahead_of_the_database_is_refused(engine: SearchEngine, server: Server) -> None:

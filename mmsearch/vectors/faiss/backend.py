@@ -27,7 +27,7 @@ class FaissBackend:
     """`VectorBackend` over FAISS. Each `save` replaces the channel's snapshot file.
 
     `library` is the library's UUID. `calibration_queries` gives the typical queries of a channel,
-    shape (n, dimension), or None if there are too few; asked for only where an index is compressed.
+    shape (n, dimension), or None if there are too few; it is called only for large indexes.
     The other arguments are those of `FaissIndex`.
     """
 
@@ -87,7 +87,9 @@ class FaissBackend:
         try:
             path.parent.mkdir(exist_ok=True)
         except OSError as error:
-            raise StorageError(f"{path.parent} cannot be made: {error.strerror}") from None
+            raise StorageError(
+                f"the folder {path.parent} cannot be made: {error.strerror}"
+            ) from None
         write_snapshot(
             path,
             index,

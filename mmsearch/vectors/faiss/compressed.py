@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 SMALLEST = 1000
 """With fewer vectors the codebooks cannot be trained, and exact search is as quick."""
-WANTED_RECALL = 0.98
+TARGET_RECALL = 0.98
 
 _TRAINING_ROWS = 8192
 _BLOCK = 16384
@@ -47,7 +47,7 @@ class Compressed:
 
     @classmethod
     def build(cls, rows: Rows, k_factor: int, queries: Vectors | None) -> Self | None:
-        """Train, encode and measure; None if the wanted recall is out of reach.
+        """Train, encode and measure; None if TARGET_RECALL is out of reach.
 
         `rows` has no dead ones. `queries` are held-out queries of the kind that will come;
         without them some rows are shifted away from the data.
@@ -72,7 +72,7 @@ class Compressed:
         while factor <= _LARGEST_FACTOR * k_factor:
             candidate = cls(base, refine, factor, 0.0)
             recall = candidate.measure(queries, truth)
-            if recall >= WANTED_RECALL:
+            if recall >= TARGET_RECALL:
                 return cls(base, refine, factor, recall)
             factor *= 2
         logger.warning(
@@ -115,7 +115,7 @@ class Compressed:
     def memory_bytes(self) -> int:
         return int(self.base.codes.size() + 4 * self.base.pq.centroids.size())
 
-    def wanted(self, k: int, k_factor: int | None) -> int:
+    def candidate_count(self, k: int, k_factor: int | None) -> int:
         """How many candidates are refined for k hits.
 
         Full `k_factor` for the first ten hits, a third of it for every one beyond: deep lists
@@ -131,8 +131,8 @@ class Compressed:
 
         None comes where removals or equal vectors have used up the candidates.
         """
-        wanted = self.wanted(k, k_factor)
-        fetch = wanted + min(rows.n_dead, wanted)
+        count = self.candidate_count(k, k_factor)
+        fetch = count + min(rows.n_dead, count)
         if 2 * fetch >= len(rows):
             return [None] * len(queries)
         products, positions = self._refined(queries, fetch)
@@ -142,8 +142,8 @@ class Compressed:
             if rows.n_dead:
                 alive &= ~rows.dead[candidates]
             scores, candidates = scores[alive], candidates[alive]
-            # Fewer than wanted, or so many equals that codes cannot tell the best k apart.
-            if 2 * len(candidates) < wanted or len(candidates) <= k or scores[-1] >= scores[k - 1]:
+            # Too few candidates, or so many equals that codes cannot tell the best k apart.
+            if 2 * len(candidates) < count or len(candidates) <= k or scores[-1] >= scores[k - 1]:
                 result.append(None)
                 continue
             last = int(np.searchsorted(-scores, -(scores[k - 1] - 2e-6), side="right"))
@@ -153,7 +153,7 @@ class Compressed:
     def measure(self, queries: Vectors, truth: npt.NDArray[np.float32]) -> float:
         """recall@10 against `truth`, the exact best products (q, 10). Equals count as hits."""
         top = truth.shape[1]
-        products, _ = self._refined(queries, self.wanted(top, None))
+        products, _ = self._refined(queries, self.candidate_count(top, None))
         floor = truth[:, -1:] - 2e-6
         return float((products[:, :top] >= floor).mean())
 
@@ -164,7 +164,7 @@ class Compressed:
         """
         probes = np.linspace(0, len(rows) - 1, num=min(8, len(rows))).astype(np.int64)
         queries = rows.decode(probes)
-        products, _ = self._refined(queries, min(self.wanted(_TOP, None), len(rows)))
+        products, _ = self._refined(queries, min(self.candidate_count(_TOP, None), len(rows)))
         norms = np.einsum("nd,nd->n", queries, queries)
         if (products[:, 0] < norms - 1e-3).any():
             raise SnapshotError("the snapshot's compressed part disagrees with its vectors")

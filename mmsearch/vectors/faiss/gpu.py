@@ -2,7 +2,7 @@
 
 Only unfiltered searches come here: without cuVS, FAISS on a GPU ignores an IDSelector
 silently, so filtered ones stay on the CPU whatever the build. GPU arithmetic (TF32) is too
-coarse to decide an order; it proposes candidates, and `Rows.scores` decides.
+coarse to rank hits: it proposes candidates, and `Rows.scores` ranks them.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def gpus(device: Device) -> int:
 
 
 class GpuRows:
-    """A copy of one `Rows` on the GPUs. Raises GpuFailedError where a GPU does."""
+    """A copy of one `Rows` on the GPUs. Raises GpuFailedError if a GPU fails."""
 
     def __init__(self, rows: Rows, count: int) -> None:
         self.count = count
@@ -66,8 +66,8 @@ class GpuRows:
 
         `rows` are those that were loaded, with the removals since.
         """
-        wanted = 2 * k + 64  # room for what coarse arithmetic misplaces
-        fetch = min(wanted + min(rows.n_dead, wanted), len(rows))
+        count = 2 * k + 64  # coarse arithmetic misplaces some
+        fetch = min(count + min(rows.n_dead, count), len(rows))
         if fetch > LARGEST_K:
             return [None] * len(queries)
         products, positions = self._search(queries, fetch)

@@ -30,7 +30,7 @@ _BLOCK = 2048
 _SERIAL = 32_000
 """Numbers decoded at a time: from 32768 on torch starts threads, which wait for each other."""
 _SPARSE = 200
-"""If at most one row in so many is selected, they are read one by one instead of by a scan."""
+"""If at most 1/200 of the rows are selected, only those are read."""
 _ROUNDING = 2e-6
 """Bound on the difference between two ways to sum a float32 product of unit vectors."""
 
@@ -86,7 +86,7 @@ class Rows:
     def select(self, allowed: Ids | None, *, ascending: bool) -> tuple[Mask | None, int]:
         """The rows to search and their number; None stands for all of them.
 
-        `ascending` says that the ids are in order, which makes small sets quick to find.
+        `ascending`: the ids are in order, which makes small sets quick to find.
         """
         if allowed is None:
             return (~self.dead, self.live) if self.n_dead else (None, len(self))
