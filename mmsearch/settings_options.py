@@ -48,6 +48,7 @@ class SettingsOptions(TypedDict, total=False):
     commit_seconds: float | None
     decode_seconds: float | None
     decode_memory_mb: int | None
+    require_confinement: bool | None
     max_image_pixels: int | None
     page_images: bool | None
     max_pages: int | None
