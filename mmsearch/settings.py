@@ -132,10 +132,10 @@ class Settings(BaseSettings):
         0.85,
         ge=-1,
         le=1,
-        description="Neighbouring windows of sound at least this alike (cosine) become one span.",
+        description="Neighbouring windows of sound with at least this cosine become one span.",
     )
     sound_span_seconds: float = Field(
-        60.0, ge=10, description="Longest span of one sound; what goes on begins another."
+        60.0, ge=10, description="Longest span of one sound, in seconds. A longer sound is split."
     )
 
     ocr: Literal["auto", "none", "rapidocr", "tesseract"] = Field(
@@ -188,13 +188,17 @@ class Settings(BaseSettings):
         6 * 3600.0, gt=0, description="Recordings and films longer than this are refused."
     )
     max_shots: int = Field(
-        2000, ge=1, description="Shots of one film; where there are more, they are joined."
+        2000,
+        ge=1,
+        description="Maximum number of shots of a film. With more, neighbouring shots are joined.",
     )
     audio_chunk_seconds: float = Field(
-        1200.0, gt=30, description="Long recordings are cut at silences into pieces of this length."
+        1200.0,
+        gt=30,
+        description="Long recordings are split at silences into chunks of about this length.",
     )
     max_archive_members: int = Field(
-        1_000_000, ge=1, description="Files read out of one tar shard; the rest is left out."
+        1_000_000, ge=1, description="Maximum number of files read from one tar shard."
     )
     max_archive_mb: int = Field(
         16_384, ge=1, description="MiB that a compressed shard may unpack to."
@@ -212,12 +216,12 @@ class Settings(BaseSettings):
     )
 
     job_attempts: int = Field(
-        5, ge=1, description="How often a queued job is tried before it has failed."
+        5, ge=1, description="Number of attempts before a job counts as failed."
     )
     job_lease_seconds: float = Field(
         30.0,
         gt=0.2,
-        description="A worker that is silent for longer loses its job to another one.",
+        description="A worker that does not renew its lease for this long loses its job.",
     )
 
     # ------------------------------------------------------------------ captions
@@ -264,7 +268,7 @@ class Settings(BaseSettings):
     )
 
     # ------------------------------------------------------------------ search
-    limit: int = Field(10, ge=1, le=1000, description="Hits per answer if a query does not say.")
+    limit: int = Field(10, ge=1, le=1000, description="Hits per result if a query names no limit.")
     min_score: float = Field(
         0.05,
         ge=0,
@@ -323,7 +327,7 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8000/v1. Texts and pictures of the best hits are sent there.",
     )
     rerank_api_key: SecretStr | None = Field(None, description="Its key, sent as a Bearer token.")
-    rerank_concurrency: int = Field(8, ge=1, le=64, description="Questions asked of it at once.")
+    rerank_concurrency: int = Field(8, ge=1, le=64, description="Concurrent requests to it.")
     rerank_pixels: int = Field(
         512 * 512, ge=32 * 32, description="Most pixels of a picture that is looked at again."
     )

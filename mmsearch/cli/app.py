@@ -34,8 +34,8 @@ from mmsearch.cli.weights import weights
 from mmsearch.errors import MMSearchError
 from mmsearch.settings import load_settings
 
-# Typer brings its own copy of Click since 0.2x, and uses the installed one before: the base of
-# its usage errors is reached by way of the one that it exports.
+# Recent versions of Typer bundle Click, older ones import it. The base class of usage errors is
+# reached through an error that Typer exports in both.
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 
 ABOUT = "Search photos, films, recordings and documents by their content."
@@ -133,8 +133,8 @@ def index(
     from indexer.inputs.named import open_list
     from mmsearch.cli import output
 
-    given = settings_from(set_, profile=profile)
-    named = [one for one in paths or () if one != "-"]
+    settings = settings_from(set_, profile=profile)
+    named = [path for path in paths or () if path != "-"]
     lists = [open_list(name) for name in (from_list, "-" if "-" in (paths or ()) else None) if name]
     with output.RunProgress(named, include or (), exclude or (), open_end=bool(lists)) as progress:
         summary = runs.index(
@@ -147,7 +147,7 @@ def index(
             prune=prune,
             retry_failed=retry_failed,
             on_progress=progress,
-            **given,
+            **settings,
         )
     output.print_summary(summary)
     if as_json:
@@ -315,8 +315,8 @@ def serve(
     from mmsearch.cli.serve import run_server
     from mmsearch.search.engine import SearchEngine
 
-    given = settings_from(set_, profile=profile, host=host, port=port)
-    with SearchEngine.open(library or load_settings().library, **given) as engine:
+    settings = settings_from(set_, profile=profile, host=host, port=port)
+    with SearchEngine.open(library or load_settings().library, **settings) as engine:
         run_server(engine, worker=worker)
 
 
@@ -373,9 +373,9 @@ INTERRUPTED = 130
 
 
 def leave_at_once(status: int) -> NoReturn:
-    """End without waiting for threads: one may be in the middle of a long transcription.
+    """Exit without waiting for threads: a long transcription may be running.
 
-    Everything that must be closed has been, on the way out of the command.
+    The command has closed its library and files by now.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -383,12 +383,12 @@ def leave_at_once(status: int) -> NoReturn:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command; errors leave as one sentence and an exit status."""
+    """Run one command. Errors become one sentence and an exit status."""
     if arguments is not None:
         _run(arguments)
         return
-    # Importing the models' libraries makes a million objects that stay: to look through them for
-    # garbage again and again, and once more at the end, was a third of a short command's time.
+    # The model libraries create a million objects at import that are never freed. Garbage
+    # collection of them took a third of the time of a short command.
     gc.set_threshold(100_000, 50, 100)
     try:
         _run(arguments)
@@ -417,6 +417,6 @@ def _run(arguments: list[str] | None) -> None:
     except BrokenPipeError:
         sys.exit(0)
     if status == INTERRUPTED:  # newer versions of Typer turn Ctrl-C into this status themselves
-        output.err.print("Interrupted. What was finished is kept; run it again to go on.")
+        output.err.print("Interrupted. Finished files are kept. Run the command again to continue.")
         leave_at_once(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

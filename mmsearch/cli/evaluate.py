@@ -125,26 +125,26 @@ def evaluate(
     measures = tuple(known_measure(name).name for name in measure or DEFAULT_MEASURES)
     check_channels(name for name in without or () if name != CALIBRATION)
     saved = [runs.load(path) for path in against or ()]
-    found = read_dataset(dataset, format_, media=media, split=split)
+    data = read_dataset(dataset, format_, media=media, split=split)
     if queries is not None:
-        found = found.first(queries)
+        data = data.first(queries)
     place = library or load_settings().library
-    given = settings_from(set_, profile=profile)
+    settings = settings_from(set_, profile=profile)
     with ExitStack() as stack:
-        engine = stack.enter_context(SearchEngine.open(place, create=True, **given))
+        engine = stack.enter_context(SearchEngine.open(place, create=True, **settings))
         with output.RunProgress([place]) as progress:
-            taken, summary = take_in(engine, found, collection=collection, on_progress=progress)
+            indexed, summary = take_in(engine, data, collection=collection, on_progress=progress)
         output.print_summary(summary)
-        ways = [experiment.Way("fused", taken, options={"rerank": "none"})]
+        ways = [experiment.Way("fused", indexed, options={"rerank": "none"})]
         if (rerank or engine.settings.rerank) != "none":
             chosen = rerank or engine.settings.rerank
-            ways.append(experiment.Way(f"reranked: {chosen}", taken, options={"rerank": chosen}))
+            ways.append(experiment.Way(f"reranked: {chosen}", indexed, options={"rerank": chosen}))
         if cut_off:
             options = {"rerank": "none", "min_score": None}
-            ways.append(experiment.Way("with the cut-off", taken, options=options, ablation=True))
+            ways.append(experiment.Way("with the cut-off", indexed, options=options, ablation=True))
         ways += [_ablation(name, ways[0], engine, stack) for name in without or ()]
         evaluation = experiment.evaluate(
-            found,
+            data,
             ways,
             measures=measures,
             depth=depth,
@@ -170,22 +170,22 @@ def compare(
     from mmsearch.evaluation import runs
     from mmsearch.evaluation.experiment import comparison_to_json
 
-    one, other = runs.load(first), runs.load(second)
-    found = runs.compare_runs(one, other)
-    print_comparison(f"{other.dataset}: {other.name} against {one.name}", found)
+    base, other = runs.load(first), runs.load(second)
+    comparisons = runs.compare_runs(base, other)
+    print_comparison(f"{other.dataset}: {other.name} against {base.name}", comparisons)
     if as_json:
         output.print_json(
             {
-                "dataset": one.dataset,
-                "first": one.name,
+                "dataset": base.dataset,
+                "first": base.name,
                 "second": other.name,
-                "measures": {c.measure: comparison_to_json(c) for c in found},
+                "measures": {c.measure: comparison_to_json(c) for c in comparisons},
             }
         )
 
 
 def _ablation(name: str, base: Way, engine: SearchEngine, stack: ExitStack) -> Way:
-    """The same without one part."""
+    """The way `base` without a channel or without calibration."""
     from dataclasses import replace
 
     from mmsearch.evaluation.asking import IndexedDataset
@@ -204,7 +204,7 @@ def _ablation(name: str, base: Way, engine: SearchEngine, stack: ExitStack) -> W
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Figures of every run, then what is significant."""
+    """Print the measures of every run, then the comparisons."""
     from mmsearch.cli import output
 
     for problem in evaluation.dataset.problems:
@@ -217,28 +217,28 @@ def print_evaluation(evaluation: Evaluation) -> None:
         figures = run.figures()
         table.add_row(escape(run.name), *(f"{figures[m].mean:.3f}" for m in evaluation.measures))
     output.out.print(table)
-    for one in evaluation.versus:
-        print_comparison(f"{one.second} against {one.first}", one.comparisons)
+    for versus in evaluation.versus:
+        print_comparison(f"{versus.second} against {versus.first}", versus.comparisons)
     for name, share in evaluation.approximation.items():
         output.out.print(f"recall@10 of the index against exact search, {name}: {share:.4f}")
 
 
 def print_comparison(title: str, comparisons: Any) -> None:
-    """Differences, their intervals, and p-values after Holm's correction."""
+    """Print differences, confidence intervals and Holm-corrected p-values."""
     from mmsearch.cli import output
 
     output.out.print(f"\n[bold]{escape(title)}[/]")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("measure", "first", "second", "difference", "95 % interval", "p (Holm)"):
         table.add_column(name, justify="left" if name == "measure" else "right", no_wrap=True)
-    one: Comparison
-    for one in comparisons:
+    row: Comparison
+    for row in comparisons:
         table.add_row(
-            one.measure,
-            f"{one.first:.3f}",
-            f"{one.second:.3f}",
-            f"{one.difference.mean:+.3f}",
-            f"{one.difference.low:+.3f} to {one.difference.high:+.3f}",
-            ("[bold]" if one.significant else "") + f"{one.p_adjusted:.4f}",
+            row.measure,
+            f"{row.first:.3f}",
+            f"{row.second:.3f}",
+            f"{row.difference.mean:+.3f}",
+            f"{row.difference.low:+.3f} to {row.difference.high:+.3f}",
+            ("[bold]" if row.significant else "") + f"{row.p_adjusted:.4f}",
         )
     output.out.print(table)

@@ -67,7 +67,7 @@ def switch(
             collection=collection,
             allow_missing=allow_missing,
             dry_run=dry_run,
-            on_plan=progress.tell_plan,
+            on_plan=progress.print_plan,
             on_progress=progress,
             **settings,
         )
