@@ -40,9 +40,9 @@ UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
 
 ABOUT = "Search photos, films, recordings and documents by their content."
 
-BACKGROUND = "Indexing in the background"
-QUALITY = "Search quality"
-MAINTENANCE = "Maintenance"
+BACKGROUND = "Commands for indexing in the background"
+QUALITY = "Commands for search quality"
+MAINTENANCE = "Commands for maintenance"
 
 app = typer.Typer(
     name="mmsearch",

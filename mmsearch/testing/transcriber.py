@@ -31,6 +31,10 @@ class FakeTranscriber:
         digest = hashlib.sha256("\n".join(self._script).encode()).hexdigest()
         return f"fake-{digest[:12]}"
 
+    @property
+    def weights(self) -> str:
+        return ""
+
     def transcribe(
         self, samples: npt.NDArray[np.float32], *, language: str | None = None
     ) -> Transcript:
