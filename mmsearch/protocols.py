@@ -5,10 +5,10 @@ All implementations are safe to call from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,9 @@ from mmsearch.types import (
     WordLine,
     WordUnit,
 )
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @runtime_checkable
@@ -394,10 +397,24 @@ class Searcher(Protocol):
 
 
 class Ingestor(Protocol):
-    """Takes files into a library in the background (the service's uploads)."""
+    """Indexes files in the background (the service's uploads)."""
 
     def submit(self, files: Sequence[Path], collection: str | None) -> int:
-        """Queue an indexing run of these files; returns the run's id at once."""
+        """Queue a job that indexes these files; returns its id at once."""
 
     def submit_urls(self, urls: Sequence[str], collection: str | None) -> int:
         """The same for http(s) addresses, which are fetched within the settings' limits."""
+
+
+class Runner(Protocol):
+    """Where the work of an indexing run is done: on threads here, or on other machines."""
+
+    def map(
+        self, function: Callable[[T], Iterable[R]], items: Iterable[T]
+    ) -> Generator[R, None, None]:
+        """What `function` yields for each of `items`, in the order in which it is ready.
+
+        The caller's thread reads the items, a bounded number ahead; a bounded number of results
+        waits. An error of `function` or of `items` is raised to the caller. Closing the
+        generator ends the work.
+        """

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import story
 from machine import describe_machine
 
-from indexer.evaluation.library import take_in
+from indexer.evaluation.library import index_dataset
 from mmsearch.errors import MMSearchError
 from mmsearch.evaluation import IndexedDataset, read_dataset, runs
 from mmsearch.evaluation.experiment import Evaluation, Way, evaluate, to_json, versus_first
@@ -99,7 +99,7 @@ def measure(arguments: argparse.Namespace) -> list[Evaluation]:
             if arguments.queries:
                 dataset = dataset.first(arguments.queries)
             collection = f"{arguments.part}-{plan.folder or plan.name}"
-            library, summary = take_in(engine, dataset, collection=collection)
+            library, summary = index_dataset(engine, dataset, collection=collection)
             taken = time.monotonic() - began
             for failure in summary.failures:
                 print(f"failed: {failure.path}: {failure.reason}")

@@ -113,7 +113,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure retrieval quality on a data set with queries and judgements."""
-    from indexer.evaluation.library import take_in
+    from indexer.evaluation.library import index_dataset
     from mmsearch.cli import output
     from mmsearch.evaluation import experiment, report, runs
     from mmsearch.evaluation.asking import check_channels
@@ -133,7 +133,9 @@ def evaluate(
     with ExitStack() as stack:
         engine = stack.enter_context(SearchEngine.open(place, create=True, **settings))
         with output.RunProgress([place]) as progress:
-            indexed, summary = take_in(engine, data, collection=collection, on_progress=progress)
+            indexed, summary = index_dataset(
+                engine, data, collection=collection, on_progress=progress
+            )
         output.print_summary(summary)
         ways = [experiment.Way("fused", indexed, options={"rerank": "none"})]
         if (rerank or engine.settings.rerank) != "none":

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from indexer.inputs.walk import walk
-from indexer.pipeline import RunCounts
+from indexer.outcomes import RunCounts
 from indexer.runs import RunSummary
 from mmsearch.query import Context, Explanation, Hit, HitPart, SearchResult
 from mmsearch.stores.places import is_url

@@ -90,7 +90,7 @@ def test_a_worker_that_exited_without_work_comes_back_for_it() -> None:
         until(lambda: len(programs.processes) > 1)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_service_has_one_and_outlives_it(tmp_path: Path) -> None:
     """The real worker indexes an upload; after it was killed, its successor the next one."""
     library = tmp_path / "library"
@@ -106,7 +106,7 @@ def test_the_service_has_one_and_outlives_it(tmp_path: Path) -> None:
                 for text, killed in (("Invoice 4711.", True), ("Invoice 4712.", False)):
                     answer = client.post("v1/uploads", files={"file": ("bill.txt", text.encode())})
                     job = answer.json()["job"]["id"]
-                    until(partial(_done, client, job), 120)
+                    until(partial(_done, client, job), 240)
                     found = client.post("v1/search", json={"query": text}).json()["hits"]
                     assert found[0]["segment"]["text"] == text
                     (worker,) = _children(server.pid, "worker")

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.indexer.test_pipeline import contents, run
 from tests.support.fakes import a_picture, open_fake
+from tests.support.library import contents, run_index
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -56,7 +56,7 @@ def test_killed_twenty_times_the_library_equals_an_uninterrupted_one(
 ) -> None:
     """Same sources, segments and vectors; verify finds nothing missing, nothing extra."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    run(whole, files)
+    run_index(whole, files)
     rng = random.Random(7)
     began = time.monotonic()
     start(tmp_path / "timing", files).communicate()
@@ -77,7 +77,7 @@ def test_killed_twenty_times_the_library_equals_an_uninterrupted_one(
             here = [source.id for source in engine.library.store.sources(limit=1000)]
             if len(here) == 80:  # nothing left to interrupt: let some go
                 engine.library.store.delete_sources(here[::2] + here[1::4])
-    run(killed, files)
+    run_index(killed, files)
     assert contents(killed) == contents(whole)
     with open_fake(killed) as engine:
         assert engine.library.status(verify=True)["verify"] == {"ok": True, "problems": []}

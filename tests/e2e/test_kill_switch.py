@@ -12,8 +12,8 @@ import numpy as np
 
 from indexer.runs import index_into
 from tests.e2e.test_kill import ROOT
-from tests.indexer.test_pipeline import contents
 from tests.support.fakes import a_picture
+from tests.support.library import contents
 from tests.support.two_profiles import NEW, OLD, open_two
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.segmenting.sounds import SoundCutter
+from indexer.segmenting.sounds import SoundSegmenter, SoundWindows
 from mmsearch.errors import WeightsNotFoundError
 from mmsearch.media.formats import audio
 from mmsearch.models.profiles import profile
@@ -170,12 +170,15 @@ def test_clap_finds_sounds_by_their_names(data: Path, tmp_path: Path) -> None:
     some = rows(data, "sounds", "sounds")
     vectors = []
     for row in some:
-        cutter = SoundCutter(embedder, similarity=-1, longest_seconds=3600)
+        windows = SoundWindows(embedder.window_seconds)
+        segmenter = SoundSegmenter(similarity=-1, longest_seconds=3600)
         path = data / "sounds" / row["file"]
         for chunk in audio.chunks(path, 600, sounds=True):
             if chunk.rate == SOUND_RATE:
-                cutter.add(chunk.samples, last=chunk.last)
-        spans, found = cutter.segments()
+                loud = windows.add(chunk.samples, last=chunk.last)
+                if loud:
+                    segmenter.add(loud, embedder.encode_sounds([one.samples for one in loud]))
+        spans, found = segmenter.segments()
         vectors.append(found.mean(axis=0) if spans else np.zeros(embedder.space.dimension))
     labels = [row["label"] for row in some]
     names = sorted({label for label in labels if labels.count(label) >= 5})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from indexer.evaluation.library import take_in
+from indexer.evaluation.library import index_dataset
 from mmsearch.errors import QueryError
 from mmsearch.evaluation import Dataset, IndexedDataset, ask, ask_channels, read_dataset, runs
 from mmsearch.evaluation.asking import ask_raw_cosine, check_channels
@@ -53,7 +53,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SearchEngine]:
 
 @pytest.fixture(scope="module")
 def library(engine: SearchEngine, dataset: Dataset) -> IndexedDataset:
-    taken, summary = take_in(engine, dataset)
+    taken, summary = index_dataset(engine, dataset)
     assert summary.ok
     return taken
 
@@ -63,7 +63,7 @@ def test_items_are_taken_in_once(
 ) -> None:
     """A collection of their own; the second time nothing is indexed."""
     assert library.collection == "evaluation-kites"
-    again, summary = take_in(engine, dataset)
+    again, summary = index_dataset(engine, dataset)
     assert summary.counts.indexed == 0
     assert summary.counts.unchanged == 10
     assert again.items == library.items

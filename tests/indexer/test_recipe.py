@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexer.pipeline import RunCounts, recipe, same_recipe
+from indexer.outcomes import RunCounts
+from indexer.recipe import recipe, same_recipe
 from indexer.runs import index_into
 from mmsearch.library import Library
 from mmsearch.models import loading

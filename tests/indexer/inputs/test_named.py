@@ -29,8 +29,7 @@ from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import content_of, is_url, local_path, member_uri, uri_of
 from mmsearch.types import Source
 from tests.support.fakes import a_picture, open_fake, some_files
-
-Files = dict[str, bytes | str]
+from tests.support.files import Files, png, shard, shard_bytes
 
 
 @pytest.fixture(scope="module")
@@ -64,25 +63,6 @@ class Collection:
 @pytest.fixture
 def collection(shared: SearchEngine, request: pytest.FixtureRequest) -> Collection:
     return Collection(shared, request.node.name[:150])
-
-
-def png(colour: str) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def shard(path: Path, files: Files, mode: str = "w") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 WEBDATASET: Files = {
@@ -448,17 +428,6 @@ def test_stores_by_fsspec(collection: Collection) -> None:
     assert (again.unchanged, again.failed) == (1, 1)
     memory.rm("/bucket/a/b/n.txt")
     assert collection.index("memory://bucket/a", prune=True).counts.removed == 1
-
-
-def shard_bytes(files: Files) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def test_urls_that_nothing_can_read(tmp_path: Path) -> None:

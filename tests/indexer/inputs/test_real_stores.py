@@ -17,8 +17,8 @@ import pytest
 
 from indexer.runs import RunSummary, index_into
 from mmsearch import SearchEngine
-from tests.indexer.inputs.test_named import png, shard_bytes
 from tests.support.fakes import open_fake
+from tests.support.files import png, shard_bytes
 
 FILES = {
     "photos/red.png": png("red"),

@@ -24,11 +24,11 @@ from mmsearch.errors import LibraryBusyError, SpaceMismatchError
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.spaces import Replacement
 from mmsearch.types import Modality
-from tests.indexer.segmenting.test_sounds import tone, wav
-from tests.indexer.test_pipeline import contents
+from tests.support.audio import tone, wav
 from tests.support.documents import a_pdf
 from tests.support.fakes import a_picture, some_files
 from tests.support.films import a_film
+from tests.support.library import contents
 from tests.support.two_profiles import NEW, OLD, TwoProfiles, open_two
 
 

@@ -10,7 +10,7 @@ import pytest
 from indexer.runs import index_into
 from mmsearch.models.sound.silence import is_silent
 from mmsearch.types import SOUND_RATE, Modality, Samples
-from tests.indexer.segmenting.test_sounds import LOW, silence, tone, wav
+from tests.support.audio import LOW, silence, tone, wav
 from tests.support.fakes import open_fake
 
 
