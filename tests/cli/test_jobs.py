@@ -89,4 +89,4 @@ def test_a_list_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: 
     status, _, err = called(capsys, "index", "--library", tmp_path / "l2")
     assert (status, "at least one" in err) == (2, True)
     status, _, err = called(capsys, "index", "gopher://x/", "--library", tmp_path / "l2")
-    assert (status, "no way to read gopher" in err) == (2, True)
+    assert (status, "gopher: URLs are not supported" in err) == (2, True)
