@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, Unpack
 
 from mmsearch import build
 from mmsearch.errors import SpaceMismatchError
@@ -17,14 +17,15 @@ from mmsearch.media.sandbox import confinement
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
-from mmsearch.protocols import Reranker
+from mmsearch.protocols import Reranker, Searcher
 from mmsearch.settings import Settings, load_settings
+from mmsearch.settings_options import SettingsOptions
 from mmsearch.stores.change_log import read_head
 from mmsearch.stores.collections import named_collection
 from mmsearch.stores.lexical.index import LexicalTotals
 from mmsearch.stores.rows import StoredSpace
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection, Modality
+from mmsearch.types import Collection, Modality, Place, Source
 from mmsearch.vectors.channels import ChannelIndexes
 
 logger = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Library:
         create: bool = False,
         models: Callable[..., ModelSet] | None = None,
         rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsOptions],
     ) -> Self:
         """Open the library in a folder. Keyword arguments are settings (see `Settings`).
 
@@ -297,3 +298,25 @@ class Library:
                     "spaces": {n: {"vectors": v, "of": of} for n, (v, of) in filled.items()},
                 }
         return switching
+
+
+class LibrarySearcher(Searcher, Protocol):
+    """A `Searcher` whose library is open in this process: what the service is built on."""
+
+    @property
+    def library(self) -> Library: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
+        """Where the JPEG thumbnail of a source, or of a place in it, is if there is one."""
+
+    def warm_up(self) -> None:
+        """Load indexes and models. Raises what loading raises."""
+
+    def ready(self) -> bool:
+        """True once `warm_up` has finished."""
+
+    def start_following(self) -> None:
+        """Apply committed changes in the background until the library is closed."""

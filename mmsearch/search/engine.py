@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import MMSearchError
 from mmsearch.library import Library, LibrarySnapshot
+from mmsearch.models.sets import ModelSet
+from mmsearch.protocols import Reranker
 from mmsearch.query import Query, SearchResult, Term, file_content
 from mmsearch.search.compose import Composer
 from mmsearch.search.embed import EmbeddedQuery, QueryEmbedder
@@ -39,6 +41,7 @@ from mmsearch.search.scoring.fusion import score
 from mmsearch.search.scoring.rankings import Rankings
 from mmsearch.search.timings import StageTimer
 from mmsearch.search.warm_up import WarmUp
+from mmsearch.settings_options import SettingsOptions
 from mmsearch.stores.database import release_read
 from mmsearch.types import Place, Source
 
@@ -54,7 +57,7 @@ class SearchEngine:
     from mmsearch import SearchEngine
 
     with SearchEngine.open("my-library") as engine:
-        for hit in engine.search("a red boat at sunset"):
+        for hit in engine.search("a red boat at sunset").hits:
             print(hit.score, hit.source.path, hit.segment.place)
     """
 
@@ -79,12 +82,22 @@ class SearchEngine:
             logger.warning("the setting fusion=ranks has no effect any more: scores are used")
 
     @classmethod
-    def open(cls, library: str | Path, **settings: Any) -> Self:
-        """Open an existing library. Keyword arguments are settings (see `mmsearch.Settings`).
+    def open(
+        cls,
+        library: str | Path | None = None,
+        *,
+        create: bool = False,
+        models: Callable[..., ModelSet] | None = None,
+        rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
+        **settings: Unpack[SettingsOptions],
+    ) -> Self:
+        """Open the library in a folder, with the arguments of `Library.open`.
 
-        Raises LibraryNotFoundError, LibraryVersionError, SettingsError.
+        Raises LibraryNotFoundError, LibraryVersionError, SettingsError, StorageError.
         """
-        return cls(Library.open(library, **settings))
+        return cls(
+            Library.open(library, create=create, models=models, rerankers=rerankers, **settings)
+        )
 
     def __enter__(self) -> Self:
         return self

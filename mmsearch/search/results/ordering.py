@@ -61,6 +61,8 @@ def diverse_order(
     `scores` come best first. `shown`, from earlier pages, count as chosen already. The first
     `limit` are chosen; the others follow by relevance.
     """
+    if not scores:
+        return []
     ids = list(scores)
     values = np.array(list(scores.values()))
     relevance = (values - values.min()) / (float(np.ptp(values)) or 1.0)
