@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,7 @@ from mmsearch.query import Query, Term
 from mmsearch.search.compose import Part
 from mmsearch.search.parse.filters import compile_filter
 from mmsearch.search.parse.metadata_keys import MetadataKeys
+from mmsearch.search.parse.reading import expand
 from mmsearch.search.parse.words import Words, parse_words, units_of
 from mmsearch.search.recordings import read_recording
 from mmsearch.search.scoring.calibration import Kind
@@ -159,7 +161,8 @@ class Planner:
         """Everything that one query needs on its own. Raises MMSearchError."""
         collection = self.store.collection(query.collection)
         models = self.models_of(collection)
-        plan = QueryPlan(query, collection)
+        query, notes = expand(query, partial(self.metadata_keys.of, collection.id))
+        plan = QueryPlan(query, collection, warnings=list(notes))
         self._check_channels(plan)
         self._tell_about_sounds(plan, models)
         for term in query.terms:

@@ -71,6 +71,8 @@ def rank(
 
 def occurrences(unit: WordUnit, words: Sequence[str]) -> int:
     """How often a unit stands in a list of tokens."""
+    if unit.alternatives:
+        return sum(occurrences(one, words) for one in unit.each())
     wanted = unit.tokens
     if len(wanted) == 1:
         word = wanted[0]

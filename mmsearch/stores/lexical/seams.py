@@ -37,14 +37,15 @@ def crossings(
     """Where the quoted phrases among `units` cross from one segment of a source to the next."""
     crossed: set[WordUnit] = set()
     found: dict[Modality, dict[int, list[str]]] = {}
-    for unit in units:
-        if not unit.quoted or len(unit.tokens) < 2:
+    phrases = [(unit, one) for unit in units for one in unit.each()]
+    for unit, phrase in phrases:
+        if not phrase.quoted or len(phrase.tokens) < 2:
             continue
         # Wherever it is cut, one of its halves stands whole on one side.
-        half = len(unit.tokens) // 2
-        begins = holding(replace(unit, tokens=unit.tokens[:half], prefix=False))[:MOST]
-        ends = holding(replace(unit, tokens=unit.tokens[half:]))[:MOST]
-        for modality, segment_id, words in _joined(connection, begins, ends, unit):
+        half = len(phrase.tokens) // 2
+        begins = holding(replace(phrase, tokens=phrase.tokens[:half], prefix=False))[:MOST]
+        ends = holding(replace(phrase, tokens=phrase.tokens[half:]))[:MOST]
+        for modality, segment_id, words in _joined(connection, begins, ends, phrase):
             crossed.add(unit)
             some = found.setdefault(modality, {})
             # Of two phrases over one seam the longer one's rest holds the other's too.
