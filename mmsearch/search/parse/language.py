@@ -124,9 +124,7 @@ class _Scanner:
 
     def _ends(self, position: int) -> bool:
         """Whether a word or operator that reaches to `position` is complete there."""
-        return (
-            position >= len(self.text) or self.text[position].isspace() or self._closes(position)
-        )
+        return position >= len(self.text) or self.text[position].isspace() or self._closes(position)
 
     def _item(self) -> Item | _Or:
         text, start = self.text, self.position

@@ -112,9 +112,7 @@ def _read_field(reading: Reading, item: FieldValue, metadata_keys: Sequence[str]
         reading.rest.append(item)
 
 
-def _read_alternatives(
-    reading: Reading, item: Alternatives, metadata_keys: Sequence[str]
-) -> None:
+def _read_alternatives(reading: Reading, item: Alternatives, metadata_keys: Sequence[str]) -> None:
     """Filters are alternatives of filters, words of words; of a mixture each stands for itself."""
     words: list[Word | Phrase | FieldValue] = []
     filters: list[Filter] = []

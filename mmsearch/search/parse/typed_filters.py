@@ -1,7 +1,7 @@
 """Filters that are typed in a query's text, as the JSON grammar of `mmsearch.search.parse.filters`.
 
-``field:value`` is a filter if the library has the field and the value is possible for it. A field is
-a shortcut of `SHORTCUTS`, a built-in field or a metadata key of the collection.
+``field:value`` is a filter if the library has the field and the value is possible for it. A field
+is a shortcut of `SHORTCUTS`, a built-in field or a metadata key of the collection.
 """
 
 from __future__ import annotations
