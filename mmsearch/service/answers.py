@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from mmsearch.search.parse.json_form import TOLD_OF_SEGMENTS
+from mmsearch.search.parse.json_form import SEGMENT_METADATA
 from mmsearch.service.schemas import ErrorResponse
 from mmsearch.types import Segment, Source
 
@@ -67,7 +67,7 @@ def source_links(
 
 
 def source_to_json(source: Source) -> dict[str, Any]:
-    """The whole record, see `schemas.Source`."""
+    """The whole record, see `routes.source_schemas.Source`."""
     failure = source.failure
     return {
         "id": source.id,
@@ -88,8 +88,10 @@ def source_to_json(source: Source) -> dict[str, Any]:
 def segment_to_json(segment: Segment) -> dict[str, Any]:
     """As in a hit, see `schemas.SegmentPlace`."""
     place = segment.place
-    told = {name: segment.metadata[name] for name in TOLD_OF_SEGMENTS if name in segment.metadata}
-    return told | {
+    metadata = {
+        name: segment.metadata[name] for name in SEGMENT_METADATA if name in segment.metadata
+    }
+    return metadata | {
         "id": segment.id,
         "modality": segment.modality.value,
         "start": place.start,

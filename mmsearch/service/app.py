@@ -13,13 +13,15 @@ from fastapi.openapi.utils import get_openapi
 
 from mmsearch.errors import MMSearchError
 from mmsearch.protocols import Ingestor
+from mmsearch.search.parse.request import SearchRequest
 from mmsearch.service import errors as error_handlers
 from mmsearch.service.auth import Guard, check_bind
 from mmsearch.service.context import RequestContext
 from mmsearch.service.lanes import QueryBatcher
 from mmsearch.service.metrics import Metrics
 from mmsearch.service.routes import health, heatmaps, jobs, page, resumable, search, sources
-from mmsearch.service.schemas import DOCUMENTED
+from mmsearch.service.routes.job_schemas import JobRequest
+from mmsearch.service.routes.search_schemas import SearchForm
 
 if TYPE_CHECKING:
     from mmsearch.search.engine import SearchEngine
@@ -30,6 +32,9 @@ WAITING_BATCHES = 16
 """How many full batches of queries may wait before new ones are refused with 429."""
 
 WAITING_RECORDINGS = 8
+
+DOCUMENTED = (SearchRequest, SearchForm, JobRequest)
+"""Bodies that routes read by themselves, so that FastAPI does not know them."""
 
 __all__ = ["check_bind", "create_app"]
 

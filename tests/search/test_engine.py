@@ -147,7 +147,7 @@ def test_json_form_and_back() -> None:
         ("vector", 1.0),
     ]
     for body, message in (
-        ({"quer": "x"}, "unknown field 'quer'"),
+        ({"quer": "x"}, "Unknown field 'quer'"),
         ({"query": 3}, "query must be a string"),
         ({"query": "x", "limit": True}, "limit must be a number"),
         ({"query": "x", "modalities": ["smell"]}, "Modalities: image"),

@@ -13,7 +13,7 @@ import pytest
 
 from mmsearch.query import SearchResult
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
-from mmsearch.service.schemas import SearchResponse
+from mmsearch.service.routes.search_schemas import SearchResponse
 from mmsearch.types import Modality
 
 from .conftest import Service, StartService, picture, recording

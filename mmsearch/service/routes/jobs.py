@@ -16,7 +16,7 @@ from mmsearch.protocols import Ingestor
 from mmsearch.service.answers import MAX_ID, errors, example, json_response
 from mmsearch.service.bodies import content_type_of, read_body
 from mmsearch.service.errors import RequestError
-from mmsearch.service.schemas import JobAnswer, JobList, JobRequest
+from mmsearch.service.routes.job_schemas import JobAnswer, JobList, JobRequest
 from mmsearch.service.uploads import receive_uploads
 from mmsearch.stores.runs import Run, run_to_json
 

@@ -24,7 +24,7 @@ from mmsearch.service.answers import (
     source_to_json,
 )
 from mmsearch.service.files import file_response, media_headers
-from mmsearch.service.schemas import (
+from mmsearch.service.routes.source_schemas import (
     Collections,
     LibraryStatus,
     SegmentWithSource,

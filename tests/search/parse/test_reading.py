@@ -58,7 +58,8 @@ def expanded(query: str | Query, keys: Sequence[str] = KEYS) -> tuple[list[Any],
          {"or": [{"taken_at": {"gte": "2024-06"}},
                  {"taken_at": {"exists": False}, "modified_at": {"gte": "2024-06-01"}}]}),
         ("x -tag:beach", ["x"], {"not": {"tags": {"like": "beach"}}}),
-        ("x type:image OR type:video", ["x"], {"or": [{"modality": "image"}, {"modality": "video"}]}),
+        ("x type:image OR type:video", ["x"],
+         {"or": [{"modality": "image"}, {"modality": "video"}]}),
         ("x type:image width:>9", ["x"], {"and": [{"modality": "image"}, {"width": {"gt": 9}}]}),
         # A mixture of words and filters has no common meaning: each stands for itself.
         ("boat OR type:image", ["boat"], {"modality": "image"}),
@@ -80,8 +81,8 @@ def test_what_a_text_asks_for(text: str, terms: list[str], filter_: Any) -> None
 
 @pytest.mark.parametrize(
     "text",
-    ["see http://example.com/a", "at 12:30", r"C:\x\y.jpg", "Re:hello 16:9", "image:boat.jpg", "a* b",
-     "file:///etc/passwd", "like:boats", "-people", '"red boat" OR ship', ":) like: without:"],
+    ["see http://example.com/a", "at 12:30", r"C:\x\y.jpg", "Re:hello 16:9", "image:boat.jpg",
+     "a* b", "file:///etc/passwd", "like:boats", "-people", '"red boat" OR ship', ":) like: without:"],
 )  # fmt: skip
 def test_what_is_no_filter_stays_as_it_was_typed(text: str) -> None:
     """Addresses, times, paths and fields that no file has are words, to the letter."""
@@ -125,7 +126,7 @@ def test_typed_filters_are_joined_with_the_filter_of_json() -> None:
 
 def test_exclusions_beside_an_example_move_away_from_it() -> None:
     """Without words to search for, there is nothing that full text could exclude from."""
-    query = Query.like(12).also("-people")
+    query = Query.like(12).add("-people")
     assert expanded(query)[0] == ["12", "-people"]
 
 

@@ -1,0 +1,521 @@
+"""What can be asked of a search: every option, declared once.
+
+`SearchRequest` is the JSON form of a query. Reading JSON is validating it. The multipart form,
+OpenAPI and the table in docs/http-api.md are made from its fields. The command line's options and
+`SearchOptions` (the keyword arguments of `SearchEngine.search`) are spelled out for their types;
+tests/search/parse/test_request.py compares them with the fields.
+
+To add an option: a field here and one of the same name in `mmsearch.query.Query`, then what that
+test asks for.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal, Self, TypedDict
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from mmsearch.errors import EmptyQueryError, LimitError, QueryError
+from mmsearch.models.rerankers.choice import check_choice
+from mmsearch.query import Facet, GroupBy, Query, SortKey, Term
+from mmsearch.search.parse.compact import terms_of
+from mmsearch.search.parse.problems import query_error
+from mmsearch.types import Modality
+
+MAX_LIMIT = 1000
+MAX_TERMS = 32
+MAX_WEIGHT = 10
+MAX_FACETS = 20
+MAX_FACET_VALUES = 1000
+MAX_SORT_KEYS = 8
+MAX_BEST = 100
+
+FOLD_COSINE = 0.95
+"""What `"fold": true` takes for the same: pictures sent on, made smaller or saved anew are mostly
+above it, and different ones of like subjects below (measured: docs/queries.md)."""
+
+CONTENTS = ("text", "image", "audio", "segment", "vector")
+
+
+def _wrong(message: str) -> PydanticCustomError:
+    """An error whose `{label}` becomes the name of the field."""
+    return PydanticCustomError("query", message)
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: inner for name, inner in value.items() if inner is not None}
+    return value
+
+
+class _Request(BaseModel):
+    """Base: null is as good as absent, an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, value: Any) -> Any:
+        return _without_nulls(value)
+
+
+# -------------------------------------------------------------------- kinds of values
+
+
+def _decoded(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        raise _wrong("{label} is not base64.") from None
+
+
+def _strings(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _wrong("{label} must be a list of strings.")
+    if not all(isinstance(one, str) and one.strip() for one in value):
+        raise _wrong("{label} must be a list of strings that are not blank.")
+    return tuple(value)
+
+
+def _one_or_more_strings(value: Any) -> Any:
+    return _strings([value] if isinstance(value, str) else value)
+
+
+def _modalities(value: Any) -> Any:
+    if not isinstance(value, list | tuple):
+        raise _wrong("{label} must be a list.")
+    try:
+        return tuple(Modality(name) for name in value)
+    except ValueError:
+        known = ", ".join(Modality)
+        names = repr(list(value)).replace("{", "(")
+        raise _wrong(f"Unknown modality in {names}. Modalities: {known}.") from None
+
+
+def _vector(value: Any) -> Any:
+    if not isinstance(value, list | tuple) or not all(
+        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in value
+    ):
+        raise _wrong("{label} must be a list of finite numbers.")
+    return tuple(float(x) for x in value)
+
+
+def _sort_keys(value: Any) -> Any:
+    if not isinstance(value, list | tuple | str | Mapping | SortKey):
+        raise _wrong("{label} must be a list of fields.")
+    several = isinstance(value, list | tuple)
+    keys: list[SortKey] = []
+    for n, one in enumerate(list(value) if isinstance(value, list | tuple) else [value]):
+        if isinstance(one, SortKey):
+            keys.append(one)
+        elif isinstance(one, str) and one.removeprefix("-"):
+            keys.append(SortKey(one.removeprefix("-"), one.startswith("-")))
+        elif isinstance(one, Mapping) and one and all(v in ("asc", "desc") for v in one.values()):
+            keys += [SortKey(str(name), order == "desc") for name, order in one.items()]
+        else:
+            where = f"sort[{n}]" if several else "sort"
+            raise QueryError(f'{where} must be like {{"taken_at": "desc"}}.', param=where)
+    if len(keys) > MAX_SORT_KEYS:
+        raise LimitError(f"At most {MAX_SORT_KEYS} fields to sort by.", param="sort")
+    return tuple(keys)
+
+
+def _group(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"by": value}
+    if not isinstance(value, Mapping | GroupRequest):
+        raise _wrong("{label} must be a string or an object.")
+    return value
+
+
+def _cosine(value: Any) -> Any:
+    if isinstance(value, bool):
+        return FOLD_COSINE if value else None
+    if not isinstance(value, int | float):
+        raise _wrong("{label} must be true, false or a number.")
+    return value
+
+
+def _facet(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"field": value}
+    if isinstance(value, Facet):
+        return {"field": value.field, "by": value.by, "limit": value.limit}
+    if not isinstance(value, Mapping | FacetRequest):
+        raise _wrong("{label} must be a field's name or an object.")
+    return value
+
+
+def check_weight(name: str, weight: Any) -> None:
+    """Raise LimitError unless it can be the weight of a channel, QueryError for its name."""
+    space, colon, modality = name.partition(":")
+    if not space or (colon and modality not in set(Modality)):
+        raise QueryError(
+            f"'{name}' is no channel. A channel is a space (clip, text, sound, lexical), or a "
+            f"space and one of {', '.join(Modality)} after a colon.",
+            param="weights",
+        )
+    number = isinstance(weight, int | float) and not isinstance(weight, bool)
+    if not number or not 0 <= weight <= MAX_WEIGHT:
+        raise LimitError(
+            f"The weight of a channel is from 0 to {MAX_WEIGHT}, not {weight!r}.", param="weights"
+        )
+
+
+def _weights(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise _wrong("{label} must be an object.")
+    for name, weight in value.items():
+        check_weight(name, weight)
+    return dict(value)
+
+
+Content = Annotated[bytes, BeforeValidator(_decoded, json_schema_input_type=str)]
+"""Base64 in JSON. Bytes pass as they are."""
+Strings = Annotated[tuple[str, ...], BeforeValidator(_strings, json_schema_input_type=list[str])]
+Modalities = Annotated[
+    tuple[Modality, ...], BeforeValidator(_modalities, json_schema_input_type=list[Modality])
+]
+
+
+# -------------------------------------------------------------------- the JSON form
+
+
+class TermRequest(_Request):
+    """One weighted part of a query: exactly one of text, image, audio, segment, vector."""
+
+    text: StrictStr | None = Field(None, description="Words, in the query language.")
+    image: Content | None = Field(None, description="A picture in any common format, as base64.")
+    audio: Content | None = Field(
+        None, description="A recording, as base64; its words are searched."
+    )
+    segment: StrictInt | None = Field(None, description="A segment's id: more like this.")
+    vector: (
+        Annotated[tuple[float, ...], BeforeValidator(_vector, json_schema_input_type=list[float])]
+        | None
+    ) = Field(None, description="A ready vector of `space`.")
+    space: StrictStr | None = Field(None, description='The space of `vector`; "clip" if not given.')
+    weight: StrictFloat = Field(1.0, description="Negative: away from it.")
+    modalities: Modalities = Field((), description="This term is only about these.")
+    channels: Strings = Field(
+        (), description='Only there: "clip", "text", "sound", "lexical", or "clip:image".'
+    )
+
+    def to_term(self) -> Term:
+        """The term that is searched for."""
+        return Term(**{name: getattr(self, name) for name in type(self).model_fields})
+
+    @classmethod
+    def from_term(cls, term: Term) -> Self:
+        """The JSON form of a term."""
+        return cls.model_validate({name: getattr(term, name) for name in cls.model_fields})
+
+
+class GroupRequest(_Request):
+    """What one hit is."""
+
+    by: Literal["segment", "moment", "source"] = "moment"
+    best: StrictInt = Field(
+        3, ge=1, le=MAX_BEST, description="Segments that are listed of each source."
+    )
+
+
+class FacetRequest(_Request):
+    """A field whose values are counted."""
+
+    field: StrictStr
+    by: Literal["value", "year", "month", "day"] = "value"
+    limit: StrictInt = Field(20, ge=1, le=MAX_FACET_VALUES)
+
+
+class SearchRequest(_Request):
+    """What to search for (`query`, `terms`), and how."""
+
+    query: StrictStr | None = Field(
+        None,
+        description="Words, in the [query language](queries.md#the-query-language): "
+        '`"first draft" budget -2023 type:pdf`.',
+        examples=["a dog running on the beach", 'harbour "red boat" -people after:2024-06'],
+    )
+    compact: StrictStr | None = Field(
+        None,
+        description='Deprecated: the earlier typed line, `beach -people "red boat"^2 like:12`. '
+        "Use `query`, and `terms` for weights.",
+        examples=["beach -people"],
+        json_schema_extra={"deprecated": True},
+    )
+    without: Annotated[
+        tuple[str, ...],
+        BeforeValidator(_one_or_more_strings, json_schema_input_type=str | list[str]),
+    ] = Field((), description="Words, or a list of such, to move away from.", examples=["people"])
+    terms: list[TermRequest] = Field(
+        [],
+        description='A list of `{"text": …}`, `{"image": base64}`, `{"audio": base64}`, '
+        '`{"segment": id}` or `{"vector": […], "space": "clip"}`, each with an optional `weight`; '
+        "a negative one means away from it. `modalities` and `channels` restrict a term.",
+        examples=[[{"segment": 12}, {"text": "in the snow", "weight": 0.5}]],
+    )
+    modalities: Modalities = Field(
+        (),
+        description="Only these modalities: `image`, `text`, `speech`, `sound`, `video`, `page`.",
+        examples=[["image", "video"]],
+    )
+    filter: Annotated[dict[str, Any], Field(strict=True)] | None = Field(
+        None,
+        description="Only segments of sources for which this holds, see "
+        "[filters](http-api.md#filters). Filters typed in `query` must hold, too.",
+        examples=[{"taken_at": {"gte": "2024-06-01", "lt": "2024-09-01"}}],
+    )
+    limit: Annotated[int, Field(strict=True, ge=1, le=MAX_LIMIT)] | None = Field(
+        None,
+        description="How many hits, 1 to 1000. If not given: the setting `limit` (10).",
+        examples=[20],
+    )
+    min_score: Annotated[float, Field(strict=True, ge=0, le=1)] | None = Field(
+        None,
+        description="0 to 1: no hits below it; 0 for everything. If not given: the settings' "
+        "thresholds, so that words without an answer get none. See [scores](queries.md#scores).",
+        examples=[0.3],
+    )
+    weights: (
+        Annotated[
+            dict[str, float],
+            BeforeValidator(
+                _weights,
+                json_schema_input_type=dict[str, Annotated[float, Field(ge=0, le=MAX_WEIGHT)]],
+            ),
+        ]
+        | None
+    ) = Field(
+        None,
+        description='How much channels count, 0 to 10: `{"lexical": 0.5, "clip:image": 2}`.',
+        examples=[{"lexical": 0.5, "clip:image": 2}],
+    )
+    collection: StrictStr | None = Field(
+        None,
+        description="By name. If not given: the only one, or `default`.",
+        examples=["family"],
+    )
+    exact: StrictBool = Field(
+        False, description="`true`: compare with every vector.", examples=[True]
+    )
+    sort: Annotated[
+        tuple[SortKey, ...],
+        BeforeValidator(
+            _sort_keys,
+            json_schema_input_type=list[str | dict[str, Literal["asc", "desc"]]],
+        ),
+    ] = Field(
+        (),
+        description='`[{"taken_at": "desc"}]` or `["-taken_at", "path"]`: by fields in place of '
+        "the best first.",
+        examples=[[{"taken_at": "desc"}], ["-taken_at", "path"]],
+    )
+    group: Annotated[
+        GroupRequest,
+        BeforeValidator(
+            _group,
+            json_schema_input_type=Literal["segment", "moment", "source"] | GroupRequest,
+        ),
+    ] = Field(
+        GroupRequest(),
+        description="What one hit is: `segment`, `moment` (if not given), `source`, or "
+        '`{"by": "source", "best": 3}`.',
+        examples=["source", {"by": "source", "best": 5}],
+    )
+    fold: Annotated[
+        Annotated[float, Field(strict=True, ge=0, le=1)] | None,
+        BeforeValidator(_cosine, json_schema_input_type=bool | Annotated[float, Field(ge=0, le=1)]),
+    ] = Field(
+        None,
+        description="`true`: copies and near-duplicates are one hit; a number is the cosine from "
+        "which on.",
+        examples=[True, 0.9],
+    )
+    diversity: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
+        0.0,
+        description="0 to 1: hits unlike those before them come earlier (MMR).",
+        examples=[0.3],
+    )
+    facets: list[
+        Annotated[FacetRequest, BeforeValidator(_facet, json_schema_input_type=str | FacetRequest)]
+    ] = Field(
+        [],
+        description="Fields whose values are counted: "
+        '`["mime", {"field": "taken_at", "by": "year", "limit": 10}]`.',
+        examples=[["mime", {"field": "taken_at", "by": "year", "limit": 10}]],
+    )
+    cursor: StrictStr | None = Field(
+        None,
+        description="The `cursor` of the page before, with the same query.",
+        examples=["AAAA"],
+    )
+    rerank: Annotated[StrictStr, AfterValidator(check_choice)] | None = Field(
+        None,
+        description="A second look at the best hits: `none`, `auto`, `vlm`, `blip2`, "
+        "`cross-encoder`, `openai`, `server`, or two as `vlm+cross-encoder`. If not given: the "
+        "setting `rerank`. See [reranking](reranking.md).",
+        examples=["auto"],
+    )
+    reasons: StrictBool = Field(
+        False,
+        description="`true`: with what the reranker says about each hit, as `reason`.",
+        examples=[True],
+    )
+    explain: StrictBool = Field(
+        False,
+        description="`true`: each hit with an `explanation`, the answer with the milliseconds of "
+        "its `stages`.",
+        examples=[True],
+    )
+
+    @field_validator("facets")
+    @classmethod
+    def _not_too_many(cls, facets: list[FacetRequest]) -> list[FacetRequest]:
+        if len(facets) > MAX_FACETS:
+            raise LimitError(f"At most {MAX_FACETS} facets.", param="facets")
+        return facets
+
+    @model_validator(mode="after")
+    def _one_order(self) -> Self:
+        if self.sort and self.diversity:
+            raise QueryError("Hits are either sorted or made diverse, not both.", param="diversity")
+        return self
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> Self:
+        """A request from its JSON form. Raises QueryError, whose `param` names the field."""
+        try:
+            return cls.model_validate(body)
+        except ValidationError as error:
+            raise query_error(error, cls) from None
+
+    def to_query(self, terms: Sequence[Term] = (), *, default_limit: int = 10) -> Query:
+        """The checked query, with further `terms` behind its own. Raises QueryError."""
+        own = [Term(text=self.query)] if self.query and self.query.strip() else []
+        own += terms_of(self.compact or "")
+        own += [term.to_term() for term in self.terms]
+        own += terms
+        own += [Term(text=text, weight=-1.0) for text in self.without]
+        options = {name: getattr(self, name) for name in OPTIONS}
+        options["limit"] = default_limit if self.limit is None else self.limit
+        options["group"], options["best"] = self.group.by, self.group.best
+        options["facets"] = tuple(Facet(one.field, one.limit, one.by) for one in self.facets)
+        return Query(terms=check_terms(own), **options)
+
+    @classmethod
+    def from_query(cls, query: Query) -> Self:
+        """The request that asks for a query. Raises QueryError for one that cannot be asked."""
+        return cls.parse(
+            {"terms": [TermRequest.from_term(term) for term in query.terms], **_options(query)}
+        )
+
+
+OPTIONS = tuple(
+    name
+    for name in SearchRequest.model_fields
+    if name not in {"query", "compact", "without", "terms"}
+)
+"""The fields that say how to search, named as in `Query`."""
+
+
+class SearchOptions(TypedDict, total=False):
+    """The options of a search as keyword arguments."""
+
+    without: str | Sequence[str]
+    modalities: Sequence[str]
+    filter: Mapping[str, Any] | None
+    limit: int | None
+    min_score: float | None
+    weights: Mapping[str, float] | None
+    collection: str | None
+    exact: bool
+    sort: str | Sequence[str | SortKey | Mapping[str, Literal["asc", "desc"]]]
+    group: GroupBy | Mapping[str, Any]
+    fold: bool | float | None
+    diversity: float
+    facets: Sequence[str | Facet | Mapping[str, Any]]
+    cursor: str | None
+    rerank: str | None
+    reasons: bool
+    explain: bool
+
+
+def check_query(query: Query) -> Query:
+    """The same query, or the QueryError that says what is wrong with it."""
+    check_terms(query.terms)
+    SearchRequest.parse(_options(query))
+    return query
+
+
+def _options(query: Query) -> dict[str, Any]:
+    options = {name: getattr(query, name) for name in OPTIONS}
+    options["group"] = {"by": query.group, "best": query.best}
+    options["filter"] = None if query.filter is None else dict(query.filter)
+    options["weights"] = dict(query.weights) if query.weights else None
+    options["facets"] = list(query.facets)
+    return options
+
+
+def check_terms(terms: Sequence[Term]) -> tuple[Term, ...]:
+    """The same terms, or the QueryError that says what is wrong with them."""
+    if not terms:
+        raise EmptyQueryError(
+            "The query is empty: give words, a picture, a recording or a segment."
+        )
+    if len(terms) > MAX_TERMS:
+        raise LimitError(f"A query has at most {MAX_TERMS} terms.", param="terms")
+    for term in terms:
+        contents = [name for name in CONTENTS if getattr(term, name) is not None]
+        if len(contents) != 1:
+            raise QueryError(
+                f"A term has exactly one of {', '.join(CONTENTS)}; "
+                f"this one has {', '.join(contents) or 'none'}.",
+                param="terms",
+            )
+        if term.text is not None and not term.text.strip():
+            raise EmptyQueryError("The query's text is blank.", param="terms")
+        if not math.isfinite(term.weight) or term.weight == 0:
+            raise LimitError("A term's weight is a number other than 0.", param="weight")
+    if not any(term.weight > 0 for term in terms):
+        raise QueryError("A query needs at least one term with a positive weight.", param="weight")
+    return tuple(terms)
+
+
+def term_from_json(item: Any, where: str) -> Term:
+    """A term from its JSON form; `where` names it in errors. Raises QueryError."""
+    try:
+        return TermRequest.model_validate(item).to_term()
+    except ValidationError as error:
+        raise query_error(error, TermRequest, where) from None
+
+
+def modalities(names: Sequence[Any], param: str = "modalities") -> tuple[Modality, ...]:
+    """Modalities by name. Raises QueryError with the list of names."""
+    try:
+        return tuple(Modality(name) for name in names)
+    except ValueError:
+        known = ", ".join(Modality)
+        raise QueryError(
+            f"Unknown modality in {list(names)!r}. Modalities: {known}.", param=param
+        ) from None
