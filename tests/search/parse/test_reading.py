@@ -82,7 +82,8 @@ def test_what_a_text_asks_for(text: str, terms: list[str], filter_: Any) -> None
 @pytest.mark.parametrize(
     "text",
     ["see http://example.com/a", "at 12:30", r"C:\x\y.jpg", "Re:hello 16:9", "image:boat.jpg",
-     "a* b", "file:///etc/passwd", "like:boats", "-people", '"red boat" OR ship', ":) like: without:"],
+     "a* b", "file:///etc/passwd", "like:boats", "-people", '"red boat" OR ship',
+     ":) like: without:"],
 )  # fmt: skip
 def test_what_is_no_filter_stays_as_it_was_typed(text: str) -> None:
     """Addresses, times, paths and fields that no file has are words, to the letter."""
