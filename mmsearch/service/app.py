@@ -40,7 +40,7 @@ __all__ = ["check_bind", "create_app"]
 
 
 def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAPI:
-    """The service over an open engine, which stays the caller's to close.
+    """The service over an open engine, which the caller closes.
 
     Without an ingestor, uploads are refused with 503. Models and indexes are loaded in the
     background from startup on; until then /readyz says 503, and queries wait.
@@ -56,7 +56,7 @@ def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAP
         max_waiting=WAITING_BATCHES * settings.query_batch,
         observe=metrics.observe_batch,
     )
-    # One at a time: transcribing takes seconds, and there is nothing to share between two.
+    # One at a time: transcribing takes seconds, and batching does not make it faster.
     recordings = QueryBatcher(
         engine.search_many, max_batch=1, max_waiting=WAITING_RECORDINGS, name="recordings"
     )
@@ -120,7 +120,7 @@ def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAP
 
 
 def _openapi(app: FastAPI, *, keys: bool) -> dict[str, Any]:
-    """FastAPI's own, with the bodies that routes read by themselves and the kind of keys."""
+    """FastAPI's schema, with the bodies that routes read by themselves and the kind of keys."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, summary=app.summary, routes=app.routes

@@ -16,7 +16,7 @@ JsonObject = dict[str, Any]
 
 
 class Schema(BaseModel):
-    """Base: unknown keys are an error in tests, which is how a forgotten one is found."""
+    """Base: an unknown key is an error, so that tests report a key that is not documented."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -32,14 +32,14 @@ class SourceBrief(Schema):
 
 
 class SpeechContext(Schema):
-    """What was said just before and just after."""
+    """The speech just before and just after."""
 
     before: str | None
     after: str | None
 
 
 class Caption(Schema):
-    """A description that a model wrote: nobody has checked it."""
+    """A description by a model, not checked by a person."""
 
     text: str
     model: str

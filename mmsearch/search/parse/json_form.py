@@ -72,7 +72,7 @@ def _option_to_json(value: Any) -> Any:
     if isinstance(value, Facet):
         return {"field": value.field, "by": value.by, "limit": value.limit}
     if isinstance(value, tuple):
-        return [_option_to_json(one) for one in value]
+        return [_option_to_json(item) for item in value]
     if isinstance(value, str):
         return str(value)
     return dict(value) if isinstance(value, Mapping) else value

@@ -109,15 +109,15 @@ class _Scanner:
     def items(self, *, in_group: bool) -> list[Item | _Or]:
         """Items up to the end, or to the parenthesis that closes the group."""
         self.in_group = in_group
-        found: list[Item | _Or] = []
+        items: list[Item | _Or] = []
         while True:
             while self.position < len(self.text) and self.text[self.position].isspace():
                 self.position += 1
             if self.position >= len(self.text) or self._closes(self.position):
-                return found
-            if in_group and (self.text[self.position] == "(" or len(found) > MAX_GROUP_ITEMS):
+                return items
+            if in_group and (self.text[self.position] == "(" or len(items) > MAX_GROUP_ITEMS):
                 return []  # Groups do not nest.
-            found.append(self._item())
+            items.append(self._item())
 
     def _closes(self, position: int) -> bool:
         return self.in_group and self.text[position] == ")"
@@ -249,13 +249,13 @@ class _Scanner:
         return Word("".join(out), prefix)
 
 
-def _joined(found: Sequence[Item | _Or]) -> list[Item]:
+def _joined(items: Sequence[Item | _Or]) -> list[Item]:
     """`OR` applied to its neighbours; one that has no two alternatives beside it is a word."""
     runs: list[list[Item]] = []
     joining = False
-    for n, item in enumerate(found):
+    for n, item in enumerate(items):
         if isinstance(item, _Or):
-            following = found[n + 1] if n + 1 < len(found) else None
+            following = items[n + 1] if n + 1 < len(items) else None
             joining = bool(runs) and _joins(runs[-1][-1]) and _joins(following)
             if not joining:
                 runs.append([Word(OR)])
@@ -293,12 +293,12 @@ def _unescaped(text: str) -> str:
 
 def _unparsed(item: Item) -> str:
     if isinstance(item, Alternatives):
-        inner = " OR ".join(_unparsed_one(one, in_group=item.excluded) for one in item.items)
+        inner = " OR ".join(_unparsed_operand(part, in_group=item.excluded) for part in item.items)
         return f"-({inner})" if item.excluded else inner
-    return _unparsed_one(item)
+    return _unparsed_operand(item)
 
 
-def _unparsed_one(item: Word | Phrase | FieldValue, *, in_group: bool = False) -> str:
+def _unparsed_operand(item: Word | Phrase | FieldValue, *, in_group: bool = False) -> str:
     sign = "-" if item.excluded else ""
     if isinstance(item, Phrase):
         return sign + _quoted(item.text)

@@ -32,7 +32,7 @@ def query_error(error: ValidationError, model: type[BaseModel], where: str = "")
     `where` names the validated object in messages, if it is not the whole query.
     """
     details = error.errors(include_url=False)
-    first = next((one for one in details if one["type"] == "extra_forbidden"), details[0])
+    first = next((detail for detail in details if detail["type"] == "extra_forbidden"), details[0])
     return _query_error(first, model, where)
 
 
@@ -81,9 +81,9 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in typing.get_args(annotation):
-        found = _model_in(inner)
-        if found is not None:
-            return found
+        model = _model_in(inner)
+        if model is not None:
+            return model
     return None
 
 

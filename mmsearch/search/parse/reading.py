@@ -104,8 +104,8 @@ def _read_field(reading: Reading, item: FieldValue, metadata_keys: Sequence[str]
         reading.without.append(_as_words(item.value))
     elif item.field == LIKE and item.value.isdecimal() and len(item.value) <= MAX_DIGITS:
         reading.like.append((int(item.value), item.excluded))
-    elif (found := filter_of(item, metadata_keys)) is not None:
-        reading.filters.append(found)
+    elif (typed := filter_of(item, metadata_keys)) is not None:
+        reading.filters.append(typed)
         reading.filter_values.append(item.value)
     else:
         reading.unknown.append(item)
@@ -116,15 +116,15 @@ def _read_alternatives(reading: Reading, item: Alternatives, metadata_keys: Sequ
     """Filters are alternatives of filters, words of words; of a mixture each stands for itself."""
     words: list[Word | Phrase | FieldValue] = []
     filters: list[Filter] = []
-    for one in item.items:
-        found = filter_of(one, metadata_keys) if isinstance(one, FieldValue) else None
-        if found is not None and isinstance(one, FieldValue):
-            filters.append(found)
-            reading.filter_values.append(one.value)
-        elif isinstance(one, FieldValue) and one.field in {WITHOUT, LIKE}:
-            _read_field(reading, one, metadata_keys)
+    for part in item.items:
+        typed = filter_of(part, metadata_keys) if isinstance(part, FieldValue) else None
+        if typed is not None and isinstance(part, FieldValue):
+            filters.append(typed)
+            reading.filter_values.append(part.value)
+        elif isinstance(part, FieldValue) and part.field in {WITHOUT, LIKE}:
+            _read_field(reading, part, metadata_keys)
         else:
-            words.append(one)
+            words.append(part)
     if filters and not words:
         reading.filters.append({"or": filters})
     else:
@@ -164,14 +164,14 @@ def _as_words(text: str) -> str:
 
 def _joined(query: Query, filters: Sequence[Filter]) -> Filter | None:
     """The query's own filter and the typed ones, joined by AND; none of them twice."""
-    given = dict(query.filter) if query.filter else None
+    sent = dict(query.filter) if query.filter else None
     parts: list[Filter] = []
-    if given is not None:
-        is_and = list(given) == ["and"] and isinstance(given["and"], list) and given["and"]
-        parts += given["and"] if is_and else [given]
-    for one in filters:
-        if one not in parts:
-            parts.append(one)
+    if sent is not None:
+        is_and = list(sent) == ["and"] and isinstance(sent["and"], list) and sent["and"]
+        parts += sent["and"] if is_and else [sent]
+    for typed in filters:
+        if typed not in parts:
+            parts.append(typed)
     if len(parts) > 1:
         return {"and": parts}
     return parts[0] if parts else None
@@ -179,7 +179,7 @@ def _joined(query: Query, filters: Sequence[Filter]) -> Filter | None:
 
 def _has_field(item: Item) -> bool:
     if isinstance(item, Alternatives):
-        return any(isinstance(one, FieldValue) for one in item.items)
+        return any(isinstance(part, FieldValue) for part in item.items)
     return isinstance(item, FieldValue)
 
 

@@ -92,7 +92,7 @@ def _decoded(value: Any) -> Any:
 def _strings(value: Any) -> Any:
     if not isinstance(value, list | tuple):
         raise _wrong("{label} must be a list of strings.")
-    if not all(isinstance(one, str) and one.strip() for one in value):
+    if not all(isinstance(text, str) and text.strip() for text in value):
         raise _wrong("{label} must be a list of strings that are not blank.")
     return tuple(value)
 
@@ -412,16 +412,16 @@ class SearchRequest(_Request):
 
     def to_query(self, terms: Sequence[Term] = (), *, default_limit: int = 10) -> Query:
         """The checked query, with further `terms` behind its own. Raises QueryError."""
-        own = [Term(text=self.query)] if self.query and self.query.strip() else []
-        own += terms_of(self.compact or "")
-        own += [term.to_term() for term in self.terms]
-        own += terms
-        own += [Term(text=text, weight=-1.0) for text in self.without]
+        searched = [Term(text=self.query)] if self.query and self.query.strip() else []
+        searched += terms_of(self.compact or "")
+        searched += [term.to_term() for term in self.terms]
+        searched += terms
+        searched += [Term(text=text, weight=-1.0) for text in self.without]
         options = {name: getattr(self, name) for name in OPTIONS}
         options["limit"] = default_limit if self.limit is None else self.limit
         options["group"], options["best"] = self.group.by, self.group.best
         options["facets"] = tuple(Facet(one.field, one.limit, one.by) for one in self.facets)
-        return Query(terms=check_terms(own), **options)
+        return Query(terms=check_terms(searched), **options)
 
     @classmethod
     def from_query(cls, query: Query) -> Self:

@@ -45,8 +45,8 @@ _IS_DATE = re.compile(r"(?:^|_)(?:at|date)$", re.IGNORECASE)
 
 def filter_of(item: FieldValue, metadata_keys: Collection[str]) -> Filter | None:
     """The filter that an item is; None if it is only words."""
-    found = _filter_of(item, metadata_keys)
-    return {"not": found} if found is not None and item.excluded else found
+    condition = _filter_of(item, metadata_keys)
+    return {"not": condition} if condition is not None and item.excluded else condition
 
 
 def key_of(field: str) -> str:
@@ -120,18 +120,19 @@ def _quoted(key: str, value: str) -> Any:
 
 def _range(key: str, low: str, high: str) -> Filter | None:
     parts = [_compared(key, "gte", low) if low else {}, _compared(key, "lte", high) if high else {}]
-    found: Filter = {}
+    condition: Filter = {}
     for part in parts:
         if part is None:
             return None
-        found |= part
-    return found or None
+        condition |= part
+    return condition or None
 
 
 def _compared(key: str, op: str, value: str) -> Filter | None:
     if op == "eq":
-        found = _equal(key, value)
-        return found if found is None or isinstance(found, dict) else {"eq": found}
+        condition = _equal(key, value)
+        is_whole = condition is None or isinstance(condition, dict)
+        return condition if is_whole else {"eq": condition}
     if (period := _date_of(key, value)) is not None:
         start, end = period
         return {
@@ -148,12 +149,12 @@ def _compared(key: str, op: str, value: str) -> Filter | None:
 
 def _possible(key: str, value: str) -> Any:
     """The value as the built-in field takes it; None if it cannot."""
-    given: Any = _number(value) if _NUMBER.fullmatch(value) else value
+    typed: Any = _number(value) if _NUMBER.fullmatch(value) else value
     try:
-        FIELDS[key].read(given)
+        FIELDS[key].read(typed)
     except (ValueError, OverflowError):
         return None
-    return given
+    return typed
 
 
 def _number(value: str) -> int | float:

@@ -47,13 +47,13 @@ def parse_words(text: str, weight: float = 1.0) -> Words:
     for item in parse(text):
         members = item.items if isinstance(item, Alternatives) else (item,)
         if item.excluded:
-            excluded += [unit for one in members if (unit := _unit(one, weight)) is not None]
+            excluded += [unit for member in members if (unit := _unit(member, weight)) is not None]
             continue
-        plain += [_text(one) for one in members]
+        plain += [_text(member) for member in members]
         if isinstance(item, Alternatives):
-            unit = _either([_unit(one, weight) for one in members])
+            unit = _either([_unit(member, weight) for member in members])
             if unit is not None:
-                required_all = all(isinstance(one, Phrase) for one in members)
+                required_all = all(isinstance(member, Phrase) for member in members)
                 (required if required_all else others).append(unit)
         elif isinstance(item, Phrase):
             unit = _unit(item, weight)

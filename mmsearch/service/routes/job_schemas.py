@@ -19,9 +19,9 @@ class JobItem(Schema):
 
 
 class JobProgress(Schema):
-    """How far a job is."""
+    """Progress of a job."""
 
-    done: int = Field(description="Files that have their outcome.")
+    done: int = Field(description="Files that are finished.")
     total: int | None = Field(description="Files in all, where that is known.")
     rate: float | None = Field(description="Files per second.")
 
@@ -38,14 +38,14 @@ class JobBrief(Schema):
     heartbeat_at: datetime
     finished_at: datetime | None
     counts: JsonObject
-    error: str | None = Field(description="Why it failed, or why it is tried again.")
+    error: str | None = Field(description="Why it failed, or why it is retried.")
     progress: JobProgress
     priority: int = Field(description="Higher goes first.")
     attempts: int
     max_attempts: int = Field(description="0 for a run of `mmsearch index`, which is no job.")
     retry_at: datetime | None = Field(description="Not before then.")
     worker: str | None
-    wanted: str | None = Field(description="cancel or pause, until its worker has heard.")
+    wanted: str | None = Field(description="cancel or pause, until its worker acts on it.")
     links: dict[str, str]
 
 
@@ -59,11 +59,11 @@ class JobList(Schema):
     """Jobs, the newest first."""
 
     jobs: list[JobBrief]
-    next: int | None = Field(description="Give it as `before` for the next page; null at the end.")
+    next: int | None = Field(description="Send it as `before` for the next page; null at the end.")
 
 
 class JobRequest(Schema):
-    """Files to fetch and take in."""
+    """Files to download and index."""
 
     urls: list[str] = Field(min_length=1, max_length=1000, description="http(s) addresses.")
     collection: str | None = None

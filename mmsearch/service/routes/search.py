@@ -126,9 +126,10 @@ _BODY = {
 def router(
     settings: Settings, words: QueryBatcher, recordings: QueryBatcher, reranked: QueryBatcher
 ) -> APIRouter:
-    """Queries with a recording are transcribed first, and a second look at the best hits takes
-    up to `rerank_seconds`: they have lanes of their own, so that
-    no typed query waits for them."""
+    """Queries with a recording, and those that are reranked, take seconds.
+
+    They have their own lanes, so that no typed query waits for them.
+    """
     routes = APIRouter(tags=["search"])
     limit = min(MAX_QUERY_BYTES, settings.max_upload_mb * 2**20)
 
@@ -169,7 +170,7 @@ def _link(part: dict[str, Any], source: dict[str, Any]) -> None:
 
 
 async def _while_connected(request: Request, lane: QueryBatcher, query: Query) -> SearchResult:
-    """The result; a client that goes away takes its waiting query with it."""
+    """The result; if the client disconnects, its waiting query is cancelled."""
     searching = asyncio.ensure_future(lane.search(query))
     gone = asyncio.ensure_future(until_disconnect(request.receive))
     try:
@@ -198,7 +199,7 @@ async def _read_query(request: Request, limit: int, default_limit: int) -> Query
         size = sum(len(content) for _, content in files)
 
         def read() -> Query:
-            return _query_from_form(fields, files, default_limit)
+            return query_from_form(fields, files, default_limit)
 
     else:
         raise RequestError(
@@ -220,7 +221,7 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _query_from_form(
+def query_from_form(
     fields: dict[str, str], files: list[tuple[Part, bytes]], default_limit: int
 ) -> Query:
     """A query that came as a form. The bytes of its files become terms as they are."""
@@ -251,7 +252,7 @@ def _field_value(name: str, value: str) -> Any:
     if style != "json" and value.lstrip()[0] not in "[{":
         if style == "words":
             return value.strip()
-        return [one.strip() for one in value.split(",") if one.strip()]
+        return [part.strip() for part in value.split(",") if part.strip()]
     try:
         return orjson.loads(value)
     except orjson.JSONDecodeError:

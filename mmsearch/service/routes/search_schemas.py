@@ -11,7 +11,7 @@ from mmsearch.service.schemas import Links, Schema, SegmentPlace, SourceBrief
 
 
 class HitPart(Schema):
-    """Another segment that a hit stands for."""
+    """Another segment of a hit."""
 
     score: float
     scores: dict[str, float]
@@ -21,16 +21,16 @@ class HitPart(Schema):
 
 
 class ChannelScore(Schema):
-    """What one first-stage channel said of a segment."""
+    """The rank and score of a segment in one channel."""
 
     name: str
     rank: int | None
-    raw: float | None = Field(description="The similarity as the index gave it.")
+    raw: float | None = Field(description="The similarity that the index computed.")
     calibrated: float | None = Field(description="0..1, comparable across channels.")
 
 
 class Match(Schema):
-    """Characters of the segment's text that speak for it."""
+    """Characters of the segment's text that match."""
 
     start: int
     end: int
@@ -44,25 +44,25 @@ class Explanation(Schema):
     channels: list[ChannelScore]
     first_stage: float = Field(description="The score before reranking.")
     rerank: float | None
-    judge: str | None = Field(description="The model that looked at it again.")
+    judge: str | None = Field(description="The model that reranked it.")
     matches: list[Match]
     heat_map: bool = Field(description="Whether /v1/segments/{id}/heatmap shows where.")
 
 
 class Hit(Schema):
-    """One segment found."""
+    """A result."""
 
     rank: int
     score: float = Field(description="0..1, higher is better.")
-    scores: dict[str, float] = Field(description="What made the score up, per channel.")
+    scores: dict[str, float] = Field(description="What the score consists of, per channel.")
     source: SourceBrief
     segment: SegmentPlace
     links: Links
-    evidence: list[HitPart] = Field([], description="What else speaks for the same moment.")
+    evidence: list[HitPart] = Field([], description="Other matches of the same moment.")
     segments: list[HitPart] = Field([], description="The best of its source, if grouped so.")
-    duplicates: list[HitPart] = Field([], description="What was folded into it.")
-    reason: str | None = Field(None, description="What the reranker said, if asked to.")
-    explanation: Explanation | None = Field(None, description="If `explain` was asked for.")
+    duplicates: list[HitPart] = Field([], description="Copies that are part of it.")
+    reason: str | None = Field(None, description="The reranker's reason, if `reasons` is set.")
+    explanation: Explanation | None = Field(None, description="If `explain` is set.")
 
 
 class FacetValue(Schema):
@@ -81,8 +81,8 @@ class SearchResponse(Schema):
     hits: list[Hit]
     warnings: list[str]
     cursor: str | None = Field(None, description="For the next page; null at the end.")
-    facets: dict[str, list[FacetValue]] = Field({}, description="Those that were asked for.")
-    stages: dict[str, float] = Field({}, description="Milliseconds, if `explain` was asked for.")
+    facets: dict[str, list[FacetValue]] = Field({}, description="Those that were requested.")
+    stages: dict[str, float] = Field({}, description="Milliseconds, if `explain` is set.")
 
 
 def _search_form() -> type[Schema]:
@@ -123,16 +123,16 @@ def form_style(name: str) -> Literal["text", "words", "commas", "json"]:
     for part in parts:
         if part.get("type") == "array":
             items = _resolved(part["items"])
-            inner = [_resolved(one) for one in items.get("anyOf", [items])]
-            if any(one.get("type") == "string" for one in inner):
+            inner = [_resolved(item) for item in items.get("anyOf", [items])]
+            if any(item.get("type") == "string" for item in inner):
                 return "commas"
     return "json"
 
 
 def _resolved(schema: dict[str, Any]) -> dict[str, Any]:
     if "$ref" in schema:
-        found: dict[str, Any] = _DEFINITIONS[schema["$ref"].rpartition("/")[2]]
-        return found
+        definition: dict[str, Any] = _DEFINITIONS[schema["$ref"].rpartition("/")[2]]
+        return definition
     return schema
 
 

@@ -11,7 +11,7 @@ from mmsearch.service.schemas import Links, Schema, SegmentPlace, SourceBrief
 
 
 class Failure(Schema):
-    """Why a file could not be taken in."""
+    """Why a file could not be indexed."""
 
     path: str
     code: str
@@ -33,11 +33,11 @@ class SourcePage(Schema):
     """Some sources in the order of their ids."""
 
     sources: list[Source]
-    next: int | None = Field(description="Give it as `after` for the next page; null at the end.")
+    next: int | None = Field(description="Send it as `after` for the next page; null at the end.")
 
 
 class SourceWithSegments(Schema):
-    """A source and everything in it that can be found."""
+    """A source and its segments."""
 
     source: Source
     segments: list[SegmentPlace]
@@ -72,7 +72,7 @@ class LibraryStatus(Schema):
     switching: dict[str, Any] = Field(
         {}, description="Collections on their way to other models, and how far each space is."
     )
-    warnings: list[str] = Field([], description="What went wrong with an index; told once.")
+    warnings: list[str] = Field([], description="Warnings of the indexes; each is returned once.")
 
 
 class CollectionBrief(Schema):
