@@ -191,25 +191,12 @@ class Query:
         """Count the values of these fields."""
         return replace(self, facets=tuple(Facet(name) for name in fields))
 
-    def also(self, text: str | None = None, **term: Any) -> Self:
-        """The earlier name of `add`, for one release."""
-        return self.add(text, **term)
-
-    def among(self, *modalities: str) -> Self:
-        """The earlier name of `with_modalities`, for one release."""
-        return self.with_modalities(*modalities)
-
-    def first(self, limit: int) -> Self:
-        """The earlier name of `with_limit`, for one release."""
-        return self.with_limit(limit)
-
-    def by_source(self, best: int = 3) -> Self:
-        """The earlier name of `grouped_by_source`, for one release."""
-        return self.grouped_by_source(best)
-
-    def counting(self, *fields: str) -> Self:
-        """The earlier name of `with_facets`, for one release."""
-        return self.with_facets(*fields)
+    also = add
+    among = with_modalities
+    first = with_limit
+    by_source = grouped_by_source
+    counting = with_facets
+    """The earlier names of these methods, for one release."""
 
 
 def file_content(file: str | Path | bytes) -> bytes:

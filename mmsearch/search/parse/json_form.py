@@ -12,15 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from mmsearch.query import Facet, Hit, HitPart, Query, SearchResult, SortKey, Term
-from mmsearch.search.parse.request import (
-    FOLD_COSINE,
-    OPTIONS,
-    SearchRequest,
-    check_query,
-    check_weight,
-    modalities,
-    term_from_json,
-)
+from mmsearch.search.parse.request import OPTIONS, SearchRequest, check_query, term_from_json
+from mmsearch.search.parse.values import FOLD_COSINE, check_weight, modalities
 from mmsearch.search.results.explain import explanation_to_json
 from mmsearch.types import Segment, Source
 

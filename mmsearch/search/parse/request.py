@@ -11,8 +11,6 @@ test asks for.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, TypedDict
@@ -31,33 +29,31 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
 from mmsearch.errors import EmptyQueryError, LimitError, QueryError
 from mmsearch.models.rerankers.choice import check_choice
 from mmsearch.query import Facet, GroupBy, Query, SortKey, Term
 from mmsearch.search.parse.compact import terms_of
 from mmsearch.search.parse.problems import query_error
-from mmsearch.types import Modality
+from mmsearch.search.parse.values import (
+    Content,
+    Cosine,
+    Modalities,
+    OneOrMore,
+    SortKeys,
+    Strings,
+    Vector,
+    Weights,
+    wrong,
+)
 
 MAX_LIMIT = 1000
 MAX_TERMS = 32
-MAX_WEIGHT = 10
 MAX_FACETS = 20
 MAX_FACET_VALUES = 1000
-MAX_SORT_KEYS = 8
 MAX_BEST = 100
 
-FOLD_COSINE = 0.95
-"""What `"fold": true` takes for the same: pictures sent on, made smaller or saved anew are mostly
-above it, and different ones of like subjects below (measured: docs/queries.md)."""
-
 CONTENTS = ("text", "image", "audio", "segment", "vector")
-
-
-def _wrong(message: str) -> PydanticCustomError:
-    """An error whose `{label}` becomes the name of the field."""
-    return PydanticCustomError("query", message)
 
 
 def _without_nulls(value: Any) -> Any:
@@ -77,82 +73,11 @@ class _Request(BaseModel):
         return _without_nulls(value)
 
 
-# -------------------------------------------------------------------- kinds of values
-
-
-def _decoded(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError):
-        raise _wrong("{label} is not base64.") from None
-
-
-def _strings(value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        raise _wrong("{label} must be a list of strings.")
-    if not all(isinstance(text, str) and text.strip() for text in value):
-        raise _wrong("{label} must be a list of strings that are not blank.")
-    return tuple(value)
-
-
-def _one_or_more_strings(value: Any) -> Any:
-    return _strings([value] if isinstance(value, str) else value)
-
-
-def _modalities(value: Any) -> Any:
-    if not isinstance(value, list | tuple):
-        raise _wrong("{label} must be a list.")
-    try:
-        return tuple(Modality(name) for name in value)
-    except ValueError:
-        known = ", ".join(Modality)
-        names = repr(list(value)).replace("{", "(")
-        raise _wrong(f"Unknown modality in {names}. Modalities: {known}.") from None
-
-
-def _vector(value: Any) -> Any:
-    if not isinstance(value, list | tuple) or not all(
-        isinstance(x, int | float) and not isinstance(x, bool) and math.isfinite(x) for x in value
-    ):
-        raise _wrong("{label} must be a list of finite numbers.")
-    return tuple(float(x) for x in value)
-
-
-def _sort_keys(value: Any) -> Any:
-    if not isinstance(value, list | tuple | str | Mapping | SortKey):
-        raise _wrong("{label} must be a list of fields.")
-    several = isinstance(value, list | tuple)
-    keys: list[SortKey] = []
-    for n, one in enumerate(list(value) if isinstance(value, list | tuple) else [value]):
-        if isinstance(one, SortKey):
-            keys.append(one)
-        elif isinstance(one, str) and one.removeprefix("-"):
-            keys.append(SortKey(one.removeprefix("-"), one.startswith("-")))
-        elif isinstance(one, Mapping) and one and all(v in ("asc", "desc") for v in one.values()):
-            keys += [SortKey(str(name), order == "desc") for name, order in one.items()]
-        else:
-            where = f"sort[{n}]" if several else "sort"
-            raise QueryError(f'{where} must be like {{"taken_at": "desc"}}.', param=where)
-    if len(keys) > MAX_SORT_KEYS:
-        raise LimitError(f"At most {MAX_SORT_KEYS} fields to sort by.", param="sort")
-    return tuple(keys)
-
-
 def _group(value: Any) -> Any:
     if isinstance(value, str):
         return {"by": value}
     if not isinstance(value, Mapping | GroupRequest):
-        raise _wrong("{label} must be a string or an object.")
-    return value
-
-
-def _cosine(value: Any) -> Any:
-    if isinstance(value, bool):
-        return FOLD_COSINE if value else None
-    if not isinstance(value, int | float):
-        raise _wrong("{label} must be true, false or a number.")
+        raise wrong("{label} must be a string or an object.")
     return value
 
 
@@ -162,40 +87,8 @@ def _facet(value: Any) -> Any:
     if isinstance(value, Facet):
         return {"field": value.field, "by": value.by, "limit": value.limit}
     if not isinstance(value, Mapping | FacetRequest):
-        raise _wrong("{label} must be a field's name or an object.")
+        raise wrong("{label} must be a field's name or an object.")
     return value
-
-
-def check_weight(name: str, weight: Any) -> None:
-    """Raise LimitError unless it can be the weight of a channel, QueryError for its name."""
-    space, colon, modality = name.partition(":")
-    if not space or (colon and modality not in set(Modality)):
-        raise QueryError(
-            f"'{name}' is no channel. A channel is a space (clip, text, sound, lexical), or a "
-            f"space and one of {', '.join(Modality)} after a colon.",
-            param="weights",
-        )
-    number = isinstance(weight, int | float) and not isinstance(weight, bool)
-    if not number or not 0 <= weight <= MAX_WEIGHT:
-        raise LimitError(
-            f"The weight of a channel is from 0 to {MAX_WEIGHT}, not {weight!r}.", param="weights"
-        )
-
-
-def _weights(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        raise _wrong("{label} must be an object.")
-    for name, weight in value.items():
-        check_weight(name, weight)
-    return dict(value)
-
-
-Content = Annotated[bytes, BeforeValidator(_decoded, json_schema_input_type=str)]
-"""Base64 in JSON. Bytes pass as they are."""
-Strings = Annotated[tuple[str, ...], BeforeValidator(_strings, json_schema_input_type=list[str])]
-Modalities = Annotated[
-    tuple[Modality, ...], BeforeValidator(_modalities, json_schema_input_type=list[Modality])
-]
 
 
 # -------------------------------------------------------------------- the JSON form
@@ -210,10 +103,7 @@ class TermRequest(_Request):
         None, description="A recording, as base64; its words are searched."
     )
     segment: StrictInt | None = Field(None, description="A segment's id: more like this.")
-    vector: (
-        Annotated[tuple[float, ...], BeforeValidator(_vector, json_schema_input_type=list[float])]
-        | None
-    ) = Field(None, description="A ready vector of `space`.")
+    vector: Vector | None = Field(None, description="A ready vector of `space`.")
     space: StrictStr | None = Field(None, description='The space of `vector`; "clip" if not given.')
     weight: StrictFloat = Field(1.0, description="Negative: away from it.")
     modalities: Modalities = Field((), description="This term is only about these.")
@@ -264,10 +154,9 @@ class SearchRequest(_Request):
         examples=["beach -people"],
         json_schema_extra={"deprecated": True},
     )
-    without: Annotated[
-        tuple[str, ...],
-        BeforeValidator(_one_or_more_strings, json_schema_input_type=str | list[str]),
-    ] = Field((), description="Words, or a list of such, to move away from.", examples=["people"])
+    without: OneOrMore = Field(
+        (), description="Words, or a list of such, to move away from.", examples=["people"]
+    )
     terms: list[TermRequest] = Field(
         [],
         description='A list of `{"text": …}`, `{"image": base64}`, `{"audio": base64}`, '
@@ -297,16 +186,7 @@ class SearchRequest(_Request):
         "thresholds, so that words without an answer get none. See [scores](queries.md#scores).",
         examples=[0.3],
     )
-    weights: (
-        Annotated[
-            dict[str, float],
-            BeforeValidator(
-                _weights,
-                json_schema_input_type=dict[str, Annotated[float, Field(ge=0, le=MAX_WEIGHT)]],
-            ),
-        ]
-        | None
-    ) = Field(
+    weights: Weights | None = Field(
         None,
         description='How much channels count, 0 to 10: `{"lexical": 0.5, "clip:image": 2}`.',
         examples=[{"lexical": 0.5, "clip:image": 2}],
@@ -319,13 +199,7 @@ class SearchRequest(_Request):
     exact: StrictBool = Field(
         False, description="`true`: compare with every vector.", examples=[True]
     )
-    sort: Annotated[
-        tuple[SortKey, ...],
-        BeforeValidator(
-            _sort_keys,
-            json_schema_input_type=list[str | dict[str, Literal["asc", "desc"]]],
-        ),
-    ] = Field(
+    sort: SortKeys = Field(
         (),
         description='`[{"taken_at": "desc"}]` or `["-taken_at", "path"]`: by fields in place of '
         "the best first.",
@@ -343,10 +217,7 @@ class SearchRequest(_Request):
         '`{"by": "source", "best": 3}`.',
         examples=["source", {"by": "source", "best": 5}],
     )
-    fold: Annotated[
-        Annotated[float, Field(strict=True, ge=0, le=1)] | None,
-        BeforeValidator(_cosine, json_schema_input_type=bool | Annotated[float, Field(ge=0, le=1)]),
-    ] = Field(
+    fold: Cosine = Field(
         None,
         description="`true`: copies and near-duplicates are one hit; a number is the cosine from "
         "which on.",
@@ -508,14 +379,3 @@ def term_from_json(item: Any, where: str) -> Term:
         return TermRequest.model_validate(item).to_term()
     except ValidationError as error:
         raise query_error(error, TermRequest, where) from None
-
-
-def modalities(names: Sequence[Any], param: str = "modalities") -> tuple[Modality, ...]:
-    """Modalities by name. Raises QueryError with the list of names."""
-    try:
-        return tuple(Modality(name) for name in names)
-    except ValueError:
-        known = ", ".join(Modality)
-        raise QueryError(
-            f"Unknown modality in {list(names)!r}. Modalities: {known}.", param=param
-        ) from None
