@@ -91,7 +91,7 @@ class Worker:
             return
         self._unpublished = False
         try:
-            self._library.indexes.refresh(publish=True)
+            self._library.indexes.refresh(save=True)
         except (DBAPIError, MMSearchError) as error:
             logger.warning("the indexes could not be written: %s", error)
 

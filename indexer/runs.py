@@ -132,7 +132,7 @@ def index_into(
             _close_run(library, run, pipeline.counts.to_json(), error)
             raise
         library.store.update_run(run, counts=pipeline.counts.to_json(), state="done")
-        library.indexes.refresh(publish=True)
+        library.indexes.refresh(save=True)
         Calibrations(library).prepare(target)
     return RunSummary(
         target.name,
@@ -169,7 +169,7 @@ def remove_retired(library: Library) -> int:
     removed = 0
     for stored in library.store.spaces(state="retired"):
         # The space's own row goes last: whoever is interrupted here leaves it to the next.
-        library.indexes.forget(stored)
+        library.indexes.delete_space(stored)
         while count := library.store.remove_retired(stored.id):
             removed += count
     return removed

@@ -163,7 +163,7 @@ class FolderWatch:
         ids = store.ids_below(collection.id, [uri_of(path) for path in gone])
         if ids:
             store.delete_sources(ids)
-            self._library.indexes.refresh(publish=True)
+            self._library.indexes.refresh(save=True)
             logger.info("%d sources are gone", len(ids))
 
     def _compare(self) -> float:

@@ -9,11 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any, TypeVar
-
-import numpy as np
 
 from mmsearch.errors import LibraryNotFoundError, SettingsError, StorageError
 from mmsearch.media.sandbox.pool import Sandbox
@@ -31,18 +27,16 @@ from mmsearch.protocols import (
     SoundTextEmbedder,
     TextEmbedder,
     Transcriber,
-    VectorIndex,
+    VectorBackend,
 )
 from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores import migrate
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Ids, Modality, Vectors
-from mmsearch.vectors.channels import ChannelIndexes, ChannelKey
-from mmsearch.vectors.snapshot import SnapshotKey, read_snapshot, write_snapshot
+from mmsearch.vectors.channels import ChannelIndexes
+from mmsearch.vectors.faiss.backend import FaissBackend
+from mmsearch.vectors.memory import MemoryBackend
 
 logger = logging.getLogger(__name__)
-
-CALIBRATION_QUERIES = 100
 
 T = TypeVar("T")
 
@@ -53,14 +47,22 @@ def open_sandbox(settings: Settings) -> Sandbox:
         decoding_workers(settings),
         seconds=settings.decode_seconds,
         memory_mb=settings.decode_memory_mb,
+        require_confinement=settings.require_confinement,
     )
 
 
 def open_indexes(settings: Settings, store: SqlStore) -> ChannelIndexes:
     """The vector indexes of all channels, not loaded yet."""
     return ChannelIndexes(
-        store, FaissKeeper(settings, store), publish_every=settings.snapshot_every
+        store, vector_backend(settings, store), save_every=settings.snapshot_every
     )
+
+
+def vector_backend(settings: Settings, store: SqlStore) -> VectorBackend:
+    """Where the vector indexes of a library are stored."""
+    if settings.vector_backend == "memory":
+        return MemoryBackend()
+    return FaissBackend.from_settings(settings, store)
 
 
 def rerankers_for(settings: Settings) -> Callable[[str, str], Sequence[Reranker]]:
@@ -230,80 +232,3 @@ def _diariser(settings: Settings) -> Callable[[], Diariser] | None:
             device=settings.device,
         )
     return None
-
-
-class FaissKeeper:
-    """FAISS indexes with snapshot files in the library's folder (an `IndexKeeper`)."""
-
-    def __init__(self, settings: Settings, store: SqlStore) -> None:
-        self._settings = settings
-        self._store = store
-        self._uuid = store.library_uuid()
-        self._folder = settings.library / "indexes"
-
-    def build(self, key: ChannelKey, ids: Ids, vectors: Vectors) -> VectorIndex:
-        from mmsearch.vectors.faiss.index import FaissIndex
-
-        queries = None
-        if len(ids) > self._settings.index_exact_below:
-            queries = self._cross_modal_queries(key)
-        return FaissIndex.build(ids, vectors, calibration_queries=queries, **self._options())
-
-    def load(self, key: ChannelKey) -> tuple[VectorIndex, int, int] | None:
-        from mmsearch.vectors.faiss.index import FaissIndex
-
-        path = self._path(key)
-        if not path.exists():
-            return None
-        index, header = read_snapshot(
-            path, self._key(key), lambda content: FaissIndex.restore(content, **self._options())
-        )
-        return index, header.high_water_mark, header.generation
-
-    def publish(self, key: ChannelKey, index: VectorIndex, mark: int, generation: int) -> None:
-        from mmsearch.vectors.faiss.index import FaissIndex
-
-        assert isinstance(index, FaissIndex)
-        path = self._path(key)
-        try:
-            path.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{path.parent} cannot be made: {error.strerror}") from None
-        write_snapshot(path, index, self._key(key), high_water_mark=mark, generation=generation)
-
-    def discard(self, key: ChannelKey) -> None:
-        with suppress(OSError):  # only a cache
-            self._path(key).unlink(missing_ok=True)
-
-    def _path(self, key: ChannelKey) -> Path:
-        return self._folder / f"{key.collection_id}-{key.space_id}-{key.modality.value}.index"
-
-    def _key(self, key: ChannelKey) -> SnapshotKey:
-        return SnapshotKey(
-            library=self._uuid,
-            space=key.fingerprint,
-            channel=f"{key.collection_id}/{key.modality.value}",
-            dimension=key.dimension,
-        )
-
-    def _cross_modal_queries(self, key: ChannelKey) -> Vectors | None:
-        """Vectors of the space's other modalities: what recall is to be measured with.
-
-        Queries from another modality lie away from the data (the modality gap), and an index
-        tuned on its own vectors loses recall on them. None if there are too few.
-        """
-        samples = [
-            next(self._store.vectors(key.space_id, other, batch=CALIBRATION_QUERIES), None)
-            for other in Modality
-            if other is not key.modality
-        ]
-        found = [sample[1].astype(np.float32) for sample in samples if sample is not None]
-        queries = np.concatenate(found)[:CALIBRATION_QUERIES] if found else None
-        return queries if queries is not None and len(queries) >= CALIBRATION_QUERIES else None
-
-    def _options(self) -> dict[str, Any]:
-        return {
-            "exact_below": self._settings.index_exact_below,
-            "k_factor": self._settings.index_k_factor,
-            "device": self._settings.index_device,
-        }

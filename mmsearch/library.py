@@ -6,12 +6,14 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from mmsearch import build
 from mmsearch.errors import SpaceMismatchError
+from mmsearch.media.sandbox import confinement
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
@@ -166,7 +168,8 @@ class Library:
         status["switching"] = self._switching()
         status["sounds"] = self._sounds()
         status["index"] = self.indexes.stats()
-        status["warnings"] = self.indexes.take_warnings()
+        status["confinement"] = asdict(confinement.available())
+        status["warnings"] = list(self.indexes.warnings())
         if verify:
             status["verify"] = self.verify()
         return status

@@ -5,7 +5,8 @@ All implementations are safe to call from several threads at once.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -14,6 +15,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from mmsearch.types import (
+    Channel,
+    HalfVectors,
     Ids,
     IndexStats,
     LexicalAnswer,
@@ -137,9 +140,10 @@ class Ocr(Protocol):
 
 @runtime_checkable
 class VectorIndex(Protocol):
-    """Nearest neighbours by inner product of unit vectors, under caller-given int64 ids.
+    """Nearest neighbours by inner product of unit vectors, under int64 ids of the caller.
 
     Searches may run while others add or remove; each sees the state before or after.
+    An index of a remote store raises StorageError where the store cannot be reached.
     """
 
     @property
@@ -148,14 +152,24 @@ class VectorIndex(Protocol):
     def __len__(self) -> int:
         """Live vectors: added and not removed."""
 
-    def ids(self) -> Ids:
-        """The live ids, ascending."""
+    def contains(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        """Which of these ids are live, shape (len(ids),)."""
 
-    def add(self, ids: Ids, vectors: Vectors) -> None:
-        """An id that is there already is replaced. Raises DimensionError."""
+    def sample(self, n: int, seed: int) -> Ids:
+        """At most `n` live ids, each once, in random order.
+
+        Equal live ids and an equal seed give an equal sample. Indexes that hold their ids in
+        this process all draw the same one (`mmsearch.vectors.checks.sample_ids`).
+        """
+
+    def add(self, ids: Ids, vectors: Vectors | HalfVectors) -> None:
+        """Add vectors of shape (n, dimension). A live id gets the new vector.
+
+        Raises DimensionError for a wrong shape or a vector without direction.
+        """
 
     def remove(self, ids: Ids) -> int:
-        """Excluded from the next search on; returns how many were there."""
+        """Exclude these ids from the next search on; returns how many were live."""
 
     def search(
         self,
@@ -169,16 +183,61 @@ class VectorIndex(Protocol):
 
         With fewer than k, rows end in id -1 and score -inf. `allowed` restricts the
         search to these ids; then min(k, number of allowed live ids) hits come back,
-        with exact scores. Raises DimensionError.
+        with exact scores. Raises DimensionError, LimitError.
         """
 
     def stats(self) -> IndexStats: ...
 
-    def save(self, path: Path) -> None:
-        """Write the live vectors' index to `path` (the caller makes it atomic)."""
-
     def close(self) -> None:
         """Wait for background work, if there is any; the index is not used afterwards."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedIndex:
+    """A saved index of a channel."""
+
+    index: VectorIndex
+    high_water_mark: int
+    """Id of the last change-log row that the index is sure to contain. Later rows are replayed;
+    replaying a row that the index contains already changes nothing."""
+
+
+@runtime_checkable
+class VectorBackend(Protocol):
+    """Stores the vector indexes of a library: snapshot files, memory, or a vector database.
+
+    SQL is the truth and a backend is a cache of it: every index can be rebuilt with `build`.
+    """
+
+    @property
+    def persistent(self) -> bool:
+        """Whether saved indexes outlive this process."""
+
+    def open(self, channel: Channel) -> OpenedIndex | None:
+        """The saved index of a channel; None if there is none.
+
+        Raises SnapshotError if it is damaged, or belongs to another library, space or channel.
+        The caller then builds it anew; a refused index is never searched.
+        """
+
+    def build(self, channel: Channel, batches: Iterable[tuple[Ids, HalfVectors]]) -> VectorIndex:
+        """A new index of these vectors: ascending ids (n,) and vectors (n, dimension).
+
+        Until it is saved, `open` gives the index that was saved before.
+        """
+
+    def save(self, channel: Channel, index: VectorIndex, high_water_mark: int) -> None:
+        """Save an index that this backend opened or built, in place of the saved one.
+
+        `high_water_mark` was read before the index was last changed. Raises StorageError;
+        the index saved before then stays.
+        """
+
+    def delete(self, channel: Channel) -> None:
+        """Delete the saved index of a channel, if there is one. Does not raise if it cannot."""
+
+    def close(self) -> None:
+        """Close connections. The indexes were closed before."""
 
 
 @runtime_checkable

@@ -2,7 +2,8 @@
 
 The same names serve everywhere: as the field here, as the environment variable
 `MMSEARCH_<NAME>`, as a line of `<library>/settings.toml`, and on the command line as
-`--set name=value`. README's table is generated from this class (`tools/settings_table.py`).
+`--set name=value`. The tables in docs/settings.md and README are generated from this class
+(`tools/settings_table.py`).
 Precedence: command line or Python, environment, settings.toml, default.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -161,6 +162,11 @@ class Settings(BaseSettings):
         ge=256,
         description="Address space of a decoding worker in MiB; beyond it the file fails.",
     )
+    require_confinement: bool = Field(
+        False,
+        description="Refuse to decode where the system cannot confine decoding workers fully "
+        "(Landlock, seccomp and resource limits of Linux).",
+    )
     max_image_pixels: int = Field(
         200_000_000, ge=1, description="Pictures with more pixels are refused as bombs."
     )
@@ -234,6 +240,11 @@ class Settings(BaseSettings):
     )
 
     # ------------------------------------------------------------------ vector index
+    vector_backend: Literal["faiss", "memory"] = Field(
+        "faiss",
+        description="Where vector indexes live: FAISS with snapshot files, or exact NumPy search "
+        "in memory, rebuilt at each start (a few thousand segments).",
+    )
     index_device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="Where FAISS indexes live; auto: on the GPUs if FAISS has any."
     )
@@ -393,11 +404,11 @@ def _read_file(path: Path) -> Mapping[str, Any]:
         raise SettingsError(f"{path}: {error}") from None
 
 
-def settings_table() -> str:
-    """Every setting as a Markdown table (README holds it; a test compares the two)."""
+def settings_table(names: Iterable[str] | None = None) -> str:
+    """Settings as a Markdown table: those named, or all."""
     lines = ["| setting | default | what it does |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        default = field.default
-        shown = "" if default is None or default == () else f"`{default}`"
-        lines.append(f"| `{name}` | {shown} | {field.description} |")
+    for name in names or Settings.model_fields:
+        field = Settings.model_fields[name]
+        default = "" if field.default is None or field.default == () else f"`{field.default}`"
+        lines.append(f"| `{name}` | {default} | {field.description} |")
     return "\n".join(lines) + "\n"

@@ -14,6 +14,9 @@ import numpy.typing as npt
 Vectors: TypeAlias = npt.NDArray[np.float32]
 """Shape (n, dimension), rows of unit length."""
 
+HalfVectors: TypeAlias = npt.NDArray[np.float16]
+"""Shape (n, dimension): the precision of the vectors in SQL."""
+
 Ids: TypeAlias = npt.NDArray[np.int64]
 """Shape (n,): SQL primary keys, never positions."""
 
@@ -235,13 +238,28 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """The vectors of one collection and modality in one space: what one vector index holds."""
+
+    collection_id: int
+    space_id: int
+    modality: Modality
+    fingerprint: str
+    """That of the space. A saved index with another fingerprint is refused."""
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"collection {self.collection_id}, space {self.space_id}, {self.modality.value}"
+
+
+@dataclass(frozen=True, slots=True)
 class IndexStats:
     """The state of one vector index."""
 
     type: str
     size: int
     generation: int
-    """Counts up with every published snapshot."""
+    """Counts up each time the index is saved."""
     memory_bytes: int
     device: str = "cpu"
     recall: float | None = None

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from indexer.inputs.content import as_captions, clean_text
-from mmsearch.media.formats import subtitles
+from mmsearch.media import companions
 from mmsearch.media.formats.xmp import xmp_metadata
 from mmsearch.stores.places import OFFSET_KEY
 
@@ -55,8 +55,8 @@ def is_sidecar(path: str) -> bool:
     """Whether a file belongs to another one beside it, and is what a sidecar is."""
     folder, name = os.path.split(path)
     stem, extension = os.path.splitext(name)  # noqa: PTH122
-    if extension.lower() in subtitles.EXTENSIONS:
-        return any(subtitles.belongs(stem, film) for film in _films(folder))
+    if extension.lower() in companions.SUBTITLES:
+        return any(companions.belongs(stem, film) for film in _films(folder))
     if extension.lower() not in {".json", ".xmp"}:
         return False
     names = _names(folder)
@@ -88,7 +88,7 @@ def _subtitles(path: str) -> dict[str, Any]:
     film = Path(path)
     if film.suffix.lower() not in _FILMS or film.name not in _films(str(film.parent)):
         return {}
-    for file in subtitles.beside(film):
+    for file in companions.subtitle_files(film):
         content = _content(os.fspath(file))
         if content:
             digest = hashlib.sha256(content).hexdigest()[:16]

@@ -308,7 +308,7 @@ class Switch:
         removed = 0
         if switched:
             for _, new in pairs:
-                self.library.indexes.prepare(new, last)
+                self.library.indexes.build_space(new, last)
             switched = self._take_over(reembedder, pairs, counts, on_progress, allow_missing)
         if switched:
             self.library.refresh()

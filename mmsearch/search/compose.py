@@ -104,9 +104,8 @@ class Composer:
             have = self._samples.get((space_id, modality))
         if have is not None and have[0] <= size <= 2 * have[0]:
             return have[1]
-        ids = index.ids() if index is not None else np.empty(0, np.int64)
-        chosen = np.random.default_rng(size).permutation(ids)[:SAMPLE]
-        grouped = self._store.vectors_of(space_id, sorted(chosen.tolist()))
+        ids = index.sample(SAMPLE, seed=size).tolist() if index is not None else []
+        grouped = self._store.vectors_of(space_id, sorted(ids))
         rows = [vectors.astype(np.float32) for _, vectors in grouped.values()]
         sample = np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
         with self._lock:

@@ -214,7 +214,8 @@ class SearchEngine:
                 stages.done("facets")
         except MMSearchError as error:
             return error
-        warnings = (*plan.warnings, *reranked.warnings, *self.library.indexes.take_warnings())
+        index_warnings = self.library.indexes.warnings(plan.collection.id)
+        warnings = (*plan.warnings, *reranked.warnings, *index_warnings)
         return SearchResult(
             query,
             hits,

@@ -81,5 +81,5 @@ def fill(engine: SearchEngine, things: Sequence[Thing], collection: str = "defau
         )
         at += count
     ids = store.write_sources(owner, writes)
-    engine.library.refresh()
+    engine.library.indexes.refresh(save=True)
     return ids

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import email
 import email.policy
-import io
 from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import parsedate_to_datetime
-from pathlib import Path
 from typing import Any
 
 from mmsearch.errors import MediaError
 from mmsearch.media.formats import text as texts
 from mmsearch.media.formats.exif import clean
 from mmsearch.media.formats.html import visible_text
+from mmsearch.media.opened import Content, reader
 
 _SHOWN = ("Subject", "From", "To", "Cc", "Date")
 _MAX_PARTS = 1000
@@ -86,13 +85,12 @@ def _content(part: Any) -> str:
     return decoded.text if decoded is not None else ""
 
 
-def msg(source: Path | bytes) -> tuple[str, dict[str, Any]]:
+def msg(source: Content) -> tuple[str, dict[str, Any]]:
     """(text, metadata) of an Outlook letter ([MS-OXMSG]). Raises MediaError corrupt, empty."""
     import olefile
 
-    opened: Any = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
-        with olefile.OleFileIO(opened) as ole:
+        with reader(source) as opened, olefile.OleFileIO(opened) as ole:
             headers = {
                 "Subject": _property(ole, "0037"),
                 "From": _property(ole, "0C1A") or _property(ole, "0042"),

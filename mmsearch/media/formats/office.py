@@ -10,13 +10,13 @@ import io
 import re
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from mmsearch.errors import MediaError
 from mmsearch.media.formats.archive import open_archive, xml_tree
 from mmsearch.media.formats.exif import clean
 from mmsearch.media.formats.sections import Section, table_text
+from mmsearch.media.opened import Content, reader
 
 _HEADING = re.compile(r"heading (\d)|(title)$", re.IGNORECASE)
 _MAX_DEPTH = 20
@@ -24,7 +24,7 @@ _W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 
 
-def docx(source: Path | bytes, max_bytes: int) -> tuple[dict[str, Any], Iterator[Section]]:
+def docx(source: Content, max_bytes: int) -> tuple[dict[str, Any], Iterator[Section]]:
     """(metadata, sections) of a Word document: pages if they are known, else one section.
 
     Raises MediaError as `open_archive`.
@@ -117,7 +117,7 @@ def _breaks(block: Any, *, noted: bool) -> tuple[int, int]:
     return before, after
 
 
-def pptx(source: Path | bytes, max_bytes: int) -> tuple[dict[str, Any], Iterator[Section]]:
+def pptx(source: Content, max_bytes: int) -> tuple[dict[str, Any], Iterator[Section]]:
     """(metadata, slides) of a presentation: text, tables, pictures' descriptions, notes."""
     import pptx as python_pptx
 
@@ -170,7 +170,7 @@ def _plain(text: str) -> str:
 
 
 def xlsx(
-    source: Path | bytes, max_bytes: int, max_text: int
+    source: Content, max_bytes: int, max_text: int
 ) -> tuple[dict[str, Any], Iterator[Section]]:
     """(metadata, sheets) of a workbook, each cell as the value it showed last."""
     import openpyxl
@@ -220,11 +220,12 @@ def rtf(content: bytes, encoding: str = "cp1252") -> str:
     return str(text).strip()
 
 
-def _checked(source: Path | bytes, max_bytes: int) -> io.BytesIO:
+def _checked(source: Content, max_bytes: int) -> io.BytesIO:
     """The file in memory, once its archive is known to be within limits."""
     with open_archive(source, max_bytes):
         pass
-    return io.BytesIO(source if isinstance(source, bytes) else source.read_bytes())
+    with reader(source) as file:
+        return io.BytesIO(file.read())
 
 
 def _core(properties: Any) -> dict[str, Any]:

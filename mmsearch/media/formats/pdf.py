@@ -8,13 +8,11 @@ to is not fetched.
 from __future__ import annotations
 
 import ctypes
-import io
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +22,7 @@ from pypdfium2 import raw
 
 from mmsearch.errors import MediaError
 from mmsearch.media.formats.exif import clean
+from mmsearch.media.opened import Content, reader
 from mmsearch.media.parts import TextLine
 from mmsearch.types import Box
 
@@ -63,7 +62,7 @@ class Page:
 
 
 def pages(
-    source: Path | bytes, *, max_pages: int, draw: int | None, read: bool
+    source: Content, *, max_pages: int, draw: int | None, read: bool
 ) -> Iterator[tuple[dict[str, Any], Page]]:
     """(metadata of the document, page) for each page up to `max_pages`.
 
@@ -87,7 +86,7 @@ def pages(
             raise MediaError("corrupt", "The document is damaged: no page can be opened.")
 
 
-def page_image(source: Path | bytes, number: int, longer: int) -> Image.Image:
+def page_image(source: Content, number: int, longer: int) -> Image.Image:
     """Page `number` (1-based) as RGB, its longer side `longer` pixels.
 
     Raises MediaError as `pages` does; missing if there is no such page.
@@ -111,9 +110,8 @@ def page_image(source: Path | bytes, number: int, longer: int) -> Image.Image:
 
 
 @contextmanager
-def _opened(source: Path | bytes) -> Iterator[pdfium.PdfDocument]:
-    file: Any = io.BytesIO(source) if isinstance(source, bytes) else _file(source)
-    with file:
+def _opened(source: Content) -> Iterator[pdfium.PdfDocument]:
+    with _reader(source) as file:
         document = _document(file)
         try:
             yield document
@@ -121,9 +119,9 @@ def _opened(source: Path | bytes) -> Iterator[pdfium.PdfDocument]:
             document.close()
 
 
-def _file(path: Path) -> Any:
+def _reader(source: Content) -> BinaryIO:
     try:
-        return path.open("rb")
+        return reader(source)
     except FileNotFoundError:
         raise MediaError("missing", "There is no such file.") from None
     except OSError as error:

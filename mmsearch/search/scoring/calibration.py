@@ -263,7 +263,7 @@ class Calibrations:
         if modality in {Modality.IMAGE, Modality.VIDEO} and stored.space.name == "clip":
             texts = list(EVERYDAY)
         elif modality in VERBAL:
-            ids = np.random.default_rng(0).permutation(index.ids())[:PROBES].tolist()
+            ids = index.sample(PROBES, seed=0).tolist()
             for segment in self._store.segments(ids).values():
                 words = (segment.text or "").split()
                 start = max(0, (len(words) - PROBE_WORDS) // 2)

@@ -181,7 +181,7 @@ def test_search_goes_on_and_a_follower_sees_the_switch(tmp_path: Path, files: Pa
         assert after == engine.search("a red boat", limit=5).hits
         assert verified(other)
         assert other.library.status()["switching"] == {}
-        assert not other.library.indexes.take_warnings()
+        assert not other.library.indexes.warnings()
 
 
 def test_queries_on_the_way_are_answered_whole(tmp_path: Path, files: Path) -> None:
