@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,8 @@ from mmsearch.errors import MMSearchError
 from mmsearch.library import Library
 from mmsearch.models.rerankers.choice import NONE
 from mmsearch.query import Context, Hit, Query, SearchResult, Term, file_content
-from mmsearch.search.parse.json_form import check_query, modalities
+from mmsearch.search.parse.json_form import check_query
+from mmsearch.search.parse.request import SearchOptions, SearchRequest
 from mmsearch.search.pictures import Pictures, thumbnail_path
 from mmsearch.search.plan import Planner, QueryPlan
 from mmsearch.search.rerank.stage import Reranked, RerankStage, positive_words
@@ -99,41 +100,27 @@ class SearchEngine:
         audio: str | Path | bytes | None = None,
         like: int | None = None,
         modality: str | Sequence[str] | None = None,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002  # its name everywhere else
-        limit: int | None = None,
-        min_score: float | None = None,
-        weights: Mapping[str, float] | None = None,
-        collection: str | None = None,
-        rerank: str | None = None,
-        explain: bool = False,
+        **options: Unpack[SearchOptions],
     ) -> SearchResult:
         """Find segments by words, a picture, a recording, another segment, or a mix of them.
 
-        Paths given as `image` or `audio` are read; the words of `query` never are.
+        `query` is a text in the query language (docs/queries.md) or a ready `Query`, which has its
+        own options. `modality` is short for `modalities`. Files named as `image` or `audio` are
+        read; the words of `query` never name a file.
         Raises QueryError, MediaError (a picture or recording that cannot be read), NotFoundError.
         """
         if not isinstance(query, Query):
             terms = []
-            if query is not None:
-                terms.append(Term(text=query))
             if image is not None:
                 terms.append(Term(image=file_content(image)))
             if audio is not None:
                 terms.append(Term(audio=file_content(audio)))
             if like is not None:
                 terms.append(Term(segment=like))
-            names = [modality] if isinstance(modality, str) else list(modality or ())
-            query = Query(
-                terms=tuple(terms),
-                modalities=modalities(names),
-                filter=filter,
-                limit=self.settings.limit if limit is None else limit,
-                min_score=min_score,
-                weights=weights,
-                collection=collection,
-                rerank=rerank,
-                explain=explain,
-            )
+            if modality is not None:
+                options["modalities"] = [modality] if isinstance(modality, str) else modality
+            request = SearchRequest.parse({"query": query, **options})
+            query = request.to_query(terms, default_limit=self.settings.limit)
         answer = self.search_many([query])[0]
         if isinstance(answer, MMSearchError):
             raise answer

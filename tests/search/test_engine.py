@@ -149,7 +149,7 @@ def test_json_form_and_back() -> None:
     for body, message in (
         ({"quer": "x"}, "Unknown field 'quer'"),
         ({"query": 3}, "query must be a string"),
-        ({"query": "x", "limit": True}, "limit must be a number"),
+        ({"query": "x", "limit": True}, "limit must be a whole number"),
         ({"query": "x", "modalities": ["smell"]}, "Modalities: image"),
         ({"terms": [{"image": "***"}]}, "not base64"),
         ({"terms": ["x"]}, "must be an object"),

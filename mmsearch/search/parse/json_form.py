@@ -13,7 +13,7 @@ from typing import Any
 
 from mmsearch.query import Facet, Hit, HitPart, Query, SearchResult, SortKey, Term
 from mmsearch.search.parse.request import OPTIONS, SearchRequest, check_query, term_from_json
-from mmsearch.search.parse.values import FOLD_COSINE, check_weight, modalities
+from mmsearch.search.parse.values import FOLD_COSINE, check_weight
 from mmsearch.search.results.explain import explanation_to_json
 from mmsearch.types import Segment, Source
 
@@ -22,7 +22,6 @@ __all__ = [
     "check_query",
     "check_weight",
     "hit_to_json",
-    "modalities",
     "query_from_json",
     "query_to_json",
     "result_to_json",

@@ -39,6 +39,7 @@ from mmsearch.search.parse.values import (
     Content,
     Cosine,
     Modalities,
+    Object,
     OneOrMore,
     SortKeys,
     Strings,
@@ -169,7 +170,7 @@ class SearchRequest(_Request):
         description="Only these modalities: `image`, `text`, `speech`, `sound`, `video`, `page`.",
         examples=[["image", "video"]],
     )
-    filter: Annotated[dict[str, Any], Field(strict=True)] | None = Field(
+    filter: Object | None = Field(
         None,
         description="Only segments of sources for which this holds, see "
         "[filters](http-api.md#filters). Filters typed in `query` must hold, too.",
@@ -342,7 +343,6 @@ def check_query(query: Query) -> Query:
 def _options(query: Query) -> dict[str, Any]:
     options = {name: getattr(query, name) for name in OPTIONS}
     options["group"] = {"by": query.group, "best": query.best}
-    options["filter"] = None if query.filter is None else dict(query.filter)
     options["weights"] = dict(query.weights) if query.weights else None
     options["facets"] = list(query.facets)
     return options

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -62,6 +62,12 @@ def _modalities(value: Any) -> Any:
         known = ", ".join(Modality)
         names = repr(list(value)).replace("{", "(")
         raise wrong(f"Unknown modality in {names}. Modalities: {known}.") from None
+
+
+def _object(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        raise wrong("{label} must be an object.")
+    return dict(value)
 
 
 def _vector(value: Any) -> Any:
@@ -130,6 +136,7 @@ Strings = Annotated[tuple[str, ...], BeforeValidator(_strings, json_schema_input
 Modalities = Annotated[
     tuple[Modality, ...], BeforeValidator(_modalities, json_schema_input_type=list[Modality])
 ]
+Object = Annotated[dict[str, Any], BeforeValidator(_object, json_schema_input_type=dict[str, Any])]
 Vector = Annotated[tuple[float, ...], BeforeValidator(_vector, json_schema_input_type=list[float])]
 OneOrMore = Annotated[
     tuple[str, ...],
@@ -151,14 +158,3 @@ Cosine = Annotated[
     Annotated[float, Field(strict=True, ge=0, le=1)] | None,
     BeforeValidator(_cosine, json_schema_input_type=bool | Annotated[float, Field(ge=0, le=1)]),
 ]
-
-
-def modalities(names: Sequence[Any], param: str = "modalities") -> tuple[Modality, ...]:
-    """Modalities by name. Raises QueryError with the list of names."""
-    try:
-        return tuple(Modality(name) for name in names)
-    except ValueError:
-        known = ", ".join(Modality)
-        raise QueryError(
-            f"Unknown modality in {list(names)!r}. Modalities: {known}.", param=param
-        ) from None
