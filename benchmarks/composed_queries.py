@@ -22,6 +22,7 @@ from mmsearch.demo.picturebook.lexicon import COLOURS, KINDS, OBJECTS, PLACES
 from mmsearch.demo.picturebook.scene import Scene, sample_scenes
 from mmsearch.models.clip import openclip
 from mmsearch.models.profiles import profile
+from mmsearch.models.runtime import Runtime
 from mmsearch.search.compose import SAMPLE, Part, joined
 from mmsearch.settings import load_settings
 
@@ -72,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=700)
     scenes = sample_scenes("test", parser.parse_args().scenes, SEED)
-    model = openclip.from_spec(profile("nano").clip, load_settings())
+    model = openclip.from_spec(profile("nano").clip, Runtime.from_settings(load_settings()))
     pictures = np.concatenate(
         [
             model.encode_images([draw(scene, 160) for scene in scenes[i : i + 50]])

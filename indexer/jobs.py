@@ -27,7 +27,7 @@ from indexer.runs import DEFAULT_PROFILE, pipeline_of
 from mmsearch.errors import LeaseLostError, LibraryBusyError, MMSearchError, StorageError
 from mmsearch.library import Library
 from mmsearch.media.sandbox.confinement import NICENESS
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.stores.jobs import Claim
 from mmsearch.stores.sql import SqlStore
 
@@ -239,7 +239,7 @@ def enqueue(
     """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
     retry_failed, and `total` files where that is known."""
     profile = library.settings.profile or DEFAULT_PROFILE
-    named = asked_models(library.settings)
+    named = models_in(library.settings)
     target = library.store.ensure_collection(collection or "default", profile, named)
     attempts = library.settings.job_attempts
     return library.store.enqueue(target.id, kind, task, priority=priority, max_attempts=attempts)

@@ -17,6 +17,7 @@ import hashlib
 import json
 import logging
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -55,6 +56,8 @@ logger = logging.getLogger(__name__)
 LOADERS_VERSION = 2
 """Counts up whenever loaders or segmenters produce something else from the same bytes:
 everything indexed before is then taken in again."""
+
+_WEIGHTS = re.compile(r"\+[0-9a-f]{12}")
 
 LOOK_BATCH = 256
 """Files compared with SQL in one query."""
@@ -131,7 +134,7 @@ class Pipeline:
         """Record an outcome for unchanged files too: each file of a job has one."""
         self.counts = RunCounts()
         self.failures: list[Failure] = []
-        self.recipe = recipe(settings, models)
+        self.recipe = recorded_recipe(settings, models)
         self.inputs = Inputs(settings, self._walk_problem)
         self.retry_failed = False
         self._items: list[RunItem] = []
@@ -168,6 +171,7 @@ class Pipeline:
         """Those that are new or changed; the others cost a stat and a row of SQL."""
         for batch in batches(items, LOOK_BATCH, weight=lambda item: item.weight):
             known = self.store.known_files(self.collection.id, [item.file.uri for item in batch])
+            self._record_weights(batch, known)
             for item in batch:
                 self.counts.seen += 1
                 if self._seen is not None and not _is_plain_file(item.file.uri):
@@ -185,9 +189,21 @@ class Pipeline:
                     self._fail(self.store.source(have.id).failure)
             self._report()
 
+    def _record_weights(self, batch: Sequence[Item], known: Mapping[str, KnownFile]) -> None:
+        """Complete recipes that do not name the models' files, so that a change is noticed."""
+        recipes = {
+            have.id: self._recipe_of(item)
+            for item in batch
+            if (have := known.get(item.file.uri)) is not None
+            and self._same(have, item)
+            and len(have.recipe) < len(self._recipe_of(item))
+        }
+        if recipes:
+            self.store.update_recipes(recipes)
+
     def _same(self, have: KnownFile, item: Item) -> bool:
-        now = (item.file.size, item.file.mtime_ns, self._recipe_of(item))
-        return (have.size, have.mtime_ns, have.recipe) == now
+        same_file = (have.size, have.mtime_ns) == (item.file.size, item.file.mtime_ns)
+        return same_file and same_recipe(have.recipe, self._recipe_of(item))
 
     def _recipe_of(self, item: Item) -> str:
         """What is said about an item is part of what its record is made of."""
@@ -244,7 +260,7 @@ class Pipeline:
 
     def _reusable(self, sha256: str) -> bool:
         known = self.store.known_content(self.collection.id, sha256)
-        return any(one.recipe == self.recipe for one in known)
+        return any(same_recipe(one.recipe, self.recipe) for one in known)
 
     def _decode(self, found: Loaded, opened: Opened) -> Loaded:
         if opened.vector is not None:
@@ -406,7 +422,7 @@ class Pipeline:
             same = [
                 one
                 for one in self.store.known_content(self.collection.id, copy.sha256)
-                if one.recipe == self.recipe
+                if same_recipe(one.recipe, self.recipe)
             ]
             twin = self._failed_content.get(copy.sha256)
             if same:
@@ -525,6 +541,29 @@ def recipe(settings: Settings, models: ModelSet) -> str:
         [settings.captions, settings.caption_model, settings.caption_url],
     ]
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:32]
+
+
+def recorded_recipe(settings: Settings, models: ModelSet) -> str:
+    """What is recorded with a source: `recipe`, and the content of the models' files."""
+    weights = models.weights
+    return recipe(settings, models) + (f"+{weights[:12]}" if weights else "")
+
+
+def same_recipe(recorded: str, current: str) -> bool:
+    """Whether a source with this recipe is up to date under the current one.
+
+    The content of models' files is compared only if both recipes name it: older versions did
+    not record it, and the files may not be on this machine.
+    """
+    (rest, weights), (current_rest, current_weights) = map(_split_recipe, (recorded, current))
+    known = weights and current_weights
+    return rest == current_rest and (not known or weights == current_weights)
+
+
+def _split_recipe(recipe: str) -> tuple[str, str]:
+    """A recipe without the content of models' files, and that content, "" if it names none."""
+    weights = _WEIGHTS.search(recipe)
+    return _WEIGHTS.sub("", recipe), weights[0] if weights else ""
 
 
 def _scatter(

@@ -22,7 +22,7 @@ from mmsearch.errors import (
     StorageError,
 )
 from mmsearch.library import Library
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.search.scoring.calibration import Calibrations
 from mmsearch.stores.places import container_of
 from mmsearch.types import Collection, Failure
@@ -214,7 +214,7 @@ def collection_for(library: Library, name: str) -> Collection:
     for embedder in (models.clip, models.text):
         logger.debug("space %s of profile %s", embedder.space, profile)
     logger.debug("transcriber %s", models.transcriber.fingerprint)
-    return library.store.ensure_collection(name, profile, asked_models(library.settings))
+    return library.store.ensure_collection(name, profile, models_in(library.settings))
 
 
 def _failed(library: Library, collection: Collection) -> list[str]:

@@ -5,30 +5,11 @@ A new model, store or index is plugged in here, with one line.
 
 from __future__ import annotations
 
-import json
-import logging
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
-
-from mmsearch.errors import LibraryNotFoundError, SettingsError, StorageError
+from mmsearch.errors import LibraryNotFoundError, StorageError
 from mmsearch.media.sandbox.pool import Sandbox
-from mmsearch.models.collection_models import asked_models
-from mmsearch.models.profiles import ModelSpec, Profile
-from mmsearch.models.profiles import profile as profile_named
 from mmsearch.models.rerankers.choice import rerankers_of
-from mmsearch.models.sets import ModelSet
-from mmsearch.models.vision import ocr
-from mmsearch.protocols import (
-    Captioner,
-    Diariser,
-    ImageTextEmbedder,
-    Reranker,
-    SoundTextEmbedder,
-    TextEmbedder,
-    Transcriber,
-    VectorBackend,
-)
+from mmsearch.models.wiring import models_of
+from mmsearch.protocols import VectorBackend
 from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores import migrate
 from mmsearch.stores.sql import SqlStore
@@ -36,9 +17,14 @@ from mmsearch.vectors.channels import ChannelIndexes
 from mmsearch.vectors.faiss.backend import FaissBackend
 from mmsearch.vectors.memory import MemoryBackend
 
-logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
+__all__ = [
+    "models_of",
+    "open_indexes",
+    "open_sandbox",
+    "open_store",
+    "rerankers_of",
+    "vector_backend",
+]
 
 
 def open_sandbox(settings: Settings) -> Sandbox:
@@ -65,11 +51,6 @@ def vector_backend(settings: Settings, store: SqlStore) -> VectorBackend:
     return FaissBackend.from_settings(settings, store)
 
 
-def rerankers_for(settings: Settings) -> Callable[[str, str], Sequence[Reranker]]:
-    """A profile's name and a choice of the setting `rerank` to the rerankers meant."""
-    return rerankers_of(settings, profile_named)
-
-
 def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
     """The metadata store, its schema brought up to date."""
     folder = settings.library
@@ -88,147 +69,3 @@ def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
     store = SqlStore(settings.database)
     migrate.upgrade(store.engine)
     return store
-
-
-def models_of(settings: Settings) -> Callable[..., ModelSet]:
-    """Profile name to its models; every set is wired once, every model made once.
-
-    The function also takes `chosen`, models in place of the profile's own by setting, which the
-    settings override unless `asked` is false.
-    """
-    sets: dict[str, ModelSet] = {}
-    shared = _Shared()
-    lock = threading.Lock()
-
-    def models(
-        name: str, chosen: Mapping[str, str] | None = None, *, asked: bool = True
-    ) -> ModelSet:
-        named = dict(chosen or {}) | (asked_models(settings) if asked else {})
-        profile = profile_named(name).replace(
-            **{setting.removesuffix("_model"): model for setting, model in named.items()}
-        )
-        key = json.dumps([name, *sorted(named.items())])
-        with lock:
-            if key not in sets:
-                sets[key] = _model_set(profile, settings, shared)
-            return sets[key]
-
-    return models
-
-
-class _Shared:
-    """Models by what they are: two sets that differ in one model share the others."""
-
-    def __init__(self) -> None:
-        self._made: dict[object, Any] = {}
-        self._lock = threading.RLock()
-
-    def get(self, spec: ModelSpec, make: Callable[[], T]) -> T:
-        key = (spec.kind, spec.label)
-        with self._lock:
-            if key not in self._made:
-                self._made[key] = make()
-            found: T = self._made[key]
-            return found
-
-
-def _model_set(profile: Profile, settings: Settings, shared: _Shared) -> ModelSet:
-    # The adapters import torch and ctranslate2: only when a model is first used.
-    def clip() -> ImageTextEmbedder:
-        from mmsearch.models.clip import openclip
-
-        return shared.get(profile.clip, lambda: openclip.from_spec(profile.clip, settings))
-
-    def text() -> TextEmbedder:
-        from mmsearch.models.text import sentence
-
-        return shared.get(profile.text, lambda: sentence.from_spec(profile.text, settings))
-
-    def transcriber() -> Transcriber:
-        from mmsearch.models.speech import whisper
-
-        return shared.get(profile.whisper, lambda: whisper.from_spec(profile.whisper, settings))
-
-    def sound() -> SoundTextEmbedder:
-        from mmsearch.models.sound import clap
-
-        spec = profile.sound
-        assert spec is not None
-        return shared.get(spec, lambda: clap.from_spec(spec, settings))
-
-    specs = [profile.clip, profile.text, profile.whisper]
-    hears = profile.sound is not None and settings.sounds
-    if hears and profile.sound is not None:
-        specs.append(profile.sound)
-    reader = ocr.resolve(settings.ocr)
-    recipe = json.dumps([*(spec.label for spec in specs), f"ocr: {reader}"])
-    return ModelSet(
-        profile.name,
-        recipe,
-        clip,
-        text,
-        transcriber,
-        sound if hears else None,
-        lambda: ocr.from_name(reader, threads=settings.threads),
-        hearing=json.dumps([spec.label for spec in specs[2:]]),
-        diariser=_diariser(settings),
-        captioner=_captioner(profile, settings),
-    )
-
-
-def _captioner(profile: Profile, settings: Settings) -> Callable[[], Captioner] | None:
-    if settings.captions == "none":
-        return None
-
-    def make() -> Captioner:
-        if settings.captions == "openai":
-            from mmsearch.models.vision.captions.openai import OpenAICaptioner
-
-            if settings.caption_url is None:
-                raise SettingsError("captions=openai needs caption_url", param="caption_url")
-            key = settings.caption_api_key
-            return OpenAICaptioner(
-                settings.caption_url,
-                settings.caption_model or "",
-                key=key.get_secret_value() if key is not None else None,
-            )
-        from mmsearch.models.vision.captions.local import LocalCaptioner
-        from mmsearch.models.vision.vlm import VisionLanguageScorer
-
-        model = settings.caption_model or (profile.vlm.name if profile.vlm else None)
-        if model in (None, "nano-vlm"):
-            raise SettingsError(
-                f"profile {profile.name} has no model that can describe a picture (nano-vlm says "
-                "yes or no only): name one with caption_model, or a server with captions=openai",
-                param="caption_model",
-            )
-        assert model is not None
-        return LocalCaptioner(
-            VisionLanguageScorer(
-                model,
-                model_folder=settings.model_folder,
-                allow_download=settings.allow_download,
-                device=settings.device,
-                precision=settings.precision,
-                threads=settings.threads,
-                max_pixels=settings.caption_pixels**2,
-            )
-        )
-
-    return make
-
-
-def _diariser(settings: Settings) -> Callable[[], Diariser] | None:
-    if settings.speakers == "clustering":
-        from mmsearch.models.speech.speakers.clustering import ClusteringDiariser
-
-        return ClusteringDiariser
-    if settings.speakers == "pyannote":
-        from mmsearch.models.speech.speakers.pyannote import PyannoteDiariser
-
-        return lambda: PyannoteDiariser(
-            settings.speakers_model,
-            allow_download=settings.allow_download,
-            device=settings.device,
-        )
-    return None

@@ -80,7 +80,7 @@ class Library:
             indexes=build.open_indexes(loaded, store),
             models=models or build.models_of(loaded),
             sandbox=build.open_sandbox(loaded),
-            rerankers=rerankers or build.rerankers_for(loaded),
+            rerankers=rerankers or build.rerankers_of(loaded),
         )
 
     def __enter__(self) -> Self:

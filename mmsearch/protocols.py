@@ -46,14 +46,14 @@ class TextEmbedder(Protocol):
 
     @property
     def max_tokens(self) -> int:
-        """Longest text in tokens, special tokens included, that is not cut."""
+        """Longest text, in tokens with special tokens, that is encoded in one piece."""
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, special tokens included, without cutting."""
+        """Tokens of each text, with special tokens, without truncation."""
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
-        """Shape (len(texts), dimension), float32, unit rows. Text is only ever text:
-        one that looks like a path or an address is not opened."""
+        """Shape (len(texts), dimension), float32, unit rows. A text that looks like a path or
+        an address is encoded as text."""
 
     def release(self) -> None:
         """Free the weights; the next call loads them again."""
@@ -61,29 +61,29 @@ class TextEmbedder(Protocol):
 
 @runtime_checkable
 class ImageTextEmbedder(TextEmbedder, Protocol):
-    """Images and texts to unit vectors of one shared space (CLIP and kin)."""
+    """Images and texts to unit vectors of one shared space (CLIP and similar models)."""
 
     @property
     def preprocess(self) -> Preprocess: ...
 
     def encode_pixels(self, pixels: npt.NDArray[np.uint8]) -> Vectors:
-        """(n, height, width, 3) uint8 RGB as `preprocess` asks for, to (n, dimension)."""
+        """(n, height, width, 3) uint8 RGB, preprocessed by `preprocess`, to (n, dimension)."""
 
     def encode_images(self, images: Sequence[Image.Image]) -> Vectors:
-        """Pictures of any size, mode and orientation, to (n, dimension)."""
+        """Images of any size, mode and orientation, to (n, dimension)."""
 
 
 @runtime_checkable
 class SoundTextEmbedder(TextEmbedder, Protocol):
-    """Sounds and texts to unit vectors of one shared space (CLAP and kin)."""
+    """Sounds and texts to unit vectors of one shared space (CLAP and similar models)."""
 
     @property
     def window_seconds(self) -> float:
-        """Longest stretch of sound that one vector describes; loads nothing."""
+        """Longest sound of one vector; loads nothing."""
 
     def encode_sounds(self, sounds: Sequence[Samples]) -> Vectors:
-        """Stretches at SOUND_RATE, of `window_seconds` or less, to (len(sounds), dimension),
-        float32, unit rows. The same samples always give the same vector."""
+        """Sounds at SOUND_RATE, of at most `window_seconds`, to (len(sounds), dimension),
+        float32, unit rows. Deterministic."""
 
 
 @runtime_checkable
@@ -92,7 +92,12 @@ class Transcriber(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Names everything that changes a transcript."""
+        """Identifies everything that changes a transcript. May load the model."""
+
+    @property
+    def weights(self) -> str | None:
+        """Identifies the content of the model's files; "" if it has none, None if they are not on
+        this machine. Loads and downloads nothing."""
 
     def transcribe(
         self, samples: npt.NDArray[np.float32], *, language: str | None = None
@@ -103,20 +108,27 @@ class Transcriber(Protocol):
 
 
 class SpeakerTracker(Protocol):
-    """Who speaks when in one recording, stretch after stretch. Used by one thread."""
+    """Finds who speaks when in one recording, one stretch after another. Used by one thread."""
 
     def turns(self, samples: Samples) -> tuple[Turn, ...]:
-        """`samples`: the next stretch, mono, 16 kHz. Turns in the order of time, which do not
-        overlap; a voice of an earlier stretch keeps its number. Silence has no turns."""
+        """Turns of the next stretch (`samples`: mono, 16 kHz), ascending and without overlaps.
+
+        A voice of an earlier stretch keeps its number. Silence has no turns.
+        """
 
 
 @runtime_checkable
 class Diariser(Protocol):
-    """Tells voices apart."""
+    """Speaker diarisation."""
 
     @property
     def fingerprint(self) -> str:
-        """Names everything that changes a turn."""
+        """Identifies everything that changes a turn."""
+
+    @property
+    def weights(self) -> str | None:
+        """Identifies the content of the model's files; "" if it has none, None if they are not on
+        this machine. Loads and downloads nothing."""
 
     def begin(self) -> SpeakerTracker:
         """A tracker for one recording."""
@@ -126,14 +138,19 @@ class Diariser(Protocol):
 
 @runtime_checkable
 class Ocr(Protocol):
-    """Words in pictures."""
+    """Optical character recognition."""
 
     @property
     def fingerprint(self) -> str:
-        """Names everything that changes what is read."""
+        """Identifies everything that changes the lines of a picture."""
+
+    @property
+    def weights(self) -> str | None:
+        """Identifies the content of the model's files; "" if it has none, None if they are not on
+        this machine. Loads and downloads nothing."""
 
     def read(self, picture: npt.NDArray[np.uint8]) -> list[WordLine]:
-        """(height, width, 3) RGB, upright, to lines in reading order. Raises ModelError."""
+        """Lines of a picture (height, width, 3; RGB, upright) in reading order. ModelError."""
 
     def release(self) -> None: ...
 
@@ -242,29 +259,29 @@ class VectorBackend(Protocol):
 
 @runtime_checkable
 class Reranker(Protocol):
-    """Looks at few candidates closely and says how well each answers the query."""
+    """Scores how well each of a few candidates answers the query."""
 
     @property
     def name(self) -> str:
-        """What people call it; nothing is loaded."""
+        """The display name; loads nothing."""
 
     @property
     def fingerprint(self) -> str:
-        """Names everything that changes a score: model, prompt, picture size. May load it."""
+        """Identifies everything that changes a score: model, prompt, picture size. May load it."""
 
     @property
     def batch_size(self) -> int:
-        """Candidates of one call of `score`."""
+        """Candidates in one call of `score`."""
 
     @property
     def concurrency(self) -> int:
-        """Calls of `score` that may usefully run at the same time."""
+        """Number of useful concurrent calls of `score`."""
 
     @property
     def gives_reasons(self) -> bool: ...
 
     def accepts(self, modality: Modality) -> bool:
-        """Whether candidates of this modality are for it."""
+        """Whether it scores candidates of this modality."""
 
     def score(
         self,
@@ -274,10 +291,10 @@ class Reranker(Protocol):
         seconds: float,
         reasons: bool = False,
     ) -> RerankScores:
-        """One score per candidate, in their order. The query is only ever text.
+        """One score per candidate, in their order. The query is plain text.
 
-        `seconds` is what is left of the time budget: an adapter that can give up, does.
-        Raises MMSearchError if nothing can be had from it at all (RerankError, ModelError...).
+        `seconds` is the rest of the time budget; adapters that can stop in time do so.
+        Raises MMSearchError if it cannot score any candidate (RerankError, ModelError...).
         """
 
     def release(self) -> None: ...
@@ -289,30 +306,35 @@ class Captioner(Protocol):
 
     @property
     def name(self) -> str:
-        """What people call it; nothing is loaded."""
+        """The display name; loads nothing."""
 
     @property
     def fingerprint(self) -> str:
-        """Names everything that changes a caption. May load the model."""
+        """Identifies everything that changes a caption. May load the model."""
+
+    @property
+    def weights(self) -> str | None:
+        """Identifies the content of the model's files; "" if it has none, None if they are not on
+        this machine. Loads and downloads nothing."""
 
     def caption(self, pictures: Sequence[bytes]) -> list[str | None]:
-        """JPEGs to one or two plain sentences each; None where nothing usable was said.
-        Raises ModelError if nothing can be had from it at all (CaptionError)."""
+        """JPEGs to one or two plain sentences each; None if there is no usable caption.
+        Raises ModelError if it cannot describe any picture (CaptionError)."""
 
     def release(self) -> None: ...
 
 
 @runtime_checkable
 class ImageExplainer(Protocol):
-    """An `ImageTextEmbedder` that can tell where in a picture a text finds itself."""
+    """An `ImageTextEmbedder` that can locate a text in a picture."""
 
     @property
     def heat_preprocess(self) -> Preprocess:
-        """How a picture is shown to `heat_map`: the whole of it, squeezed."""
+        """The preprocessing for `heat_map`: the whole picture, squashed."""
 
     def heat_map(self, pixels: npt.NDArray[np.uint8], text: str) -> npt.NDArray[np.float32]:
-        """`pixels` (height, width, 3) as `heat_preprocess` asks for; a map (h, w), coarser than
-        the picture, of 0 to 1: where in this picture the text matches best."""
+        """`pixels` (height, width, 3), preprocessed by `heat_preprocess`, to a coarser map (h, w)
+        in 0..1; 1 is where the text matches best in this picture."""
 
 
 class LexicalIndex(Protocol):

@@ -14,14 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmsearch.models.sound.silence import is_silent
 from mmsearch.protocols import SoundTextEmbedder
 from mmsearch.types import SOUND_RATE, Modality, Place, Samples, SegmentDraft, Vectors
 
-QUIET = 1e-3
-"""Below this level (RMS of the loudest half second, full scale 1: -60 dB) nothing is heard."""
-
 _BATCH = 8
-_LEVEL_SECONDS = 0.5
 _SHORTEST_TAIL = 0.5
 """Seconds at the end of a recording that are worth a window of their own."""
 
@@ -107,7 +104,7 @@ class SoundCutter:
         return [(self._heard - len(self._recent), self._recent)]
 
     def _embed(self, windows: list[tuple[int, Samples]]) -> None:
-        loud = [(start, samples) for start, samples in windows if _level(samples) >= QUIET]
+        loud = [(start, samples) for start, samples in windows if not is_silent(samples)]
         if not loud:
             return
         vectors = self._embedder.encode_sounds([samples for _, samples in loud])
@@ -127,12 +124,3 @@ class SoundCutter:
             span.total = span.total + vector
         else:
             self._spans.append(_Span(start, end, vector.astype(np.float32)))
-
-
-def _level(samples: Samples) -> float:
-    """RMS of the loudest half second."""
-    step = round(_LEVEL_SECONDS * SOUND_RATE)
-    return max(
-        float(np.sqrt(np.mean(np.square(samples[first : first + step]))))
-        for first in range(0, len(samples), step)
-    )

@@ -25,7 +25,7 @@ from indexer.runs import remove_retired, write_lock
 from indexer.switching.reembed import Reembedder
 from mmsearch.errors import LibraryBusyError, ModelError, StorageError
 from mmsearch.library import Library
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.models.sets import ModelSet
 from mmsearch.search.scoring.calibration import Calibrations
 from mmsearch.stores.spaces import Completion, Replacement, SwitchTarget, described
@@ -222,7 +222,7 @@ def abort_switch(library: str | Path, *, collection: str | None = None, **settin
 
 def target_of(library: Library, collection: Collection, profile: str | None) -> SwitchTarget:
     """The models that are asked for. Raises ProfileError."""
-    asked = asked_models(library.settings)
+    asked = models_in(library.settings)
     begun = library.store.switch_target(collection.id)
     if profile is None:
         if begun is not None and asked.items() <= dict(begun.models).items():

@@ -10,12 +10,10 @@ from mmsearch.media.parts import AudioPart, SoundPart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.sets import ModelSet
+from mmsearch.models.sound.silence import is_silent
 from mmsearch.protocols import SoundTextEmbedder
 from mmsearch.settings import Settings
 from mmsearch.types import SOUND_RATE, Samples, Vectors
-
-QUIET = 1e-3
-"""Below this level (RMS, full scale 1: -60 dB) nothing is heard."""
 
 _BATCH = 8
 
@@ -59,7 +57,7 @@ def _embedded(samples: Samples, embedder: SoundTextEmbedder) -> list[Vectors]:
     """One vector for each window that is not silent."""
     window = round(embedder.window_seconds * SOUND_RATE)
     windows = [samples[first : first + window] for first in range(0, len(samples), window)]
-    loud = [one for one in windows if float(np.sqrt(np.mean(np.square(one)))) >= QUIET]
+    loud = [one for one in windows if not is_silent(one)]
     if len(loud) > 1 and len(loud[-1]) < window // 2:
         # The end of a longer sound: too short to say what it is.
         loud.pop()

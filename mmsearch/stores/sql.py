@@ -7,7 +7,7 @@ vector indexes follow that log and are never written to directly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -158,6 +158,14 @@ class SqlStore(
         if ids:
             connection.execute(delete(SegmentRow).where(SegmentRow.source_id == source_id))
             log_change(connection, collection_id, source_id, "remove", ids)
+
+    def update_recipes(self, recipes: Mapping[int, str]) -> None:
+        """Record other recipes for sources, by id; their segments stay."""
+        with self._write() as connection:
+            for source_id, recipe in recipes.items():
+                connection.execute(
+                    update(SourceRow).where(SourceRow.id == source_id).values(recipe=recipe)
+                )
 
     def move_source(self, source_id: int, file: SourceFile) -> None:
         """The same content under another name, or saved again: only the record changes.

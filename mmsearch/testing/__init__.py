@@ -194,6 +194,10 @@ class FakeCaptioner:
     def fingerprint(self) -> str:
         return "fake-captions"
 
+    @property
+    def weights(self) -> str:
+        return ""
+
     def caption(self, pictures: Sequence[bytes]) -> list[str | None]:
         self.seen += len(pictures)
         return [self._described(content) for content in pictures]
@@ -295,6 +299,10 @@ class FakeTranscriber:
     def fingerprint(self) -> str:
         digest = hashlib.sha256("\n".join(self._script).encode()).hexdigest()
         return f"fake-{digest[:12]}"
+
+    @property
+    def weights(self) -> str:
+        return ""
 
     def transcribe(
         self, samples: npt.NDArray[np.float32], *, language: str | None = None
@@ -405,6 +413,10 @@ class FakeOcr:
     def fingerprint(self) -> str:
         digest = hashlib.sha256("\n".join(self._script).encode()).hexdigest()
         return f"fake-{digest[:12]}"
+
+    @property
+    def weights(self) -> str:
+        return ""
 
     def read(self, picture: npt.NDArray[np.uint8]) -> list[WordLine]:
         self.calls += 1

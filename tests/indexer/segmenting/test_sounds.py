@@ -137,6 +137,7 @@ class _Deaf:
 
     def __init__(self, inner: FakeTranscriber) -> None:
         self.fingerprint = inner.fingerprint
+        self.weights = inner.weights
 
     def transcribe(self, samples: Samples, *, language: str | None = None) -> object:
         from mmsearch.types import Transcript

@@ -87,6 +87,7 @@ class Turns:
     """A diariser that hears speaker 1 in the first ten seconds."""
 
     fingerprint = "turns"
+    weights = ""
 
     def begin(self) -> Turns:
         return self
