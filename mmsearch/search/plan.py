@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from sqlalchemy import true
@@ -37,6 +38,7 @@ from mmsearch.search.channels import (
 from mmsearch.search.compose import Vector, WeightedVector
 from mmsearch.search.parse.filters import compile_filter
 from mmsearch.search.parse.json_form import check_query
+from mmsearch.search.parse.reading import expand
 from mmsearch.search.parse.words import Words, parse_words, units_of
 from mmsearch.search.recordings import read_recording
 from mmsearch.search.results.earlier import EarlierPages, earlier_pages
@@ -171,8 +173,9 @@ class Planner:
         collection = snapshot.collection(query.collection)
         models = self._library.models_of(collection)
         spaces = snapshot.spaces_of(collection.id)
+        query, warnings = expand(query, partial(snapshot.metadata_keys, collection.id))
         check_channels(query, list(spaces))
-        terms = _Terms(query, collection, models, spaces)
+        terms = _Terms(query, collection, models, spaces, warnings=list(warnings))
         self._warn_about_sounds(terms)
         for term in query.terms:
             self._read_term(terms, term)

@@ -103,6 +103,22 @@ def test_phrases_and_beginnings(library: Library) -> None:
     assert library.index.holding(library.collection, WordUnit(("red",))).tolist() == [right, wrong]
 
 
+def test_one_of_several_alternatives_is_enough(library: Library) -> None:
+    """Words, beginnings and phrases; across passages too. Each counts as the whole unit."""
+    (boat,) = library.add("a", "a boat at sea")
+    (ships,) = library.add("b", "ships at sea")
+    first, _ = library.add("c", "the old rowing", "barge at sea")
+    library.add("d", "a car at sea")
+    barge = WordUnit(("rowing", "barge"), quoted=True)
+    unit = WordUnit(("boat",), alternatives=(WordUnit(("shi",), prefix=True), barge))
+    answer = library.ask(unit)
+    assert set(answer.rankings[TEXT].ids.tolist()) == {boat, ships, first}
+    assert answer.rankings[TEXT].shares.tolist() == [1.0, 1.0, 1.0]
+    assert answer.known == 1
+    assert library.index.holding(library.collection, unit).tolist() == [boat, ships, first]
+    assert library.found(WordUnit(("zebra",), alternatives=(WordUnit(("boat",)),))) == [boat]
+
+
 def test_a_quoted_phrase_may_cross_from_one_passage_to_the_next(library: Library) -> None:
     """It is found where it begins; not across sources, gaps or what the source is called."""
     first, second, third = library.add("a", "we saw the old red", "boat of Anna", "at last")

@@ -150,9 +150,9 @@ def test_json_form_and_back() -> None:
         ("vector", 1.0),
     ]
     for body, message in (
-        ({"quer": "x"}, "unknown field 'quer'"),
+        ({"quer": "x"}, "Unknown field 'quer'"),
         ({"query": 3}, "query must be a string"),
-        ({"query": "x", "limit": True}, "limit must be a number"),
+        ({"query": "x", "limit": True}, "limit must be a whole number"),
         ({"query": "x", "modalities": ["smell"]}, "Modalities: image"),
         ({"terms": [{"image": "***"}]}, "not base64"),
         ({"terms": ["x"]}, "must be an object"),

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from mmsearch.service.schemas import JobAnswer, JobList
+from mmsearch.service.routes.job_schemas import JobAnswer, JobList
 from mmsearch.stores.runs import Run, RunItem
 
 from .conftest import Service

@@ -6,16 +6,25 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from starlette.responses import Response
 
 from mmsearch.search.results.explain import overlay
 from mmsearch.service.answers import MAX_ID, errors, json_response
-from mmsearch.service.schemas import HeatMap
+from mmsearch.service.schemas import Schema
 
 if TYPE_CHECKING:
     from mmsearch.library import LibrarySearcher
 
 Id = Annotated[int, Path(ge=1, le=MAX_ID, description="The segment's id.", examples=[12])]
+
+
+class HeatMap(Schema):
+    """Where in a picture words match."""
+
+    width: int
+    height: int
+    values: list[list[float]] = Field(description="Rows from the top, each 0..1.")
 
 
 def router(engine: LibrarySearcher) -> APIRouter:

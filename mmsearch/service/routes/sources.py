@@ -24,14 +24,14 @@ from mmsearch.service.answers import (
     source_to_json,
 )
 from mmsearch.service.files import file_response, media_headers
-from mmsearch.service.schemas import (
+from mmsearch.service.routes.source_schemas import (
     Collections,
     LibraryStatus,
     SegmentWithSource,
     SourcePage,
     SourceWithSegments,
 )
-from mmsearch.service.uploads import forget_upload
+from mmsearch.service.uploads import delete_upload
 from mmsearch.stores.places import content_of
 from mmsearch.stores.sql import SqlStore
 from mmsearch.stores.tables import SegmentRow, SourceRow
@@ -109,9 +109,13 @@ def router(engine: LibrarySearcher) -> APIRouter:
         },
     )
     async def list_collections() -> Response:
-        found = await asyncio.to_thread(store.collections)
+        collections = await asyncio.to_thread(store.collections)
         return json_response(
-            {"collections": [{"id": c.id, "name": c.name, "profile": c.profile} for c in found]}
+            {
+                "collections": [
+                    {"id": c.id, "name": c.name, "profile": c.profile} for c in collections
+                ]
+            }
         )
 
     @routes.get(
@@ -143,12 +147,12 @@ def router(engine: LibrarySearcher) -> APIRouter:
             # One more than asked for tells whether there is a next page.
             return store.sources(collection, after_id=after, limit=limit + 1, where=where)
 
-        found = await asyncio.to_thread(read)
-        page = found[:limit]
+        sources = await asyncio.to_thread(read)
+        page = sources[:limit]
         return json_response(
             {
                 "sources": [source_to_json(source) for source in page],
-                "next": page[-1].id if len(found) > limit else None,
+                "next": page[-1].id if len(sources) > limit else None,
             }
         )
 
@@ -172,18 +176,18 @@ def router(engine: LibrarySearcher) -> APIRouter:
 
     @routes.delete(
         "/v1/sources/{id}",
-        summary="Forget a source",
+        summary="Delete a source",
         status_code=204,
         response_class=Response,
         responses={204: {"description": "It is gone from the library."}, **errors(404, 422, 503)},
     )
     async def delete_source(id: Id) -> Response:  # noqa: A002
-        """Found no more from now on. An uploaded file is deleted; a file elsewhere is left."""
+        """It is no longer searched. An uploaded file is deleted; a file elsewhere is not."""
 
         def delete() -> None:
             source = store.source(id)
             engine.library.delete_source(id)
-            forget_upload(engine, source)
+            delete_upload(engine, source)
 
         await asyncio.to_thread(delete)
         return Response(status_code=204)
@@ -227,7 +231,7 @@ def router(engine: LibrarySearcher) -> APIRouter:
         )
         content = await asyncio.to_thread(content_of, source)
         if content is None:
-            raise NotFoundError(f"the content of source {id} is not kept here: {source.path}")
+            raise NotFoundError(f"the content of source {id} is not stored here: {source.path}")
         try:
             return await file_response(
                 FilePath(content.path), headers, offset=content.offset, size=content.size
@@ -256,7 +260,7 @@ def router(engine: LibrarySearcher) -> APIRouter:
             float | None, Query(ge=0, le=1e9, description="Seconds; the shot of a film.")
         ] = None,
     ) -> Response:
-        """Of the whole, or of a place in it where that has one of its own."""
+        """Of the whole, or of a page or shot that has its own."""
         source = await asyncio.to_thread(store.source, id)
         places = [Place(page=page)] if page is not None else []
         if start is not None:

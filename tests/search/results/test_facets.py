@@ -68,7 +68,7 @@ def test_values_are_counted(store: SqlStore) -> None:
     assert counter.count(collection, query, FIELDS) == {"mime": (html,)}
     store.delete_sources([1])
     assert counter.count(collection, query, FIELDS) == {"mime": ()}
-    with pytest.raises(FilterError, match="unknown facet 'tag'"):
+    with pytest.raises(FilterError, match="Unknown facet 'tag'"):
         counter.count(collection, Query(facets=(Facet("tag"),)), FIELDS)
 
     ids = [segment.id for segment in store.segments_of(2)]
