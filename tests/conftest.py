@@ -1,4 +1,4 @@
-"""What many tests share: where the real data lies, and stores in throw-away databases."""
+"""Fixtures of all tests: the real data, and stores in throw-away databases."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from mmsearch.stores import migrate
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 
 @pytest.fixture(scope="session")
@@ -29,10 +29,10 @@ def data() -> Path:
 def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a throw-away PostgreSQL cluster; skipped where PostgreSQL is not installed."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    found = shutil.which("initdb") or (str(folders[-1] / "initdb") if folders else None)
-    if found is None:
+    initdb = shutil.which("initdb") or (str(folders[-1] / "initdb") if folders else None)
+    if initdb is None:
         pytest.skip("PostgreSQL is not installed")
-    bin_folder = Path(found).resolve().parent
+    bin_folder = Path(initdb).resolve().parent
     place = tmp_path_factory.mktemp("postgresql")
     # PostgreSQL refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else None
@@ -63,18 +63,18 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite database with the newest schema, to be copied: migrating each time is slow."""
     path = tmp_path_factory.mktemp("migrated") / "library.sqlite"
-    made = SqlStore(f"sqlite:///{path}")
-    migrate.upgrade(made.engine)
-    made.close()
+    empty = SqlStore(f"sqlite:///{path}")
+    migrate.upgrade(empty.database.engine)
+    empty.close()
     return path
 
 
 @pytest.fixture(scope="session")
 def postgresql_template(postgresql: str) -> Iterator[Engine]:
     """A server on which CREATE DATABASE makes an empty library with the newest schema."""
-    made = SqlStore(postgresql.replace("/postgres?", "/template1?"))
-    migrate.upgrade(made.engine)
-    made.close()
+    empty = SqlStore(postgresql.replace("/postgres?", "/template1?"))
+    migrate.upgrade(empty.database.engine)
+    empty.close()
     admin = create_engine(postgresql, isolation_level="AUTOCOMMIT")
     yield admin
     admin.dispose()
@@ -93,6 +93,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
             connection.execute(text("DROP DATABASE IF EXISTS library WITH (FORCE)"))
             connection.execute(text("CREATE DATABASE library"))
         url = request.getfixturevalue("postgresql").replace("/postgres?", "/library?")
-    made = SqlStore(url)
-    yield made
-    made.close()
+    empty = SqlStore(url)
+    yield empty
+    empty.close()

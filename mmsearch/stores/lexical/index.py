@@ -14,7 +14,7 @@ from mmsearch.stores.database import read
 from mmsearch.stores.lexical.phrases import CrossingPhrases, crossing_phrases
 from mmsearch.stores.lexical.scoring import WeightedUnit, rank, weigh
 from mmsearch.stores.tables import SegmentWordsRow
-from mmsearch.types import Ids, LexicalAnswer, LexicalRanking, Modality, WordUnit
+from mmsearch.types import Ids, LexicalAnswer, Modality, WordUnit
 
 MAX_UNITS = 128
 """Different units of one query. A whole page as a query is searched by its first words."""
