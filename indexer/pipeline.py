@@ -47,7 +47,7 @@ from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores.places import MEMBER, container_of, local_path
 from mmsearch.stores.rows import KnownFile, SourceWrite
 from mmsearch.stores.runs import RunItem
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import VERBAL, Collection, Failure, Modality, SegmentDraft, SourceFile, Vectors
 
 logger = logging.getLogger(__name__)
@@ -167,7 +167,7 @@ class Pipeline:
     def _changed(self, items: Iterator[Item]) -> Iterator[Item]:
         """Those that are new or changed; the others cost a stat and a row of SQL."""
         for batch in batches(items, LOOK_BATCH, weight=lambda item: item.weight):
-            known = self.store.known_files(self.collection.id, [item.file.uri for item in batch])
+            known = self.store.sources.by_uri(self.collection.id, [item.file.uri for item in batch])
             for item in batch:
                 self.counts.seen += 1
                 if self._seen is not None and not _is_plain_file(item.file.uri):
@@ -182,7 +182,7 @@ class Pipeline:
                 elif self.retry_failed:
                     yield item
                 else:
-                    self._fail(self.store.source(have.id).failure)
+                    self._fail(self.store.sources.get(have.id).failure)
             self._report()
 
     def _same(self, have: KnownFile, item: Item) -> bool:
@@ -243,7 +243,7 @@ class Pipeline:
         return claimed or self._reusable(found.sha256)
 
     def _reusable(self, sha256: str) -> bool:
-        known = self.store.known_content(self.collection.id, sha256)
+        known = self.store.sources.by_content(self.collection.id, sha256)
         return any(one.recipe == self.recipe for one in known)
 
     def _decode(self, found: Loaded, opened: Opened) -> Loaded:
@@ -311,7 +311,7 @@ class Pipeline:
         if pending:
             writes = self._embed(pending)
             self.on_progress(self.counts)  # may say that nothing is to be written any more
-            self.store.write_sources(self.collection.id, writes)
+            self.store.sources.write(self.collection.id, writes)
             for write in writes:
                 if write.failure is not None:
                     self._failed_content[write.sha256] = write.failure
@@ -380,7 +380,9 @@ class Pipeline:
         """Space ids by name. SpaceMismatchError if other models made what is there."""
         if self._space_ids is None:
             self._space_ids = {
-                embedder.space.name: self.store.ensure_space(self.collection.id, embedder.space).id
+                embedder.space.name: self.store.spaces.get_or_create(
+                    self.collection.id, embedder.space
+                ).id
                 for embedder in (self.models.clip, self.models.text)
             }
         return self._space_ids
@@ -396,7 +398,7 @@ class Pipeline:
         spaces = self._spaces()
         if name not in spaces:
             space = self.models.embedder(name).space
-            spaces[name] = self.store.ensure_space(self.collection.id, space).id
+            spaces[name] = self.store.spaces.get_or_create(self.collection.id, space).id
         return spaces[name]
 
     def _settle_copies(self, *, last: bool = False) -> None:
@@ -405,7 +407,7 @@ class Pipeline:
         for copy in waiting:
             same = [
                 one
-                for one in self.store.known_content(self.collection.id, copy.sha256)
+                for one in self.store.sources.by_content(self.collection.id, copy.sha256)
                 if one.recipe == self.recipe
             ]
             twin = self._failed_content.get(copy.sha256)
@@ -415,7 +417,7 @@ class Pipeline:
                 # What it equals has failed in this run: so does it, for the same reason.
                 failure = Failure(copy.file.path, twin.code, twin.reason)
                 write = SourceWrite(copy.file, copy.sha256, "", self.recipe, failure=failure)
-                self.store.write_sources(self.collection.id, [write])
+                self.store.sources.write(self.collection.id, [write])
                 self._fail(failure)
             elif last:
                 # What it equals was deleted meanwhile: it has to be taken in itself.
@@ -427,19 +429,19 @@ class Pipeline:
     def _settle_copy(self, copy: Loaded, same: Sequence[KnownFile]) -> None:
         for one in same:
             if one.uri == copy.file.uri:
-                self.store.move_source(one.id, copy.file)
+                self.store.sources.move(one.id, copy.file)
                 self.counts.unchanged += 1
                 if self.tell_unchanged:
                     self._tell(RunItem(copy.file.path, "unchanged"))
                 return
         for one in same:
             if is_gone(one.uri):
-                self.store.move_source(one.id, copy.file)
+                self.store.sources.move(one.id, copy.file)
                 self.counts.moved += 1
                 self._tell(RunItem(copy.file.path, "moved", reason=f"from {one.path}"))
                 return
-        source = self.store.source(same[0].id)
-        metadata, segments, vectors = self.store.source_content(source.id)
+        source = self.store.sources.get(same[0].id)
+        metadata, segments, vectors = self.store.sources.contents(source.id)
         write = SourceWrite(
             file=copy.file,
             sha256=copy.sha256,
@@ -449,7 +451,7 @@ class Pipeline:
             segments=segments,
             vectors=vectors,
         )
-        self.store.write_sources(self.collection.id, [write])
+        self.store.sources.write(self.collection.id, [write])
         self.counts.copied += 1
         self._count_indexed(write)
 
@@ -459,10 +461,10 @@ class Pipeline:
         A root that is gone itself is left alone: more often than not it is not mounted today.
         """
         roots = [root for root in roots if root.exists()]
-        for batch in self.store.iterate_files(self.collection.id):
+        for batch in self.store.sources.iterate(self.collection.id):
             gone = [one for one in batch if self._has_gone(one.uri, roots)]
             if gone:
-                self.counts.removed += self.store.delete_sources([one.id for one in gone])
+                self.counts.removed += self.store.sources.delete([one.id for one in gone])
                 self._items += [RunItem(one.path, "removed") for one in gone]
 
     def _has_gone(self, uri: str, roots: Sequence[Path]) -> bool:
@@ -502,7 +504,7 @@ class Pipeline:
     def _report(self, *, force: bool = False) -> None:
         if force:
             items, self._items = self._items, []
-            self.store.update_run(
+            self.store.runs.update(
                 self.run_id, counts=self.counts.to_json(), items=items, lease=self.lease
             )
         self.on_progress(self.counts)

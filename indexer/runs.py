@@ -116,10 +116,10 @@ def index_into(
     """The same for an opened library; `wait` seconds for another run to end first."""
     began = time.monotonic()
     with write_lock(library.path, wait):
-        library.store.interrupt_dead_runs()
+        library.store.runs.interrupt_unfinished()
         remove_retired(library)
         target = collection_for(library, collection)
-        run = library.store.start_run(target.id, "index")
+        run = library.store.runs.start(target.id, "index")
         pipeline = pipeline_of(library, target, run, on_progress=on_progress)
         # Load what is there now: what this run adds is then replayed, not built anew.
         library.refresh()
@@ -131,7 +131,7 @@ def index_into(
         except BaseException as error:
             _close_run(library, run, pipeline.counts.to_json(), error)
             raise
-        library.store.update_run(run, counts=pipeline.counts.to_json(), state="done")
+        library.store.runs.update(run, counts=pipeline.counts.to_json(), state="done")
         library.indexes.refresh(publish=True)
         Calibrations(library).prepare(target)
     return RunSummary(
@@ -167,10 +167,10 @@ def pipeline_of(
 def remove_retired(library: Library) -> int:
     """Remove what models that were switched from have left, in batches; how many vectors."""
     removed = 0
-    for stored in library.store.spaces(state="retired"):
+    for stored in library.store.spaces.retired():
         # The space's own row goes last: whoever is interrupted here leaves it to the next.
         library.indexes.forget(stored)
-        while count := library.store.remove_retired(stored.id):
+        while count := library.store.spaces.remove_retired(stored.id):
             removed += count
     return removed
 
@@ -205,7 +205,7 @@ def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
 
 def collection_for(library: Library, name: str) -> Collection:
     """The collection to write to; a new one only once its models are known to load."""
-    for known in library.store.collections():
+    for known in library.store.collections.list():
         if known.name == name:
             library.check_profile(known)
             return known
@@ -214,12 +214,12 @@ def collection_for(library: Library, name: str) -> Collection:
     for embedder in (models.clip, models.text):
         logger.debug("space %s of profile %s", embedder.space, profile)
     logger.debug("transcriber %s", models.transcriber.fingerprint)
-    return library.store.ensure_collection(name, profile, asked_models(library.settings))
+    return library.store.collections.get_or_create(name, profile, asked_models(library.settings))
 
 
 def _failed(library: Library, collection: Collection) -> list[str]:
     """What has to be opened to try again what has failed."""
-    uris = library.store.failed_uris(collection.id)
+    uris = library.store.sources.failed_uris(collection.id)
     return list(dict.fromkeys(container_of(uri) for uri in uris))
 
 
@@ -228,7 +228,7 @@ def _close_run(library: Library, run: int, counts: Mapping[str, Any], error: Bas
     told = isinstance(error, MMSearchError)
     state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
-        library.store.update_run(
+        library.store.runs.update(
             run, counts=counts, state=state, error=str(error) if told else repr(error)
         )
     except MMSearchError:

@@ -159,10 +159,10 @@ class FolderWatch:
 
     def _let_go(self, gone: Sequence[str]) -> None:
         store = self._library.store
-        collection = store.collection(self._collection)
-        ids = store.ids_below(collection.id, [uri_of(path) for path in gone])
+        collection = store.collections.get(self._collection)
+        ids = store.sources.ids_below(collection.id, [uri_of(path) for path in gone])
         if ids:
-            store.delete_sources(ids)
+            store.sources.delete(ids)
             self._library.indexes.refresh(publish=True)
             logger.info("%d sources are gone", len(ids))
 

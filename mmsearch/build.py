@@ -35,7 +35,7 @@ from mmsearch.protocols import (
 )
 from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores import migrate
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Ids, Modality, Vectors
 from mmsearch.vectors.channels import ChannelIndexes, ChannelKey
 from mmsearch.vectors.snapshot import SnapshotKey, read_snapshot, write_snapshot
@@ -84,7 +84,7 @@ def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
     except OSError as error:
         raise StorageError(f"the library folder {folder} cannot be made: {error}") from None
     store = SqlStore(settings.database)
-    migrate.upgrade(store.engine)
+    migrate.upgrade(store.database.engine)
     return store
 
 
@@ -293,7 +293,7 @@ class FaissKeeper:
         tuned on its own vectors loses recall on them. None if there are too few.
         """
         samples = [
-            next(self._store.vectors(key.space_id, other, batch=CALIBRATION_QUERIES), None)
+            next(self._store.vectors.iterate(key.space_id, other, batch=CALIBRATION_QUERIES), None)
             for other in Modality
             if other is not key.modality
         ]

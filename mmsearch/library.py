@@ -17,7 +17,7 @@ from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker
 from mmsearch.settings import Settings, load_settings
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Collection
 from mmsearch.vectors.channels import ChannelIndexes
 
@@ -147,13 +147,13 @@ class Library:
 
     def delete_source(self, source_id: int) -> None:
         """Remove a source from the library (its file stays where it is). NotFoundError."""
-        self.store.source(source_id)
-        self.store.delete_sources([source_id])
+        self.store.sources.get(source_id)
+        self.store.sources.delete([source_id])
         self.refresh()
 
     def reindex(self) -> None:
         """Rebuild every index from SQL: vector indexes, and the words of full text."""
-        self.store.rewrite_words()
+        self.store.sources.rewrite_words()
         self.indexes.rebuild()
 
     # ------------------------------------------------------------------ status
@@ -161,8 +161,8 @@ class Library:
     def status(self, *, verify: bool = False) -> dict[str, Any]:
         """Counts and index states; with `verify`, also the result of `verify()`."""
         self.refresh()
-        status = self.store.counts()
-        status["collections"] = {c.name: c.profile for c in self.store.collections()}
+        status = self.store.status.counts()
+        status["collections"] = {c.name: c.profile for c in self.store.collections.list()}
         status["switching"] = self._switching()
         status["sounds"] = self._sounds()
         status["index"] = self.indexes.stats()
@@ -174,19 +174,19 @@ class Library:
     def verify(self) -> dict[str, Any]:
         """Compare indexes, full text and metadata with each other: `ok`, `problems`, `notes`."""
         problems = [
-            *self.store.problems(),
+            *self.store.status.problems(),
             *self.store.lexical.problems(),
             *self.indexes.problems(),
         ]
         verified: dict[str, Any] = {"ok": not problems, "problems": problems}
-        if notes := self.store.notes():
+        if notes := self.store.status.notes():
             verified["notes"] = notes
         return verified
 
     def _sounds(self) -> dict[str, bool]:
         """Whether the models of each collection embed sounds."""
         sounds: dict[str, bool] = {}
-        for collection in self.store.collections():
+        for collection in self.store.collections.list():
             # Settings may name another profile: commands that need the models report that.
             with suppress(SpaceMismatchError):
                 sounds[collection.name] = self.models_of(collection).knows_sounds
@@ -195,12 +195,12 @@ class Library:
     def _switching(self) -> dict[str, Any]:
         """Per collection, the models that it is being switched to and the progress per space."""
         switching: dict[str, Any] = {}
-        for collection in self.store.collections():
-            target = self.store.switch_target(collection.id)
+        for collection in self.store.collections.list():
+            target = self.store.switches.target(collection.id)
             if target is not None:
                 filled = {
-                    pair[1].space.name: self.store.filled(pair)
-                    for pair in self.store.building(collection.id)
+                    pair[1].space.name: self.store.switches.progress(pair)
+                    for pair in self.store.switches.pairs(collection.id)
                 }
                 switching[collection.name] = {
                     "profile": target.profile,

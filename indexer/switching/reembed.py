@@ -26,7 +26,7 @@ from mmsearch.media.parts import FramePart, ImagePart, PagePart, Part, SoundPart
 from mmsearch.protocols import SoundTextEmbedder
 from mmsearch.settings import decoding_workers
 from mmsearch.stores.places import content_of, is_url
-from mmsearch.stores.spaces import Replacement
+from mmsearch.stores.switches import Replacement
 from mmsearch.types import VISUAL, Failure, Modality, Place, Segment, Source, Vectors
 
 HEARD = frozenset({Modality.SOUND})
@@ -81,7 +81,7 @@ class Reembedder:
         embedder = self._models.embedder(pair[1].space.name)
         size = self._settings.batch_size
         made = after = 0
-        while rows := self._store.waiting_texts(pair, among, after, TEXTS_AT_ONCE * size):
+        while rows := self._store.switches.missing_texts(pair, among, after, TEXTS_AT_ONCE * size):
             vectors = [
                 checked(embedder.encode_texts([t for _, t in rows[at : at + size]], "document"))
                 for at in range(0, len(rows), size)
@@ -99,9 +99,9 @@ class Reembedder:
         load: Callable[[Source, list[Segment]], Iterator[_Ready]],
     ) -> int:
         def loaded(source_id: int) -> Iterator[_Ready]:
-            segments = self._store.waiting_segments(pair, among, source_id)
+            segments = self._store.switches.missing_segments(pair, among, source_id)
             try:
-                source = self._store.source(source_id)
+                source = self._store.sources.get(source_id)
             except NotFoundError:
                 return  # deleted meanwhile
             try:
@@ -136,7 +136,7 @@ class Reembedder:
 
     def _waiting_sources(self, pair: Replacement, among: list[Modality]) -> Iterator[int]:
         after = 0
-        while some := self._store.waiting_sources(pair, among, after, SOURCES_AT_ONCE):
+        while some := self._store.switches.missing_sources(pair, among, after, SOURCES_AT_ONCE):
             yield from (one for one in some if one not in self.failures)
             after = some[-1]
 
@@ -155,7 +155,7 @@ class Reembedder:
         return self._write(pair, ids, np.stack(rows)) if rows else 0
 
     def _write(self, pair: Replacement, ids: list[int], rows: npt.NDArray[np.float16]) -> int:
-        made = self._store.add_vectors(pair[1].id, ids, rows)
+        made = self._store.vectors.add(pair[1].id, ids, rows)
         self._on_made(made)
         return made
 
@@ -206,10 +206,10 @@ class Reembedder:
 
     def _first_opened(self, source: Source, stack: ExitStack) -> Opened:
         problem = MediaError("changed", "the file has changed since it was indexed")
-        copies = self._store.known_content(source.collection_id, source.sha256)
+        copies = self._store.sources.by_content(source.collection_id, source.sha256)
         for source_id in dict.fromkeys([source.id, *(known.id for known in copies)]):
             try:
-                content = _content(self._store.source(source_id))
+                content = _content(self._store.sources.get(source_id))
                 opened = stack.enter_context(content.opened(self._pipeline.inputs.spool))
             except (MediaError, NotFoundError) as error:
                 if source_id == source.id and isinstance(error, MediaError):

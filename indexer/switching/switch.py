@@ -28,7 +28,7 @@ from mmsearch.library import Library
 from mmsearch.models.collection_models import asked_models
 from mmsearch.models.sets import ModelSet
 from mmsearch.search.scoring.calibration import Calibrations
-from mmsearch.stores.spaces import Completion, Replacement, SwitchTarget, described
+from mmsearch.stores.switches import Completion, Replacement, SwitchTarget, described
 from mmsearch.types import Collection, Failure, Space
 
 WRITER_SECONDS = 2.0
@@ -204,7 +204,7 @@ def switch_in(
 ) -> SwitchSummary:
     """The same for an opened library."""
     with _switch_lock(library.path):
-        found = library.store.collection(collection)
+        found = library.store.collections.get(collection)
         switch = Switch(library, found, target_of(library, found, profile))
         on_plan(switch.plan)
         if dry_run:
@@ -215,7 +215,7 @@ def switch_in(
 def abort_switch(library: str | Path, *, collection: str | None = None, **settings: Any) -> bool:
     """Drop what an interrupted switch has made; False if there was none."""
     with Library.open(library, **settings) as opened, _switch_lock(opened.path):
-        dropped = opened.store.abort_switch(opened.store.collection(collection).id)
+        dropped = opened.store.switches.abort(opened.store.collections.get(collection).id)
         remove_retired(opened)
         return dropped
 
@@ -223,7 +223,7 @@ def abort_switch(library: str | Path, *, collection: str | None = None, **settin
 def target_of(library: Library, collection: Collection, profile: str | None) -> SwitchTarget:
     """The models that are asked for. Raises ProfileError."""
     asked = asked_models(library.settings)
-    begun = library.store.switch_target(collection.id)
+    begun = library.store.switches.target(collection.id)
     if profile is None:
         if begun is not None and asked.items() <= dict(begun.models).items():
             return begun
@@ -253,15 +253,14 @@ class Switch:
 
     def _spaces(self) -> list[Space]:
         """The new models' spaces, as far as this collection has such vectors."""
-        active = {stored.space.name for stored in self.store.spaces(self.collection.id)}
+        active = {stored.space.name for stored in self.store.spaces.active(self.collection.id)}
         known = ["clip", "text", *(["sound"] if self.models.knows_sounds else [])]
         return [self.models.embedder(name).space for name in known if name in active]
 
     def _plan(self) -> SwitchPlan:
-        active = {one.space.name: one for one in self.store.spaces(self.collection.id)}
+        active = {one.space.name: one for one in self.store.spaces.active(self.collection.id)}
         begun = {
-            one.space.fingerprint: one
-            for one in self.store.spaces(self.collection.id, state="building")
+            one.space.fingerprint: one for one in self.store.spaces.building(self.collection.id)
         }
         changes: list[SpaceChange] = []
         kept: list[str] = []
@@ -270,7 +269,7 @@ class Switch:
             if old.space.fingerprint == space.fingerprint:
                 kept.append(space.name)
                 continue
-            done, needed = self.store.filled((old, begun.get(space.fingerprint)))
+            done, needed = self.store.switches.progress((old, begun.get(space.fingerprint)))
             changes.append(SpaceChange(old.space, space, done, needed))
         return SwitchPlan(
             collection=self.collection.name,
@@ -290,7 +289,7 @@ class Switch:
         """Build, switch, remove. Raises MMSearchError; what was made is kept."""
         began = time.monotonic()
         remove_retired(self.library)
-        pairs = self.store.begin_switch(self.collection.id, self.target, self.wanted)
+        pairs = self.store.switches.begin(self.collection.id, self.target, self.wanted)
         counts = SwitchCounts(self.plan.needed, self.plan.done)
 
         def made(count: int) -> None:
@@ -302,7 +301,7 @@ class Switch:
         on_progress(counts)
         reembedder = Reembedder(self._pipeline(), made)
         # Read before looking for what is missing: all up to here will then be in the new spaces.
-        last = self.store.last_change()
+        last = self.store.changes.last_id()
         _catch_up(reembedder, pairs)
         switched = allow_missing or not reembedder.failures
         removed = 0
@@ -313,7 +312,7 @@ class Switch:
         if switched:
             self.library.refresh()
             removed = remove_retired(self.library)
-            Calibrations(self.library).prepare(self.store.collection(self.collection.name))
+            Calibrations(self.library).prepare(self.store.collections.get(self.collection.name))
         return SwitchSummary(
             plan=self.plan,
             switched=switched,
@@ -353,7 +352,7 @@ class Switch:
                     _catch_up(reembedder, pairs)
                     if reembedder.failures and not allow_missing:
                         return False
-                    missing = self.store.complete_switch(
+                    missing = self.store.switches.complete(
                         self.collection.id, self._completion(reembedder)
                     )
                 if not missing:
@@ -371,9 +370,9 @@ class Switch:
         old = {recipe(settings, one) for one in self._before}
         return Completion(
             recipes={one: new for one in sorted(old) if one != new},
-            heard_again=self.plan.heard_again,
-            without=frozenset(self.plan.without),
-            forgone=frozenset(reembedder.forgone),
+            speech_changed=self.plan.heard_again,
+            dropped=frozenset(self.plan.without),
+            unreadable=frozenset(reembedder.forgone),
         )
 
 

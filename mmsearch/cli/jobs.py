@@ -43,7 +43,7 @@ def list_jobs(
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        found = store.jobs(states=state or (), limit=limit)
+        found = store.jobs.list(states=state or (), limit=limit)
     if as_json:
         output.print_json({"jobs": [run_to_json(job) for job in found]})
         return
@@ -70,8 +70,8 @@ def show_job(
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        job = store.run(id)
-        items = store.run_items(id, 1_000_000)
+        job = store.runs.get(id)
+        items = store.runs.items(id, 1_000_000)
     if as_json:
         output.print_json({"job": run_to_json(job) | {"items": [asdict(one) for one in items]}})
         return
@@ -88,7 +88,9 @@ def _asked(
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        job = store.resume(number) if wanted == "resume" else store.request(number, wanted)
+        job = (
+            store.jobs.resume(number) if wanted == "resume" else store.jobs.request(number, wanted)
+        )
     if as_json:
         output.print_json({"job": run_to_json(job)})
     else:
@@ -166,7 +168,7 @@ def add_job(
     given = settings_from(set_, profile=profile)
     with Library.open(library or load_settings().library, create=True, **given) as opened:
         number = enqueue(opened, "index", task, collection=collection, priority=priority)
-        job = opened.store.run(number)
+        job = opened.store.runs.get(number)
     if as_json:
         output.print_json({"job": run_to_json(job)})
     else:
@@ -286,8 +288,8 @@ def failures(
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        chosen = store.collection(collection).id if collection else None
-        found = store.failures(chosen, limit)
+        chosen = store.collections.get(collection).id if collection else None
+        found = store.sources.failures(chosen, limit)
     if as_json:
         told = [asdict(one) | {"help": FAILURES.get(one.code)} for one in found]
         output.print_json({"failures": told})

@@ -22,7 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from mmsearch.errors import MMSearchError
 from mmsearch.settings import Settings
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ class WorkerProcess:
                     self._over.wait(pause)
                     continue
             try:
-                due = self._store.any_job_due()
+                due = self._store.jobs.any_due()
             except (DBAPIError, MMSearchError) as error:
                 logger.warning("the queue cannot be read: %s", error)
                 self._over.wait(FIRST_PAUSE)

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Modality, Vectors
 from mmsearch.vectors.channels import ChannelIndexes
 
@@ -106,7 +106,7 @@ class Composer:
             return have[1]
         ids = index.ids() if index is not None else np.empty(0, np.int64)
         chosen = np.random.default_rng(size).permutation(ids)[:SAMPLE]
-        grouped = self._store.vectors_of(space_id, sorted(chosen.tolist()))
+        grouped = self._store.vectors.of_segments(space_id, sorted(chosen.tolist()))
         rows = [vectors.astype(np.float32) for _, vectors in grouped.values()]
         sample = np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
         with self._lock:

@@ -151,10 +151,10 @@ class SearchEngine:
             try:
                 answers = self._search_many(queries, began)
             except Exception:
-                if last or used <= set(self.library.store.spaces()):
+                if last or used <= set(self.library.store.spaces.active()):
                     raise
             else:
-                if last or used <= set(self.library.store.spaces()):
+                if last or used <= set(self.library.store.spaces.active()):
                     return answers
             # A collection was switched to other models meanwhile: ask again with those.
         raise AssertionError("the last attempt returns or raises")
@@ -164,7 +164,7 @@ class SearchEngine:
     ) -> list[SearchResult | MMSearchError]:
         planned: list[QueryPlan | MMSearchError] = []
         arranged: dict[int, Arrangement] = {}
-        last_change = self.library.store.last_change()
+        last_change = self.library.store.changes.last_id()
         for query in queries:
             try:
                 plan = self.planner.plan(check_query(query))
@@ -285,7 +285,7 @@ class SearchEngine:
     def _in_context(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
         """With what was said before and after the words that were found."""
         spoken = [hit.segment.id for hit in hits if hit.segment.modality is Modality.SPEECH]
-        around = self.library.store.neighbours(spoken) if spoken else {}
+        around = self.library.store.segments.neighbour_texts(spoken) if spoken else {}
         return tuple(
             replace(hit, context=Context(*around[hit.segment.id]))
             if hit.segment.id in around
@@ -298,9 +298,9 @@ class SearchEngine:
 
         Raises QueryError (no picture, no words), NotFoundError.
         """
-        segment = self.library.store.segment(segment_id)
-        source = self.library.store.source(segment.source_id)
-        collections = {c.id: c for c in self.library.store.collections()}
+        segment = self.library.store.segments.get(segment_id)
+        source = self.library.store.sources.get(segment.source_id)
+        collections = {c.id: c for c in self.library.store.collections.list()}
         collection = collections[source.collection_id]
         models = self.library.models_of(collection)
         return heat_map(segment, source, text, models, self.pictures)
@@ -319,7 +319,7 @@ class SearchEngine:
         """Load indexes and models now, so that the first query is as quick as the next."""
         self.library.refresh()
         self._warmed = self.library.indexes.spaces
-        for collection in self.library.store.collections():
+        for collection in self.library.store.collections.list():
             models = self.library.models_of(collection)
             models.clip.encode_texts(["warm up"], "query")
             models.text.encode_texts(["warm up"], "query")

@@ -157,7 +157,7 @@ class Planner:
 
     def plan(self, query: Query) -> QueryPlan:
         """Everything that one query needs on its own. Raises MMSearchError."""
-        collection = self.store.collection(query.collection)
+        collection = self.store.collections.get(query.collection)
         models = self.models_of(collection)
         plan = QueryPlan(query, collection)
         self._check_channels(plan)
@@ -178,9 +178,9 @@ class Planner:
             where = compile_filter(
                 query.filter,
                 self.metadata_keys.of(collection.id),
-                self.store.engine.dialect.name,
+                self.store.dialect,
             )
-            plan.allowed = self.store.passing(collection.id, where, query.modalities)
+            plan.allowed = self.store.segments.matching(collection.id, where, query.modalities)
         self._confine(plan)
         return plan
 
@@ -217,7 +217,7 @@ class Planner:
         named = {name for term in plan.query.terms for name in term.channels}
         if not named:
             return
-        known = [*(s.space.name for s in self.store.spaces(plan.collection.id)), LEXICAL]
+        known = [*(s.space.name for s in self.store.spaces.active(plan.collection.id)), LEXICAL]
         for name in named:
             space, colon, modality = name.partition(":")
             if space not in known or (colon and modality not in set(Modality)):
@@ -247,7 +247,9 @@ class Planner:
             return
         collection_id, lexical = plan.collection.id, self.store.lexical
         if plan.allowed is None:
-            plan.allowed = self.store.passing(collection_id, true(), plan.query.modalities)
+            plan.allowed = self.store.segments.matching(
+                collection_id, true(), plan.query.modalities
+            )
         for unit in plan.required:
             there = lexical.holding(collection_id, unit)
             if not len(there):
@@ -296,7 +298,7 @@ class Planner:
         """Whether sounds are asked for, and this collection has any."""
         if plan.query.modalities and Modality.SOUND not in plan.query.modalities:
             return False
-        return any(s.space.name == "sound" for s in self.store.spaces(plan.collection.id))
+        return any(s.space.name == "sound" for s in self.store.spaces.active(plan.collection.id))
 
     def _tell_about_sounds(self, plan: QueryPlan, models: ModelSet) -> None:
         """Who asks for sounds where there are none is told why."""
@@ -319,15 +321,15 @@ class Planner:
 
     def _look_for_segment(self, plan: QueryPlan, term: Term) -> None:
         assert term.segment is not None
-        segment = self.store.segment(term.segment)
-        if self.store.source(segment.source_id).collection_id != plan.collection.id:
+        segment = self.store.segments.get(term.segment)
+        if self.store.sources.get(segment.source_id).collection_id != plan.collection.id:
             raise NotFoundError(f"there is no segment {term.segment} in this collection")
         plan.excluded.add(term.segment)
         in_words = segment.modality in VERBAL
         found = False
-        for stored in self.store.spaces(plan.collection.id):
+        for stored in self.store.spaces.active(plan.collection.id):
             name = stored.space.name
-            for _ids, vectors in self.store.vectors_of(stored.id, [term.segment]).values():
+            for _ids, vectors in self.store.vectors.of_segments(stored.id, [term.segment]).values():
                 found = True
                 # What is seen is compared by looks, what it says (a page) by meaning.
                 usual = PICTURE_TARGET if name == "clip" and not in_words else WORDS_TARGET
@@ -340,7 +342,7 @@ class Planner:
     def _look_for_vector(self, plan: QueryPlan, term: Term) -> None:
         assert term.vector is not None
         name = term.space or "clip"
-        spaces = {s.space.name: s.space for s in self.store.spaces(plan.collection.id)}
+        spaces = {s.space.name: s.space for s in self.store.spaces.active(plan.collection.id)}
         if name not in spaces:
             known = ", ".join(spaces) or "none"
             raise QueryError(f"there is no space '{name}' here (spaces: {known})", param="space")

@@ -43,7 +43,7 @@ def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAP
     settings = engine.settings
     # Not `Library.status`: that hands out the warnings of the indexes, and a scrape reads none.
     metrics = Metrics(
-        lambda: engine.library.store.counts() | {"index": engine.library.indexes.stats()}
+        lambda: engine.library.store.status.counts() | {"index": engine.library.indexes.stats()}
     )
     words = QueryBatcher(
         engine.search_many,

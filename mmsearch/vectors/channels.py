@@ -18,7 +18,7 @@ import numpy as np
 from mmsearch.errors import SnapshotError, StorageError
 from mmsearch.protocols import VectorIndex
 from mmsearch.stores.rows import EXPECTED_IN, Change, StoredSpace
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Ids, Modality, Vectors
 
 logger = logging.getLogger(__name__)
@@ -93,13 +93,13 @@ class ChannelIndexes:
 
         `publish`: write a snapshot of every channel that has moved on, however little.
         """
-        last = self._store.last_change()
+        last = self._store.changes.last_id()
         if last == self._seen and not publish:
             return False
         with self._lock:
             if last == self._seen and not publish:
                 return False
-            spaces = self._store.spaces()
+            spaces = self._store.spaces.active()
             for stored in spaces:
                 for modality in _modalities(stored):
                     if (stored.id, modality) not in self._channels:
@@ -139,8 +139,8 @@ class ChannelIndexes:
     def rebuild(self) -> None:
         """Build every index anew from SQL, whatever the snapshots hold, and publish it."""
         with self._lock:
-            last = self._store.last_change()
-            for stored in self._store.spaces():
+            last = self._store.changes.last_id()
+            for stored in self._store.spaces.active():
                 for modality in _modalities(stored):
                     old = self._channels.get((stored.id, modality))
                     generation = (
@@ -184,7 +184,7 @@ class ChannelIndexes:
         with self._lock:
             self.refresh()
             for (space_id, modality), channel in self._channels.items():
-                wanted = self._store.vector_ids(space_id, modality)
+                wanted = self._store.vectors.ids(space_id, modality)
                 have = channel.index.ids()
                 missing = len(np.setdiff1d(wanted, have, assume_unique=True))
                 extra = len(np.setdiff1d(have, wanted, assume_unique=True))
@@ -200,7 +200,7 @@ class ChannelIndexes:
         key = _key(stored, modality)
         try:
             loaded = self._keeper.load(key)
-            if loaded is not None and loaded[1] > max(last, self._store.last_change()):
+            if loaded is not None and loaded[1] > max(last, self._store.changes.last_id()):
                 raise SnapshotError(
                     "it is ahead of the database: it belongs to another copy of this library"
                 )
@@ -231,7 +231,7 @@ class ChannelIndexes:
     def _from_sql(self, key: ChannelKey, last: int, generation: int) -> _Channel:
         # `last` was read before the vectors: what is committed meanwhile is replayed, and
         # replaying what is there already changes nothing.
-        batches = list(self._store.vectors(key.space_id, key.modality))
+        batches = list(self._store.vectors.iterate(key.space_id, key.modality))
         ids = np.concatenate([b[0] for b in batches]) if batches else np.empty(0, np.int64)
         vectors = (
             np.concatenate([b[1] for b in batches]).astype(np.float32)
@@ -245,7 +245,7 @@ class ChannelIndexes:
         channels = [c for c in self._channels.values() if c.key.collection_id == collection_id]
         after = min((c.mark for c in channels), default=last)
         while after < last:
-            changes = self._store.changes(collection_id, after)
+            changes = self._store.changes.after(collection_id, after)
             if not changes:
                 break
             for space_id in {c.key.space_id for c in channels}:
@@ -261,7 +261,7 @@ class ChannelIndexes:
         removed: set[int] = set()
         for change in changes:
             (added if change.op == "add" else removed).update(change.segment_ids)
-        fresh = self._store.vectors_of(space_id, sorted(added - removed))
+        fresh = self._store.vectors.of_segments(space_id, sorted(added - removed))
         gone = np.array(sorted(removed), np.int64)
         for channel in channels:
             ids, vectors = fresh.get(channel.key.modality, (None, None))

@@ -29,7 +29,7 @@ WAITS = "import sys; sys.stdin.read()"
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[SearchEngine]:
     with open_fake(tmp_path / "library") as opened:
-        opened.library.store.ensure_collection("default", "nano")
+        opened.library.store.collections.get_or_create("default", "nano")
         yield opened
 
 

@@ -27,7 +27,7 @@ from mmsearch.service.app import create_app
 from mmsearch.settings import Settings
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.stores.tables import Base
 from mmsearch.types import Failure, Modality, Place, SegmentDraft, Source, SourceFile
 
@@ -53,11 +53,11 @@ class FakeLibrary:
         self.indexes = FakeIndexes()
 
     def delete_source(self, source_id: int) -> None:
-        self.store.source(source_id)
-        self.store.delete_sources([source_id])
+        self.store.sources.get(source_id)
+        self.store.sources.delete([source_id])
 
     def status(self, *, verify: bool = False) -> dict[str, Any]:
-        return self.store.counts() | {"index": self.indexes.stats()}
+        return self.store.status.counts() | {"index": self.indexes.stats()}
 
 
 class FakeEngine:
@@ -68,7 +68,7 @@ class FakeEngine:
         self.library = FakeLibrary(settings)
         self.store = self.library.store
         if create:
-            Base.metadata.create_all(self.store.engine)
+            Base.metadata.create_all(self.store.database.engine)
         self.warmed = False
         self.warm_up_error: Exception | None = None
 
@@ -94,13 +94,13 @@ class FakeEngine:
     def _one(self, query: Query) -> SearchResult | MMSearchError:
         try:
             check_query(query)
-            collection = self.store.collection(query.collection)
+            collection = self.store.collections.get(query.collection)
         except MMSearchError as error:
             return error
         words = {w for term in query.terms for w in (term.text or "").lower().split()}
         hits: list[Hit] = []
-        for source in self.store.sources(collection.name, limit=1000):
-            for segment in self.store.segments_of(source.id):
+        for source in self.store.sources.list(collection.name, limit=1000):
+            for segment in self.store.segments.of_source(source.id):
                 if query.modalities and segment.modality not in query.modalities:
                     continue
                 text = f"{segment.text or ''} {Path(source.path).name}".lower()
@@ -150,9 +150,9 @@ class FakeIngestor:
 
     def _done(self, names: Sequence[str], collection: str | None) -> int:
         self.collections.append(collection)
-        run = self.store.start_run(self.store.collection(collection).id, "upload")
+        run = self.store.runs.start(self.store.collections.get(collection).id, "upload")
         items = [RunItem(name, "indexed") for name in names]
-        self.store.update_run(run, counts={"indexed": len(names)}, items=items, state="done")
+        self.store.runs.update(run, counts={"indexed": len(names)}, items=items, state="done")
         return run
 
 
@@ -180,8 +180,8 @@ def add_file(
         segments=tuple(segments),
         failure=failure,
     )
-    collection_id = engine.store.ensure_collection(collection, "nano").id
-    return engine.store.write_sources(collection_id, [write])[0]
+    collection_id = engine.store.collections.get_or_create(collection, "nano").id
+    return engine.store.sources.write(collection_id, [write])[0]
 
 
 def picture(color: str, kind: str = "JPEG", size: tuple[int, int] = (64, 48)) -> bytes:
@@ -259,7 +259,7 @@ def fill(engine: FakeEngine, folder: Path) -> Library:
         "image/jpeg",
         failure=Failure(str(folder / "broken.jpg"), "corrupt", "cannot be decoded"),
     )
-    thumbnail = engine.thumbnail_path(engine.store.source(library.ids["dog"]))
+    thumbnail = engine.thumbnail_path(engine.store.sources.get(library.ids["dog"]))
     thumbnail.parent.mkdir(parents=True)
     thumbnail.write_bytes(picture("brown", "JPEG", (32, 24)))
     return library

@@ -61,7 +61,7 @@ async def test_every_v1_route_needs_a_key(
 def test_the_list_of_keyed_routes_is_complete() -> None:
     """A route that is added here must be added to the list above."""
     from mmsearch.service.app import create_app
-    from mmsearch.stores.sql import SqlStore
+    from mmsearch.stores.store import SqlStore
 
     class Library:
         store = SqlStore("sqlite://")

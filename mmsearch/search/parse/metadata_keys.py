@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 
 class MetadataKeys:
@@ -17,12 +17,12 @@ class MetadataKeys:
 
     def of(self, collection_id: int) -> tuple[str, ...]:
         """Every key that some source of the collection has, sorted."""
-        last = self._store.last_change()
+        last = self._store.changes.last_id()
         with self._lock:
             known = self._known.get(collection_id)
         if known is not None and known[0] == last:
             return known[1]
-        keys = tuple(self._store.metadata_keys(collection_id))
+        keys = tuple(self._store.sources.metadata_keys(collection_id))
         with self._lock:
             self._known[collection_id] = (last, keys)
         return keys

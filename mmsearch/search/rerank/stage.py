@@ -27,8 +27,7 @@ from mmsearch.search.plan import QueryPlan
 from mmsearch.search.rerank.blend import fuse
 from mmsearch.search.scoring.fusion import Fused
 from mmsearch.settings import Settings
-from mmsearch.stores.rerank_scores import RerankScoreStore
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import (
     VISUAL,
     Modality,
@@ -103,7 +102,7 @@ class RerankStage:
             return Reranked(tuple(fused), warnings=said)
         # Those that may be looked at, and a few in place of what has been deleted meanwhile.
         best = fused[: self._settings.rerank_top_n + SPARE]
-        rows = self._store.segments_with_sources([one.id for one in best])
+        rows = self._store.segments.with_sources([one.id for one in best])
         return self.rerank(
             choice, plan.collection.profile, words, fused, rows, reasons=query.reasons
         )
@@ -184,7 +183,7 @@ class RerankStage:
 
     def _candidates(self, found: Sequence[tuple[Segment, Source]]) -> list[RerankCandidate]:
         spoken = [s.id for s, _ in found if s.modality is Modality.SPEECH]
-        around = self._store.neighbours(spoken) if spoken else {}
+        around = self._store.segments.neighbour_texts(spoken) if spoken else {}
         return [
             self._seen(segment, source)
             if segment.modality in VISUAL
@@ -295,7 +294,7 @@ class _Work:
     def scored(self) -> bool:
         return bool(self._rerank_scores)
 
-    def start(self, store: RerankScoreStore, deadline: float, paused: str | None) -> None:
+    def start(self, store: SqlStore, deadline: float, paused: str | None) -> None:
         if paused is not None:
             self._problems[f"{paused}; it is left alone for a while"] += 1
             self._done.set()
@@ -321,7 +320,7 @@ class _Work:
             f"scored{why}"
         )
 
-    def _run(self, store: RerankScoreStore, deadline: float) -> None:
+    def _run(self, store: SqlStore, deadline: float) -> None:
         try:
             fingerprint = self.reranker.fingerprint
             keys = {
@@ -339,8 +338,8 @@ class _Work:
                 self.unavailable = next(iter(self._problems), "it failed")
             self._done.set()
 
-    def _known(self, store: RerankScoreStore, keys: Mapping[int, str]) -> dict[int, RerankScore]:
-        kept = store.rerank_scores(list(keys.values()))
+    def _known(self, store: SqlStore, keys: Mapping[int, str]) -> dict[int, RerankScore]:
+        kept = store.rerank_scores.get(list(keys.values()))
         return {
             segment: kept[key]
             for segment, key in keys.items()
@@ -349,7 +348,7 @@ class _Work:
 
     def _ask_all(
         self,
-        store: RerankScoreStore,
+        store: SqlStore,
         keys: Mapping[int, str],
         candidates: Sequence[RerankCandidate],
         deadline: float,
@@ -383,7 +382,7 @@ class _Work:
 
     def _ask(
         self,
-        store: RerankScoreStore,
+        store: SqlStore,
         keys: Mapping[int, str],
         batch: Sequence[RerankCandidate],
         deadline: float,
@@ -400,7 +399,7 @@ class _Work:
             self._problems.update(problems)
             self._answered = True
         try:
-            store.save_rerank_scores({keys[segment]: one for segment, one in good.items()})
+            store.rerank_scores.save({keys[segment]: one for segment, one in good.items()})
         except Exception as error:  # noqa: BLE001  # a full disk, or the library was closed
             logger.info("rerank scores were not saved: %s", error)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from mmsearch.query import Query
 from mmsearch.search.scoring.fusion import Fused
-from mmsearch.stores.candidates import Candidate
+from mmsearch.stores.segments import Candidate
 from mmsearch.types import Modality, Vectors
 
 SAME_MOMENT = 0.5

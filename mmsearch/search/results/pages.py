@@ -18,9 +18,9 @@ from mmsearch.search.parse.filters import FIELDS, check_field, known_fields
 from mmsearch.search.results.collapse import Bundle, Lookalikes, gather
 from mmsearch.search.results.cursors import Shown, cursor_of, shown_by
 from mmsearch.search.scoring.fusion import Fused
-from mmsearch.stores.candidates import Candidate
-from mmsearch.stores.json_values import value_of
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.metadata_values import whole_value
+from mmsearch.stores.segments import Candidate
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Ids, Modality, Segment, Source, Vectors
 
 SORT_POOL = 1000
@@ -96,11 +96,11 @@ class Arranger:
 
         Their segments have new ids. Nobody can say which is which, so none is shown again.
         """
-        gone = set(shown.segments) - set(self._store.candidates(shown.segments))
+        gone = set(shown.segments) - set(self._store.segments.candidates(shown.segments))
         found: set[int] = set()
         after, seen = shown.mark, 0
         while gone:
-            changes = self._store.changes(collection_id, after)
+            changes = self._store.changes.after(collection_id, after)
             if not changes:
                 break
             seen += len(changes)
@@ -121,7 +121,7 @@ class Arranger:
         fused = [one for one in fused if one.score >= (query.min_score or 0)]
         if not (query.fold is not None or query.sort or query.diversity or arranged.shown):
             fused = self._worth_looking_at(query, fused)
-        places = self._store.candidates([*arranged.shown, *(one.id for one in fused)])
+        places = self._store.segments.candidates([*arranged.shown, *(one.id for one in fused)])
         lookalikes = None
         if query.fold is not None and query.fold < 1:
             lookalikes = Lookalikes(query.fold, self._vectors(arranged.collection_id, places))
@@ -144,7 +144,9 @@ class Arranger:
     ) -> dict[Modality, tuple[list[int], Vectors]]:
         """By modality, ids and unit rows in the space that tells its segments apart."""
         spaces = {
-            s.space.name: s.id for s in self._store.spaces(collection_id) if s.state == "active"
+            s.space.name: s.id
+            for s in self._store.spaces.active(collection_id)
+            if s.state == "active"
         }
         by_space: dict[int, list[int]] = {}
         for place in places.values():
@@ -153,7 +155,9 @@ class Arranger:
                 by_space.setdefault(spaces[name], []).append(place.id)
         found: dict[Modality, tuple[list[int], Vectors]] = {}
         for space_id, ids in by_space.items():
-            grouped: Mapping[Modality, tuple[Ids, Any]] = self._store.vectors_of(space_id, ids)
+            grouped: Mapping[Modality, tuple[Ids, Any]] = self._store.vectors.of_segments(
+                space_id, ids
+            )
             for modality, (rows, matrix) in grouped.items():
                 found[modality] = (rows.tolist(), matrix.astype(np.float32))
         return found
@@ -200,7 +204,7 @@ class Arranger:
             for bundle in group[: query.best]
             for one in (bundle.lead, *bundle.evidence, *bundle.duplicates)
         ]
-        rows = self._store.segments_with_sources(ids)
+        rows = self._store.segments.with_sources(ids)
         # One deleted between the two looks into SQL is not replaced: the next page is.
         return [group for group in chosen if group[0].lead.id in rows], rows
 
@@ -216,8 +220,8 @@ class Arranger:
                 values: Mapping[int, Any] = {b.lead.id: b.lead.score for b in bundles}
             else:
                 is_column = key.field in FIELDS
-                column = FIELDS[key.field].column if is_column else value_of(key.field)
-                values = self._store.values_of(ids, column)
+                column = FIELDS[key.field].column if is_column else whole_value(key.field)
+                values = self._store.segments.column_values(ids, column)
             ranked = [(_comparable(values.get(b.lead.id), last=key.descending), b) for b in ordered]
             with_value = [(value, b) for value, b in ranked if value is not None]
             with_value.sort(key=_value_of, reverse=key.descending)
@@ -232,7 +236,7 @@ class Arranger:
         query = arranged.query
         pool = groups[: DIVERSE_POOL * query.limit]
         places = {group[0].lead.id: group[0].place for group in pool}
-        shown = self._store.candidates(arranged.shown)
+        shown = self._store.segments.candidates(arranged.shown)
         likeness = _Likeness(self._vectors(arranged.collection_id, places | shown))
         scores = np.array([group[0].lead.score for group in pool])
         relevance = (scores - scores.min()) / (float(np.ptp(scores)) or 1.0)

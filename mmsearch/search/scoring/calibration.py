@@ -264,7 +264,7 @@ class Calibrations:
             texts = list(EVERYDAY)
         elif modality in VERBAL:
             ids = np.random.default_rng(0).permutation(index.ids())[:PROBES].tolist()
-            for segment in self._store.segments(ids).values():
+            for segment in self._store.segments.get_many(ids).values():
                 words = (segment.text or "").split()
                 start = max(0, (len(words) - PROBE_WORDS) // 2)
                 texts.append(" ".join(words[start : start + PROBE_WORDS]))
@@ -274,7 +274,7 @@ class Calibrations:
         return self._models_of(collection).embedder(stored.space.name).encode_texts(texts, "query")
 
     def _read(self, key: tuple[int, Modality, Kind]) -> tuple[int, Calibration] | None:
-        found = self._store.calibration(*key)
+        found = self._store.calibrations.get(*key)
         if found is None or found[1].get("version") != VERSION:
             return None
         size, data = found
@@ -283,7 +283,7 @@ class Calibrations:
 
     def _write(self, key: tuple[int, Modality, Kind], size: int, made: Calibration) -> None:
         try:
-            self._store.keep_calibration(*key, size, asdict(made))
+            self._store.calibrations.save(*key, size, asdict(made))
         except StorageError:
             return
 
