@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,11 +27,6 @@ _CANDIDATE = (
     SEGMENTS.c.end,
     SOURCES.c.sha256,
 )
-
-
-# Both tables have columns of the same names: a joined row is split by position.
-_SegmentValues = namedtuple("_SegmentValues", SEGMENTS.c.keys())  # type: ignore[misc]  # noqa: PYI024
-_SourceValues = namedtuple("_SourceValues", SOURCES.c.keys())  # type: ignore[misc]  # noqa: PYI024
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +72,14 @@ class SegmentStore:
         """By id, with the source of each. Missing ids are left out."""
         rows: dict[int, tuple[Segment, Source]] = {}
         query = select(*SEGMENTS.c, *SOURCES.c).join(SOURCES, SOURCES.c.id == SEGMENTS.c.source_id)
-        width = len(SEGMENTS.c)
+        names, width = [*SEGMENTS.c.keys(), *SOURCES.c.keys()], len(SEGMENTS.c)
         with self._database.read() as connection:
             for chunk in chunks([i for i in ids if i <= MAX_ID]):
                 for row in connection.execute(query.where(SEGMENTS.c.id.in_(chunk))):
-                    values = tuple(row)
-                    segment: Any = _SegmentValues(*values[:width])
-                    source: Any = _SourceValues(*values[width:])
+                    # Both tables have columns of the same names: split the row by position.
+                    pairs = list(zip(names, row, strict=True))
+                    segment: Any = SimpleNamespace(**dict(pairs[:width]))
+                    source: Any = SimpleNamespace(**dict(pairs[width:]))
                     rows[segment.id] = (to_segment(segment), to_source(source))
         return rows
 
