@@ -156,11 +156,11 @@ class SearchEngine:
         is run once more on the new snapshot.
         """
         began = time.perf_counter()
-        with self.library.store.reading():
+        with self.library.store.database.reading():
             snapshot = self.library.snapshot()
             answers = self._search_on(snapshot, queries, began)
             if self.library.switched_since(snapshot):
-                release_read(self.library.store.engine)
+                release_read(self.library.store.database.engine)
                 answers = self._search_on(self.library.snapshot(), queries, began)
         return answers
 
@@ -171,7 +171,7 @@ class SearchEngine:
         planned = self.planner.plan_all(queries, snapshot)
         timer.done("plan")
         # Models take their time: no transaction stays open meanwhile.
-        release_read(self.library.store.engine)
+        release_read(self.library.store.database.engine)
         embedded = self.embedder.embed(planned)
         timer.done("embed")
         rankings = self.retriever.retrieve(embedded)
@@ -202,7 +202,7 @@ class SearchEngine:
             timer.done("hits")
             hits = with_reasons(page.hits, reranked.rerank_scores) if query.reasons else page.hits
             if query.explain:
-                release_read(self.library.store.engine)
+                release_read(self.library.store.database.engine)
                 words, scored_by = planned.positive_words, reranked.scored_by
                 hits = explained(hits, words, planned.models, scored_by)
             hits = with_context(hits, self.library.store)
@@ -254,9 +254,9 @@ class SearchEngine:
 
         Raises the first error of any of them.
         """
-        with self.library.store.reading():
+        with self.library.store.database.reading():
             planned = self.planner.plan_all(queries, self.library.snapshot())
-            release_read(self.library.store.engine)
+            release_read(self.library.store.database.engine)
             rankings = self.retriever.retrieve(self.embedder.embed(planned))
         ranked: list[Rankings] = []
         for ranking in rankings:
@@ -270,9 +270,9 @@ class SearchEngine:
 
         Raises QueryError (no picture, no words), NotFoundError.
         """
-        segment = self.library.store.segment(segment_id)
-        source = self.library.store.source(segment.source_id)
-        collections = {c.id: c for c in self.library.store.collections()}
+        segment = self.library.store.segments.get(segment_id)
+        source = self.library.store.sources.get(segment.source_id)
+        collections = {c.id: c for c in self.library.store.collections.list()}
         models = self.library.models_of(collections[source.collection_id])
         return heat_map(segment, source, text, models, self.pictures)
 

@@ -234,9 +234,9 @@ class Planner:
         where = compile_filter(
             query.filter,
             snapshot.metadata_keys(collection.id),
-            self._store.engine.dialect.name,
+            self._store.dialect,
         )
-        return self._store.passing(collection.id, where, query.modalities)
+        return self._store.segments.matching(collection.id, where, query.modalities)
 
     def _push_down(
         self, terms: _Terms, allowed: Mapping[Modality, Ids] | None
@@ -246,7 +246,7 @@ class Planner:
             return allowed
         collection_id, lexical = terms.collection.id, self._store.lexical
         if allowed is None:
-            allowed = self._store.passing(collection_id, true(), terms.query.modalities)
+            allowed = self._store.segments.matching(collection_id, true(), terms.query.modalities)
         for unit in terms.required:
             holding = lexical.holding(collection_id, unit)
             if not len(holding):
@@ -309,14 +309,14 @@ class Planner:
             terms.warnings.append("no sounds are indexed in this collection")
 
     def _read_segment(self, terms: _Terms, term: Term, segment_id: int) -> None:
-        segment = self._store.segment(segment_id)
-        if self._store.source(segment.source_id).collection_id != terms.collection.id:
+        segment = self._store.segments.get(segment_id)
+        if self._store.sources.get(segment.source_id).collection_id != terms.collection.id:
             raise NotFoundError(f"there is no segment {segment_id} in this collection")
         terms.excluded.add(segment_id)
         verbal = segment.modality in VERBAL
         has_vector = False
         for name, stored in terms.spaces.items():
-            for _, vectors in self._store.vectors_of(stored.id, [segment_id]).values():
+            for _, vectors in self._store.vectors.of_segments(stored.id, [segment_id]).values():
                 has_vector = True
                 # What is seen is compared by its looks; what it says (a page) by meaning.
                 target = PICTURE_TARGET if name == "clip" and not verbal else WORDS_TARGET

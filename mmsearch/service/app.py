@@ -48,7 +48,7 @@ def create_app(engine: LibrarySearcher, ingestor: Ingestor | None = None) -> Fas
     settings = engine.settings
     # Not `Library.status`: that hands out the warnings of the indexes, and a scrape reads none.
     metrics = Metrics(
-        lambda: engine.library.store.counts() | {"index": engine.library.indexes.stats()}
+        lambda: engine.library.store.status.counts() | {"index": engine.library.indexes.stats()}
     )
     words = QueryBatcher(
         engine.search_many,

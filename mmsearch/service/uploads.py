@@ -21,7 +21,6 @@ from mmsearch.errors import StorageError
 from mmsearch.service.bodies import Part, multipart_parts
 from mmsearch.service.errors import RequestError
 from mmsearch.stores.places import local_path
-from mmsearch.stores.tables import SourceRow
 from mmsearch.types import Source
 
 if TYPE_CHECKING:
@@ -167,7 +166,7 @@ def delete_upload(engine: LibrarySearcher, source: Source) -> None:
         return
     if path.is_symlink() or not path.resolve().is_relative_to(media):
         return
-    if not engine.library.store.sources(None, limit=1, where=SourceRow.uri == source.uri):
+    if not engine.library.store.sources.exists(source.uri):
         path.unlink(missing_ok=True)
         # Not if another name of the same content is still in it.
         if not any(path.parent.iterdir()):

@@ -84,7 +84,7 @@ class FakeSearcher:
 
     def heat_map(self, segment_id: int, text: str) -> npt.NDArray[np.float32]:
         """A fixed map: the match is in the upper left quarter."""
-        segment = self.library.store.segment(segment_id)
+        segment = self.library.store.segments.get(segment_id)
         if not text.strip():
             raise QueryError("text must not be empty", param="text")
         if segment.modality not in VISUAL:
@@ -125,8 +125,8 @@ class FakeSearcher:
     def _hits(self, query: Query) -> Iterator[Hit]:
         store = self.library.store
         words = {word for term in query.terms for word in (term.text or "").lower().split()}
-        for source in store.sources(store.collection(query.collection).name, limit=1000):
-            for segment in store.segments_of(source.id):
+        for source in store.sources.list(store.collections.get(query.collection).name, limit=1000):
+            for segment in store.segments.of_source(source.id):
                 if query.modalities and segment.modality not in query.modalities:
                     continue
                 text = f"{segment.text or ''} {Path(source.path).name}".lower()

@@ -25,7 +25,8 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, String, and_, false, func, not_, or_, true
 
 from mmsearch.errors import FilterError
-from mmsearch.stores.json_values import is_there, some_value
+from mmsearch.stores.dialects import Dialect
+from mmsearch.stores.metadata_values import any_value, has_key
 from mmsearch.stores.rows import MAX_ID
 from mmsearch.stores.tables import SegmentRow, SourceRow
 from mmsearch.types import Modality
@@ -105,7 +106,7 @@ FIELDS: Mapping[str, Field] = {
 
 
 def compile_filter(
-    condition: Mapping[str, Any], metadata_keys: Sequence[str], dialect: str
+    condition: Mapping[str, Any], metadata_keys: Sequence[str], dialect: Dialect
 ) -> ColumnElement[bool]:
     """SQL over sources joined with segments. Raises FilterError, which lists the fields."""
     return _Compiler(metadata_keys, dialect).group(condition, 0)
@@ -117,7 +118,7 @@ def known_fields(metadata_keys: Iterable[str]) -> list[str]:
 
 
 class _Compiler:
-    def __init__(self, metadata_keys: Sequence[str], dialect: str) -> None:
+    def __init__(self, metadata_keys: Sequence[str], dialect: Dialect) -> None:
         self.metadata_keys = frozenset(metadata_keys)
         self.dialect = dialect
 
@@ -171,7 +172,7 @@ class _Compiler:
             if not isinstance(value, bool):
                 raise FilterError(f"'exists' on field '{name}' takes true or false")
             there = (
-                FIELDS[name].column.is_not(None) if name in FIELDS else is_there(self.dialect, name)
+                FIELDS[name].column.is_not(None) if name in FIELDS else has_key(self.dialect, name)
             )
             return there if value else not_(there)
         if op in {"eq", "ne"}:
@@ -193,10 +194,10 @@ class _Compiler:
             elif not isinstance(value, str):
                 raise FilterError(f"Field '{name}' is compared with a string, number or boolean")
             elif (day := self.whole_day("eq", value)) is not None:
-                parts.append(some_value(self.dialect, name, *day))
+                parts.append(any_value(self.dialect, name, *day))
             else:
                 by_type.setdefault(str, []).append(value)
-        parts += [some_value(self.dialect, name, "in", some) for some in by_type.values()]
+        parts += [any_value(self.dialect, name, "in", some) for some in by_type.values()]
         return or_(false(), *parts)
 
     def compare(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
@@ -209,8 +210,8 @@ class _Compiler:
         if not isinstance(value, str):
             value = float(value)
         elif (day := self.whole_day(op, value)) is not None:
-            return some_value(self.dialect, name, *day)
-        return some_value(self.dialect, name, op, value)
+            return any_value(self.dialect, name, *day)
+        return any_value(self.dialect, name, op, value)
 
     def whole_day(self, op: str, value: str) -> tuple[str, str] | None:
         """The operator and value that mean all of a day; None where the value is no day."""
@@ -242,9 +243,8 @@ class _Compiler:
                 return and_(column >= start, column < after)
             if op in {"lte", "gt"}:
                 op, start = {"lte": ("lt", after), "gt": ("gte", after)}[op]
-        if is_text and op != "eq" and self.dialect == "postgresql":
-            # By character, as SQLite and Python do, not by the rules of the server's language.
-            column = column.collate("C")
+        if is_text and op != "eq":
+            column = self.dialect.by_code_point(column)
         return cast("ColumnElement[bool]", COMPARISONS[op](column, start))
 
 

@@ -61,8 +61,8 @@ def router(engine: LibrarySearcher) -> APIRouter:
         if format == "json":
             rows = [[round(value, 4) for value in row] for row in heat.tolist()]
             return json_response({"width": heat.shape[1], "height": heat.shape[0], "values": rows})
-        segment = await asyncio.to_thread(engine.library.store.segment, id)
-        source = await asyncio.to_thread(engine.library.store.source, segment.source_id)
+        segment = await asyncio.to_thread(engine.library.store.segments.get, id)
+        source = await asyncio.to_thread(engine.library.store.sources.get, segment.source_id)
         content = await asyncio.to_thread(overlay, heat, source.metadata)
         headers = {"Cache-Control": "private, max-age=3600"}
         return Response(content, headers=headers, media_type="image/png")

@@ -91,8 +91,8 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         return run_to_json(run) | {"links": {"self": url, "events": f"{url}/events"}}
 
     def read_job(run_id: int, items: int = 100) -> dict[str, Any]:
-        listed = [asdict(item) for item in engine.library.store.run_items(run_id, items)]
-        return {"job": brief(engine.library.store.run(run_id)) | {"items": listed}}
+        listed = [asdict(item) for item in engine.library.store.runs.items(run_id, items)]
+        return {"job": brief(engine.library.store.runs.get(run_id)) | {"items": listed}}
 
     @routes.post(
         "/v1/uploads",
@@ -168,7 +168,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     ) -> Response:
         """The newest first; runs of `mmsearch index` are among them."""
         runs = await asyncio.to_thread(
-            engine.library.store.jobs, states=state or (), before=before, limit=limit + 1
+            engine.library.store.jobs.list, states=state or (), before=before, limit=limit + 1
         )
         page = runs[:limit]
         following = page[-1].id if len(runs) > limit else None
@@ -201,12 +201,12 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     )
     async def follow_job(id: JobId) -> Response:  # noqa: A002
         """As `GET /v1/jobs/{id}` without its files, again and again, until it is over."""
-        await asyncio.to_thread(engine.library.store.run, id)
+        await asyncio.to_thread(engine.library.store.runs.get, id)
 
         async def events() -> AsyncIterator[bytes]:
             sent, silent = b"", 0.0
             while True:
-                run = await asyncio.to_thread(engine.library.store.run, id)
+                run = await asyncio.to_thread(engine.library.store.runs.get, id)
                 data = orjson.dumps({"job": brief(run)}, option=orjson.OPT_UTC_Z)
                 over = run.finished_at is not None
                 if data != sent or over:
@@ -235,9 +235,9 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         async def ask(id: JobId) -> Response:  # noqa: A002
             def change() -> dict[str, Any]:
                 if verb == "resume":
-                    engine.library.store.resume(id)
+                    engine.library.store.jobs.resume(id)
                 else:
-                    engine.library.store.request(id, verb)
+                    engine.library.store.jobs.request(id, verb)
                 return read_job(id)
 
             return json_response(await asyncio.to_thread(change))

@@ -283,7 +283,7 @@ def test_pages_of_a_library_that_changes_neither_repeat_nor_skip(tmp_path: Path)
         shown = paths(first)
         unseen = sorted({thing.path for thing in photos} - set(shown))
         gone = unseen[0]
-        (gone_id,) = (s.id for s in engine.library.store.sources(limit=100) if s.path == gone)
+        (gone_id,) = (s.id for s in engine.library.store.sources.list(limit=100) if s.path == gone)
         engine.library.delete_source(gone_id)
         fill(engine, [photo(f"/new{n}.jpg", "red house") for n in range(3)])
         fill(engine, [photo(shown[0], "red house indexed anew")])
