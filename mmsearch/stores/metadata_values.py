@@ -7,13 +7,15 @@ values of the compared type count: a number is never compared with a string.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement
 
-from mmsearch.stores.dialects import Dialect, Scalar
+from mmsearch.stores.comparable import comparison_key
+from mmsearch.stores.dialects import Dialect
+from mmsearch.stores.operators import Scalar
 from mmsearch.stores.rows import SOURCES
-from mmsearch.stores.source_values import indexed_comparison
+from mmsearch.stores.source_values import HEAD, indexed_comparison, indexed_like, time_comparison
 
 _COLUMN: ColumnElement[Any] = SOURCES.c.metadata
 
@@ -23,10 +25,28 @@ def any_value(
 ) -> ColumnElement[bool]:
     """Whether a value of the key compares: in lt lte gt gte like starts. Uses an index if it can.
 
-    `in` takes several values of one type, at least one.
+    `in` takes several values of one type, at least one. Texts compare whatever their case and
+    Unicode normal form.
     """
+    if isinstance(value, str):
+        value = comparison_key(value)
+    elif not isinstance(value, float | bool):
+        value = [comparison_key(item) if isinstance(item, str) else item for item in value]
+    if op == "like" and len(key) <= HEAD:
+        long_texts = dialect.json_compares(_COLUMN, key, op, value)
+        return indexed_like(dialect, key, str(value), long_texts)
     indexed = indexed_comparison(key, op, value)
     return indexed if indexed is not None else dialect.json_compares(_COLUMN, key, op, value)
+
+
+def any_time(
+    key: str, clock: Literal["local", "instant"], op: str, seconds: float
+) -> ColumnElement[bool]:
+    """Whether a date of the key compares: eq lt lte gt gte, in seconds since 1970.
+
+    By the clock that the date was written by ("local"), or as an instant.
+    """
+    return time_comparison(key, clock, op, seconds)
 
 
 def has_key(dialect: Dialect, key: str) -> ColumnElement[bool]:

@@ -172,11 +172,13 @@ class SegmentStore:
         where: ColumnElement[bool],
         modalities: Sequence[Modality],
         columns: Sequence[ColumnElement[Any]],
+        order: Sequence[ColumnElement[Any]],
         limit: int,
     ) -> list[tuple[tuple[Any, ...], int, int]]:
         """(values of `columns`, number of sources, of segments), the most frequent first.
 
-        The columns of `metadata_values.each_value` count every value of a list.
+        Values of as many sources come in `order`, expressions of the columns. The columns of
+        `metadata_values.each_value` count every value of a list.
         """
         query = self._filtered(
             collection_id,
@@ -188,7 +190,7 @@ class SegmentStore:
         )
         query = (
             query.group_by(*columns)
-            .order_by(func.count(SOURCES.c.id.distinct()).desc(), *columns)
+            .order_by(func.count(SOURCES.c.id.distinct()).desc(), *order)
             .limit(limit)
         )
         with self._database.read() as connection:

@@ -61,8 +61,6 @@ def essence(answer: SearchResult | MMSearchError) -> dict[str, Any]:
     if isinstance(answer, MMSearchError):
         return {"error": answer.code, "message": answer.message}
     result = result_to_json(answer)
-    for values in result.get("facets", {}).values():
-        values.sort(key=lambda v: (-v["sources"], str(v["value"])))
     ignored = {"took_ms", "stages", "query"}
     return {name: value for name, value in result.items() if name not in ignored} | {
         "cursor": answer.cursor is not None

@@ -5,13 +5,29 @@ from __future__ import annotations
 import datetime as dt
 import random
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-TEXTS = ["beach", "snow", "Beach", "2024-01-31", "2024-01-31T10:00:00", "2023-12-01", "", "ü%_"]
+TEXTS = [
+    *["beach", "snow", "Beach", "2024-01-31", "2024-01-31T10:00:00", "2023-12-01", "", "ü%_"],
+    *[
+        "MÜLLER",
+        "mu\u0308ller",
+        "straße",
+        "STRASSE",
+        "ΣΑΣ",
+        "σας",
+        "a\\b",
+        "2024",
+        "2024-01",
+    ],
+    *["2024-01-31T10:00:00+09:00", "2024-01-31T01:00:00Z", "2024-01-30T23:30:00-05:00"],
+]
 NUMBERS = [0, 1, -3, 2.5, 640, 1e9]
 KEYS = ["tags", "taken_at", "width", "flag", "odd"]
-DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+DATE = re.compile(r"\d{4}-\d{2}(-\d{2}(T.*)?)?")
+UTC = dt.UTC
 
 
 def some_metadata(rng: random.Random) -> dict[str, Any]:
@@ -53,7 +69,8 @@ def some_filter(rng: random.Random, depth: int = 0) -> dict[str, Any]:
     elif op in {"in", "not_in", "any", "all"}:
         value = [rng.choice([*TEXTS, *NUMBERS, True, False]) for _ in range(rng.randrange(4))]
     elif op == "like":
-        value = rng.choice(["beach", "%each", "b_ach", "2024-01%", "%", "ü%", "%(%", ".*"])
+        value = rng.choice(["beach", "%each", "b_ach", "2024-01%", "%", "ü%", "%(%", ".*",
+                            "m_LLER", "%MU\u0308LL%", "%ẞe", "%\\S%", "σ%"])  # fmt: skip
     elif op in {"eq", "ne"}:
         value = rng.choice([*TEXTS, *NUMBERS, True, False])
     else:
@@ -99,16 +116,17 @@ def _compare(op: str, have: Any, want: Any) -> bool:
     if isinstance(have, str) != isinstance(want, str):
         return False
     if op == "like":
-        pattern = "".join({"%": ".*", "_": "."}.get(c) or re.escape(c) for c in want)
-        return re.fullmatch(pattern, have, re.IGNORECASE | re.DOTALL) is not None
-    if isinstance(want, str) and DAY.fullmatch(want):
-        after = (dt.date.fromisoformat(want) + dt.timedelta(days=1)).isoformat()
-        if op == "eq":
-            return bool(have.startswith(want))
-        if op == "lte":
-            return bool(have < after)
-        if op == "gt":
-            return bool(have >= after)
+        folded = _folded(want)
+        pattern = "".join({"%": ".*", "_": "."}.get(c) or re.escape(c) for c in folded)
+        return re.fullmatch(pattern, _folded(have), re.DOTALL) is not None
+    if isinstance(want, str):
+        if DATE.fullmatch(want):
+            return _compare_dates(op, have, want)
+        have, want = _folded(have), _folded(want)
+    return _ordered(op, have, want)
+
+
+def _ordered(op: str, have: Any, want: Any) -> bool:
     return bool(
         {
             "eq": have == want,
@@ -118,3 +136,29 @@ def _compare(op: str, have: Any, want: Any) -> bool:
             "gte": have >= want,
         }[op]
     )
+
+
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def _compare_dates(op: str, have: str, want: str) -> bool:
+    """A day or month is compared by the clock of the value, an offset by the instant."""
+    if not DATE.fullmatch(have):
+        return False
+    if "T" not in want:
+        if op == "eq":
+            return have.startswith(want)
+        start = _moment(want).replace(tzinfo=UTC)
+        days = 31 if len(want) == 7 else 1  # the only month is a January
+        local, after = _moment(have).replace(tzinfo=UTC), start + dt.timedelta(days=days)
+        return {"lt": local < start, "lte": local < after, "gt": local >= after,
+                "gte": local >= start}[op]  # fmt: skip
+    wanted, held = _moment(want), _moment(have)
+    if wanted.tzinfo is None:
+        return _ordered(op, held.replace(tzinfo=None), wanted)
+    return _ordered(op, held if held.tzinfo else held.replace(tzinfo=UTC), wanted)
+
+
+def _moment(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text + "-01" if len(text) == 7 else text)

@@ -3,13 +3,17 @@
 ``{"taken_at": {"gte": "2024-01-01"}, "tags": {"any": ["beach"]}}``: every field must
 hold. Operators: eq ne in not_in lt lte gt gte like exists any all; ``{"field": value}`` is
 short for eq. ``and`` and ``or`` take a list of filters, ``not`` takes one. A field is one of
-`FIELDS` or a metadata key of the collection's sources; a name that is neither is an error,
-because a mistyped filter that silently matches nothing looks like a broken search.
+`FIELDS`, a well-known metadata key (`fields.WELL_KNOWN`) or another metadata key of the
+collection's sources. Any other name is an error, because a mistyped filter that silently matches
+nothing looks like a broken search.
 
 - A metadata key that holds a list passes if one of its values does; `all` asks for several.
 - A comparison with a missing value is false; `ne` and `not_in` are true for it.
 - Metadata is compared by type: a number in the filter only with numbers, a string with strings.
-- A date without a time is the whole day: ``{"lte": "2024-01-31"}`` has the 31st in it.
+- Texts compare whatever their case and Unicode normal form; `uri` does so in `like` only.
+- A date without a time is the whole day by the value's own clock, as a month is the whole month:
+  ``{"lte": "2024-01-31"}`` has the 31st in it. With an offset it is an instant, and a value
+  without an offset counts as UTC. Dates of the metadata compare only with dates.
 """
 
 from __future__ import annotations
@@ -20,13 +24,16 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, cast
+from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, String, and_, false, func, not_, or_, true
+from sqlalchemy import ColumnElement, and_, false, func, not_, or_, true
+from sqlalchemy.sql.elements import Grouping
 
 from mmsearch.errors import FilterError
+from mmsearch.search.parse.fields import ALIASES, WELL_KNOWN
+from mmsearch.stores.comparable import comparison_key, times_of
 from mmsearch.stores.dialects import Dialect
-from mmsearch.stores.metadata_values import any_value, has_key
+from mmsearch.stores.metadata_values import any_time, any_value, has_key
 from mmsearch.stores.rows import MAX_ID
 from mmsearch.stores.tables import SegmentRow, SourceRow
 from mmsearch.types import Modality
@@ -39,10 +46,14 @@ COMPARISONS = {
     "gt": operator.gt,
     "gte": operator.ge,
 }
-MAX_DEPTH = 16
-MAX_VALUES = 500
-"""Of one list: SQLite nests expressions no deeper than a thousand."""
+MAX_DEPTH = 32
+MAX_VALUES = 1000
+"""Values of a whole filter."""
+MAX_PATTERN = 2000
+"""Characters of a `like`."""
 
+_CHUNK = 100
+"""Conditions joined at once: SQLite nests expressions no deeper than a thousand."""
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -55,6 +66,8 @@ class Field:
     """Turns a JSON value into what the column holds; raises ValueError."""
     wants: str
     is_moment: bool = False
+    text: Literal["folded", "exact", "ascii"] | None = None
+    """How a text compares; None for a column that is no text. "ascii" is stored in lower case."""
 
 
 def _text(value: Any) -> str:
@@ -63,16 +76,31 @@ def _text(value: Any) -> str:
     return value
 
 
+def _folded(value: Any) -> str:
+    return comparison_key(_text(value))
+
+
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise ValueError
     # SQL has no larger integers, but compares them with floating-point numbers all the same.
-    return value if abs(value) <= MAX_ID else float(value)
+    return value if abs(value) <= MAX_ID else _float(value)
+
+
+def _float(value: float) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
 
 
 def _moment(value: Any) -> datetime:
     moment = datetime.fromisoformat(_text(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:  # in UTC it is before the year 1 or after 9999
+        end = datetime.min if moment.year == 1 else datetime.max
+        return end.replace(tzinfo=UTC)
 
 
 def _nanoseconds(value: Any) -> int:
@@ -85,23 +113,27 @@ def _modality(value: Any) -> str:
 
 
 def _day_after(day: str) -> str:
-    return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    try:
+        return (date.fromisoformat(day) + timedelta(days=1)).isoformat()
+    except OverflowError:
+        return "9999-12-31T23:59:59.999999"
 
 
+_SOURCE, _SEGMENT = SourceRow.__table__.c, SegmentRow.__table__.c
 FIELDS: Mapping[str, Field] = {
-    "id": Field(SourceRow.__table__.c.id, _number, "a number"),
-    "path": Field(SourceRow.__table__.c.path, _text, "a string"),
-    "uri": Field(SourceRow.__table__.c.uri, _text, "a string"),
-    "mime": Field(SourceRow.__table__.c.mime, _text, "a string"),
-    "sha256": Field(SourceRow.__table__.c.sha256, _text, "a string"),
-    "size": Field(SourceRow.__table__.c.size, _number, "a number of bytes"),
-    "modified_at": Field(SourceRow.__table__.c.mtime_ns, _nanoseconds, "an ISO 8601 date", True),
-    "indexed_at": Field(SourceRow.__table__.c.indexed_at, _moment, "an ISO 8601 date", True),
-    "modality": Field(SegmentRow.__table__.c.modality, _modality, f"one of {', '.join(Modality)}"),
-    "text": Field(SegmentRow.__table__.c.text, _text, "a string"),
-    "start": Field(SegmentRow.__table__.c.start, _number, "a number of seconds"),
-    "end": Field(SegmentRow.__table__.c.end, _number, "a number of seconds"),
-    "page": Field(SegmentRow.__table__.c.page, _number, "a number"),
+    "id": Field(_SOURCE.id, _number, "a number"),
+    "path": Field(_SOURCE.path, _folded, "a string", text="folded"),
+    "uri": Field(_SOURCE.uri, _text, "a string", text="exact"),
+    "mime": Field(_SOURCE.mime, _folded, "a string", text="ascii"),
+    "sha256": Field(_SOURCE.sha256, _folded, "a string", text="ascii"),
+    "size": Field(_SOURCE.size, _number, "a number of bytes"),
+    "modified_at": Field(_SOURCE.mtime_ns, _nanoseconds, "an ISO 8601 date", True),
+    "indexed_at": Field(_SOURCE.indexed_at, _moment, "an ISO 8601 date", True),
+    "modality": Field(_SEGMENT.modality, _modality, f"one of {', '.join(Modality)}"),
+    "text": Field(_SEGMENT.text, _folded, "a string", text="folded"),
+    "start": Field(_SEGMENT.start, _number, "a number of seconds"),
+    "end": Field(_SEGMENT.end, _number, "a number of seconds"),
+    "page": Field(_SEGMENT.page, _number, "a number"),
 }
 
 
@@ -109,12 +141,41 @@ def compile_filter(
     condition: Mapping[str, Any], metadata_keys: Sequence[str], dialect: Dialect
 ) -> ColumnElement[bool]:
     """SQL over sources joined with segments. Raises FilterError, which lists the fields."""
+    check_limits(condition)
     return _Compiler(metadata_keys, dialect).group(condition, 0)
 
 
 def known_fields(metadata_keys: Iterable[str]) -> list[str]:
     """Every field that a filter, a sort or a facet may name."""
-    return [*FIELDS, *sorted(set(metadata_keys) - set(FIELDS))]
+    return [*FIELDS, *sorted({*metadata_keys, *WELL_KNOWN} - set(FIELDS))]
+
+
+def check_limits(condition: Any) -> None:
+    """Raise FilterError if a filter is too large, or holds what no database can store."""
+    values = 0
+    remaining: list[tuple[Any, int]] = [(condition, 0)]
+    while remaining:
+        part, depth = remaining.pop()
+        if depth > 2 * MAX_DEPTH:
+            raise FilterError(f"Filters nest at most {MAX_DEPTH} deep")
+        if isinstance(part, Mapping):
+            for name, value in part.items():
+                _check_text(name)
+                if name == "like" and isinstance(value, str) and len(value) > MAX_PATTERN:
+                    raise FilterError(f"'like' takes at most {MAX_PATTERN} characters")
+                remaining.append((value, depth + 1))
+        elif isinstance(part, list | tuple):
+            remaining += [(item, depth + 1) for item in part]
+        else:
+            values += 1
+            _check_text(part)
+        if values > MAX_VALUES:
+            raise FilterError(f"A filter takes at most {MAX_VALUES} values in all")
+
+
+def _check_text(value: Any) -> None:
+    if isinstance(value, str) and any(c == "\0" or "\ud800" <= c <= "\udfff" for c in value):
+        raise FilterError("A filter cannot hold the character NUL or half of a surrogate pair")
 
 
 class _Compiler:
@@ -137,13 +198,13 @@ class _Compiler:
                 if not isinstance(value, list) or not value:
                     raise FilterError(f"'{name}' takes a list of filters")
                 parts_inside = [self.group(inner, depth + 1) for inner in value]
-                parts.append(and_(*parts_inside) if name == "and" else or_(*parts_inside))
+                parts.append(_joined(and_ if name == "and" else or_, parts_inside))
             elif name == "not":
                 # A comparison with NULL is NULL: without coalesce, its negation would be too.
                 parts.append(not_(func.coalesce(self.group(value, depth + 1), False)))
             else:
                 parts.append(self.field(name, value))
-        return and_(true(), *parts)
+        return _joined(and_, parts)
 
     def field(self, name: str, condition: Any) -> ColumnElement[bool]:
         check_field(name, self.known)
@@ -162,17 +223,17 @@ class _Compiler:
         if op in {"in", "not_in", "any", "all"}:
             if not isinstance(value, list):
                 raise FilterError(f"'{op}' on field '{name}' takes a list")
-            if len(value) > MAX_VALUES:
-                raise FilterError(f"'{op}' on field '{name}' takes at most {MAX_VALUES} values")
             if op == "all":
-                return and_(true(), *(self.equal(name, [single]) for single in value))
+                return _joined(and_, [self.equal(name, [single]) for single in value])
             equal = self.equal(name, value)
             return equal if op != "not_in" else not_(func.coalesce(equal, False))
         if op == "exists":
             if not isinstance(value, bool):
                 raise FilterError(f"'exists' on field '{name}' takes true or false")
             there = (
-                FIELDS[name].column.is_not(None) if name in FIELDS else has_key(self.dialect, name)
+                FIELDS[name].column.is_not(None)
+                if name in FIELDS
+                else or_(*(has_key(self.dialect, key) for key in _keys(name)))
             )
             return there if value else not_(there)
         if op in {"eq", "ne"}:
@@ -183,22 +244,26 @@ class _Compiler:
     def equal(self, name: str, values: Sequence[Any]) -> ColumnElement[bool]:
         """The field has one of the values, which may be of several types."""
         if name in FIELDS:
-            return or_(false(), *(self.compare_column(name, "eq", v) for v in values))
+            return self.equal_column(name, values)
         by_type: dict[type, list[str | float | bool]] = {}
         parts: list[ColumnElement[bool]] = []
         for value in values:
             if isinstance(value, bool):
                 by_type.setdefault(bool, []).append(value)
             elif isinstance(value, int | float):
-                by_type.setdefault(float, []).append(float(value))
+                by_type.setdefault(float, []).append(_float(value))
             elif not isinstance(value, str):
                 raise FilterError(f"Field '{name}' is compared with a string, number or boolean")
-            elif (day := self.whole_day("eq", value)) is not None:
-                parts.append(any_value(self.dialect, name, *day))
+            elif times_of(value) is not None:
+                parts.append(self.compare(name, "eq", value))
             else:
                 by_type.setdefault(str, []).append(value)
-        parts += [any_value(self.dialect, name, "in", some) for some in by_type.values()]
-        return or_(false(), *parts)
+        parts += [
+            any_value(self.dialect, key, "in", some)
+            for some in by_type.values()
+            for key in _keys(name)
+        ]
+        return _joined(or_, parts)
 
     def compare(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
         if op == "like" and not isinstance(value, str):
@@ -207,45 +272,81 @@ class _Compiler:
             return self.compare_column(name, op, value)
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise FilterError(f"'{op}' on field '{name}' takes a string or a number")
-        if not isinstance(value, str):
-            value = float(value)
-        elif (day := self.whole_day(op, value)) is not None:
-            return any_value(self.dialect, name, *day)
-        return any_value(self.dialect, name, op, value)
+        if isinstance(value, str) and op != "like" and times_of(value) is not None:
+            return or_(*(self.compare_time(key, op, value) for key in _keys(name)))
+        typed = value if isinstance(value, str) else _float(value)
+        return or_(*(any_value(self.dialect, key, op, typed) for key in _keys(name)))
 
-    def whole_day(self, op: str, value: str) -> tuple[str, str] | None:
-        """The operator and value that mean all of a day; None where the value is no day."""
-        if op == "like" or not _DAY.fullmatch(value):
-            return None
+    def compare_time(self, key: str, op: str, value: str) -> ColumnElement[bool]:
+        """A date of the key compares with a month, a day, a local time or an instant."""
+        times = times_of(value)
+        assert times is not None
+        if times.has_offset:
+            return any_time(key, "instant", op, times.instant)
+        if op == "eq" and times.is_period:
+            # Not by time: the month "2024-05" is not the day 2024-05-01.
+            longer = "-" if len(value) == len("2024-05") else ""
+            same = any_value(self.dialect, key, "starts", value + longer)
+            return or_(any_value(self.dialect, key, "in", [value]), same) if longer else same
+        if op in {"lte", "gt"} and times.is_period:
+            op = {"lte": "lt", "gt": "gte"}[op]
+            return any_time(key, "local", op, times.local_end)
+        return any_time(key, "local", op, times.local)
+
+    def equal_column(self, name: str, values: Sequence[Any]) -> ColumnElement[bool]:
+        if FIELDS[name].is_moment:
+            return _joined(or_, [self.compare_column(name, "eq", value) for value in values])
+        wanted = [self.read(name, value) for value in values]
+        return cast("ColumnElement[bool]", self.comparable(name).in_(wanted))
+
+    def comparable(self, name: str) -> Any:
+        """The column of a field, folded if its texts compare so."""
+        field = FIELDS[name]
+        return self.dialect.fold(field.column) if field.text == "folded" else field.column
+
+    def read(self, name: str, value: Any) -> Any:
         try:
-            after = _day_after(value)
-        except ValueError:  # 2024-02-30, or the end of time
-            return None
-        return {"eq": ("starts", value), "lte": ("lt", after), "gt": ("gte", after)}.get(op)
+            return FIELDS[name].read(value)
+        except (ValueError, OverflowError):
+            wants = FIELDS[name].wants
+            raise FilterError(f"Field '{name}' takes {wants}, not {value!r}") from None
 
     def compare_column(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
         field = FIELDS[name]
-        column: Any = field.column
-        is_text = isinstance(column.type, String)
         if op == "like":
-            if not is_text:
+            if field.text is None:
                 raise FilterError(f"Field '{name}' is not text: it has no 'like'")
-            return cast("ColumnElement[bool]", column.ilike(value))
-        try:
-            start = field.read(value)
-            after = None
-            if field.is_moment and _DAY.fullmatch(value):
-                after = field.read(_day_after(value))
-        except (ValueError, OverflowError):
-            raise FilterError(f"Field '{name}' takes {field.wants}, not {value!r}") from None
-        if after is not None:
+            return self.dialect.like(self.dialect.fold(field.column), comparison_key(value))
+        start = self.read(name, value)
+        column = self.comparable(name)
+        if field.is_moment and _DAY.fullmatch(value):
+            after = self.read(name, _day_after(value))
             if op == "eq":
                 return and_(column >= start, column < after)
             if op in {"lte", "gt"}:
                 op, start = {"lte": ("lt", after), "gt": ("gte", after)}[op]
-        if is_text and op != "eq":
+        if field.text is not None and op != "eq":
             column = self.dialect.by_code_point(column)
         return cast("ColumnElement[bool]", COMPARISONS[op](column, start))
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    """The metadata keys that a field stands for."""
+    return ALIASES.get(name, (name,))
+
+
+def _joined(
+    join: Callable[..., ColumnElement[bool]], parts: Sequence[ColumnElement[bool]]
+) -> ColumnElement[bool]:
+    """All parts joined by `and_` or `or_`, in groups that nest little, however many they are."""
+    neutral: ColumnElement[bool] = true() if join is and_ else false()
+    level = list(parts)
+    while len(level) > _CHUNK:
+        level = [
+            Grouping(join(neutral, *level[start : start + _CHUNK]))
+            for start in range(0, len(level), _CHUNK)
+        ]
+    return join(neutral, *level)
 
 
 def check_field(name: str, known: Sequence[str], what: str = "field") -> None:

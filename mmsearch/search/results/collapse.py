@@ -36,7 +36,7 @@ class HitGroup:
 class _OpenGroup:
     place: Candidate
     representative: ScoredSegment | None
-    """None for what an earlier page has shown."""
+    """None for what an earlier page has shown, and for what became a duplicate of another."""
     evidence: list[ScoredSegment] = field(default_factory=list)
     duplicates: list[ScoredSegment] = field(default_factory=list)
     modalities: set[Modality] = field(default_factory=set)
@@ -94,23 +94,28 @@ def collapse(
     by_source: dict[int, list[_OpenGroup]] = {}
     by_content: dict[tuple[str, int, Modality], _OpenGroup] = {}
 
-    def add(group: _OpenGroup) -> None:
+    def add(group: _OpenGroup, *, foldable: bool = True) -> None:
+        """With `foldable`, others may become duplicates of it."""
         place = group.place
         group.modalities.add(place.modality)
         groups[place.id] = group
         by_source.setdefault(place.source_id, []).append(group)
-        by_content.setdefault(_content(place), group)
-        if near_duplicates is not None:
-            near_duplicates.add(place)
+        if foldable:
+            by_content.setdefault(_content(place), group)
+            if near_duplicates is not None:
+                near_duplicates.add(place)
 
     for segment_id in shown:
         if segment_id in places:
             add(_OpenGroup(places[segment_id], None))
     shown_sources = {group.place.source_id for group in groups.values()}
     known = set(shown)
+    folded_sources: set[int] = set()
     for segment in segments:
         place = places.get(segment.id)
         if place is None or place.id in known or place.source_id in hidden_sources:
+            continue
+        if place.source_id in folded_sources:
             continue
         if query.group == "source" and place.source_id in shown_sources:
             continue
@@ -120,15 +125,22 @@ def collapse(
                 overlapping.modalities.add(place.modality)
                 overlapping.evidence.append(segment)
                 continue
-        if query.fold is not None:
+        # Of a source that is one hit, its best segment decides whether it is a duplicate.
+        is_hit = query.group != "source" or place.source_id not in by_source
+        if query.fold is not None and is_hit:
             original = by_content.get(_content(place))
             if original is None and near_duplicates is not None:
                 similar = near_duplicates.find(place)
                 original = None if similar is None else groups[similar]
             if original is not None:
                 original.duplicates.append(segment)
+                if query.group == "source":
+                    folded_sources.add(place.source_id)
+                else:
+                    # What is of the same time as a duplicate disappears with it.
+                    add(_OpenGroup(place, None), foldable=False)
                 continue
-        add(_OpenGroup(place, segment))
+        add(_OpenGroup(place, segment), foldable=is_hit)
     return [
         HitGroup(group.representative, group.place, tuple(group.evidence), tuple(group.duplicates))
         for group in groups.values()

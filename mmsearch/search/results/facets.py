@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, func, literal
+from sqlalchemy import ColumnElement, String, func, literal
 
 from mmsearch.query import Facet, FacetValue, Query
 from mmsearch.search.parse.filters import FIELDS, check_field, compile_filter, known_fields
@@ -84,9 +84,9 @@ def facets_of(
     counts: dict[str, tuple[FacetValue, ...]] = {}
     for facet in query.facets:
         check_field(facet.field, known_fields(metadata_keys), "facet")
-        columns, has_value = _values(facet, dialect)
+        columns, order, has_value = _values(facet, dialect)
         rows = store.segments.count_values(
-            collection_id, where & has_value, query.modalities, columns, facet.limit
+            collection_id, where & has_value, query.modalities, columns, order, facet.limit
         )
         counts[facet.field] = tuple(
             FacetValue(_plain(dialect.json_value(row)), sources, segments)
@@ -95,24 +95,34 @@ def facets_of(
     return counts
 
 
-def _values(facet: Facet, dialect: Dialect) -> tuple[list[ColumnElement[Any]], ColumnElement[bool]]:
-    """Columns that are one value, and the condition that there is one."""
+def _values(
+    facet: Facet, dialect: Dialect
+) -> tuple[list[ColumnElement[Any]], list[ColumnElement[Any]], ColumnElement[bool]]:
+    """Columns that are one value, what orders them, and the condition that there is one.
+
+    The order is the same on every database: numbers, then texts by code point, then booleans.
+    """
     if facet.field not in FIELDS:
         columns, is_value = each_value(dialect, facet.field)
         if facet.by == "value":
-            return columns, is_value
+            return columns, dialect.json_order(columns), is_value
         text: Any = dialect.json_date(columns[0])
+        # Local time comes first in a date: this is the day by its own clock.
         begins = func.substr(text, 1, _LENGTH[facet.by])
-        # Only what looks like a date is counted by date.
-        return [begins], is_value & text.like("____-__-__%")
-    column: Any = FIELDS[facet.field].column
+        is_date = is_value & dialect.is_date(text, facet.by)
+        return [begins], [dialect.by_code_point(begins)], is_date
+    field = FIELDS[facet.field]
+    column: Any = field.column
     there = column.is_not(None)
-    if not FIELDS[facet.field].is_moment:
-        return [column], there
     length = facet.by if facet.by != "value" else "day"
+    if not field.is_moment:
+        is_text = isinstance(column.type, String)
+        return [column], [dialect.by_code_point(column) if is_text else column], there
     if facet.field == "modified_at":
-        return [dialect.truncated_nanoseconds(column, length)], there
-    return [dialect.truncated_time(column, length)], there
+        begins = dialect.truncated_nanoseconds(column, length)
+    else:
+        begins = dialect.truncated_time(column, length)
+    return [begins], [begins], there
 
 
 def _plain(value: Any) -> str | float | bool:

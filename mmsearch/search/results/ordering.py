@@ -10,6 +10,7 @@ import numpy as np
 from mmsearch.query import SortKey
 from mmsearch.search.parse.filters import FIELDS, check_field, known_fields
 from mmsearch.search.results.similarity import Likeness
+from mmsearch.stores.comparable import sortable_text
 from mmsearch.stores.metadata_values import whole_value
 from mmsearch.stores.store import SqlStore
 
@@ -82,7 +83,8 @@ def diverse_order(
 def _comparable(value: Any, *, last: bool) -> tuple[int, Any] | None:
     """Something that sorts whatever the type; None for no value.
 
-    Of a list the first value in the wanted order counts; numbers come before texts.
+    Of a list the first value in the wanted order counts; numbers come before texts, and
+    dates are in the order of their instants.
     """
     if isinstance(value, list):
         each = [item for entry in value if (item := _comparable(entry, last=last)) is not None]
@@ -90,6 +92,6 @@ def _comparable(value: Any, *, last: bool) -> tuple[int, Any] | None:
     if isinstance(value, bool | int | float):
         return (0, float(value))
     if isinstance(value, str):
-        return (1, value)
+        return (1, sortable_text(value))
     # Times of the library's own fields; objects have no order.
     return (2, value) if value is not None and not isinstance(value, dict) else None

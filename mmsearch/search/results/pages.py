@@ -93,8 +93,11 @@ class ResultPager:
         ids = [
             segment.id
             for hit in hits
-            for group in hit[: query.best]
-            for segment in (group.representative, *group.evidence, *group.duplicates)
+            for rank, group in enumerate(hit)
+            for segment in (
+                *((group.representative, *group.evidence) if rank < query.best else ()),
+                *group.duplicates,
+            )
         ]
         rows = self._store.segments.with_sources(ids)
         return [hit for hit in hits if hit[0].representative.id in rows], rows
@@ -124,7 +127,7 @@ def _hit(rank: int, groups: Sequence[HitGroup], query: Query, rows: SegmentRows)
         segment,
         evidence=_parts(best.evidence, rows),
         segments=segments,
-        duplicates=_parts(best.duplicates, rows),
+        duplicates=_parts([s for group in groups for s in group.duplicates], rows),
     )
 
 

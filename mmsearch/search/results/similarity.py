@@ -49,13 +49,17 @@ class NearDuplicates:
             modality: ({segment: row for row, segment in enumerate(ids)}, matrix)
             for modality, (ids, matrix) in vectors.items()
         }
-        self._representatives: dict[Modality, list[tuple[int, int]]] = {}
-        """By modality: (row, segment id)."""
+        self._representatives: dict[Modality, list[tuple[int, int, int]]] = {}
+        """By modality: (row, segment id, source id)."""
 
     def find(self, place: Candidate) -> int | None:
-        """The id of the most similar representative, if it is similar enough."""
+        """The id of the most similar representative of another source, if similar enough."""
         rows, matrix = self._rows.get(place.modality, ({}, None))
-        representatives = self._representatives.get(place.modality, [])
+        representatives = [
+            (row, segment)
+            for row, segment, source in self._representatives.get(place.modality, [])
+            if source != place.source_id
+        ]
         if matrix is None or place.id not in rows or not representatives:
             return None
         cosines = matrix[[row for row, _ in representatives]] @ matrix[rows[place.id]]
@@ -67,7 +71,7 @@ class NearDuplicates:
         rows, _ = self._rows.get(place.modality, ({}, None))
         if place.id in rows:
             known = self._representatives.setdefault(place.modality, [])
-            known.append((rows[place.id], place.id))
+            known.append((rows[place.id], place.id, place.source_id))
 
 
 class Likeness:

@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from mmsearch.search.scoring.calibration import joint_gumbel
 from mmsearch.search.scoring.constants import CONSTANTS, ScoringConstants
-from mmsearch.search.scoring.no_answer import Thresholds, has_answer
+from mmsearch.search.scoring.no_answer import Thresholds, has_answer, lowest_score
 from mmsearch.search.scoring.rankings import ChannelRanking, Ranked, ScoredSegment, active
 
 
@@ -63,7 +63,8 @@ def score(
     fused = fuse(rankings, constants=constants)
     if not fused or not has_answer(rankings, fused[0].score, thresholds, constants):
         return Ranked(())
-    passing = tuple(segment for segment in fused if segment.score >= thresholds.min_score)
+    lowest = lowest_score(rankings, fused[0].score, thresholds, constants)
+    passing = tuple(segment for segment in fused if segment.score >= lowest)
     return Ranked(passing)
 
 

@@ -12,7 +12,7 @@ are near to whatever is asked (hubs), and the best match of nonsense mostly is o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mmsearch.query import Query
 from mmsearch.search.scoring.calibration import Calibration, QueryKind, joint_gumbel
@@ -29,6 +29,8 @@ class Thresholds:
     """Hits below it are left out."""
     no_answer: float = 0.0
     """If the best hit scores less, and nothing else speaks for an answer, there are no hits."""
+    answers_only: bool = False
+    """Hits that do not answer the query are left out, too: those below `no_answer`."""
 
 
 def thresholds_for(
@@ -43,12 +45,16 @@ def thresholds_for(
     """The query's own `min_score`, or `defaults` where a query may have no answer.
 
     That is a query in words, without a filter, over a collection that is not tiny (`vectors`).
+    Sorted by a field, hits that do not answer it would come first as easily: they are left out.
     An example is always similar to something, and with a filter all that passes is listed.
     """
     if query.min_score is not None:
         return Thresholds(query.min_score)
     may_have_none = kind == "words" and not filtered and vectors >= constants.always_answer_below
-    return defaults if may_have_none else Thresholds()
+    if not may_have_none:
+        return Thresholds()
+    by_field = any(key.field != "score" for key in query.sort)
+    return replace(defaults, answers_only=True) if by_field else defaults
 
 
 def has_answer(
@@ -58,12 +64,33 @@ def has_answer(
     constants: ScoringConstants = CONSTANTS,
 ) -> bool:
     """Whether a query has an answer, if its best hit scores `best`."""
-    threshold = thresholds.no_answer
-    if max_coverage(rankings) >= constants.partial_coverage:
-        threshold *= constants.partial_coverage_factor
-    if best >= threshold:
+    if best >= _answer_score(rankings, thresholds, constants):
         return True
     return not can_recognise_no_answer(rankings, constants) or is_certain(rankings, constants)
+
+
+def lowest_score(
+    rankings: Sequence[ChannelRanking],
+    best: float,
+    thresholds: Thresholds,
+    constants: ScoringConstants = CONSTANTS,
+) -> float:
+    """The score below which hits are left out, of a query with an answer."""
+    if not thresholds.answers_only:
+        return thresholds.min_score
+    answer = _answer_score(rankings, thresholds, constants)
+    if best < answer:
+        # Something else speaks for an answer: those near the best one may be it.
+        answer = constants.partial_coverage_factor * best
+    return max(thresholds.min_score, answer)
+
+
+def _answer_score(
+    rankings: Sequence[ChannelRanking], thresholds: Thresholds, constants: ScoringConstants
+) -> float:
+    if max_coverage(rankings) >= constants.partial_coverage:
+        return thresholds.no_answer * constants.partial_coverage_factor
+    return thresholds.no_answer
 
 
 def max_coverage(rankings: Sequence[ChannelRanking]) -> float:

@@ -129,9 +129,15 @@ def test_operators(
         ({"modality": "photo"}, "takes one of image, text"),
         ({"size": {"like": "1%"}}, "is not text"),
         ({"modified_at": "2024-02-30"}, "takes an ISO 8601 date"),
-        ({"tags": {"in": ["x"] * 501}}, "at most 500"),
+        ({"tags": {"in": ["x"] * 1001}}, "at most 1000"),
+        ({"or": [{"width": n} for n in range(1001)]}, "at most 1000"),
+        ({"path": {"like": "%" * 2001}}, "at most 2000"),
+        ({"camera": "a\0b"}, "cannot hold"),
+        ({"path": {"like": "\ud800"}}, "cannot hold"),
+        ({"a\0": "x"}, "cannot hold"),
+        ({"size": float("nan")}, "takes a number"),
     ],
-    ids=json.dumps,
+    ids=lambda value: json.dumps(value)[:60],
 )
 def test_a_wrong_filter_says_what_is_wrong(
     five: tuple[SqlStore, int], given: Mapping[str, Any], message: str
