@@ -21,12 +21,13 @@ from sqlalchemy import (
     exists,
     func,
     literal,
+    literal_column,
     select,
 )
 from sqlalchemy import cast as cast_to
 from sqlalchemy import column as table_column
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB, JSONPATH, TSVECTOR
+from sqlalchemy.dialects.postgresql import JSONB, JSONPATH, TSVECTOR
 
 from mmsearch.stores.operators import COMPARISONS_OF_TEXT, Scalar, TimeUnit
 
@@ -166,7 +167,7 @@ class PostgresqlDialect:
         return [
             case((kind == "number", 0), (kind == "string", 1), else_=2),
             case((kind == "number", cast_to(value, Numeric)), else_=None),
-            self.by_code_point(value.op("#>>", return_type=Text())(cast_to("{}", ARRAY(Text)))),
+            self.by_code_point(_plain_text(value)),
         ]
 
     def json_date(self, value: ColumnElement[Any]) -> ColumnElement[str]:
@@ -184,9 +185,7 @@ class PostgresqlDialect:
         first = value if isinstance(value, str | float | bool) else value[0]
         if isinstance(first, str):
             element = self._json_elements(column, key, implicit=False)
-            folded = self.by_code_point(
-                self.fold(element.op("#>>", return_type=Text())(cast_to("{}", ARRAY(Text))))
-            )
+            folded = self.by_code_point(self.fold(_plain_text(element)))
             return exists(
                 select(literal(1))
                 .select_from(element.table)
@@ -222,6 +221,12 @@ class PostgresqlDialect:
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
+
+
+def _plain_text(value: Any) -> ColumnElement[str]:
+    """A JSON scalar as text, without the quotes of a string."""
+    text: ColumnElement[str] = value.op("#>>", return_type=Text())(literal_column("'{}'::text[]"))
+    return text
 
 
 def _compares(dialect: PostgresqlDialect, op: str, column: Any, value: Any) -> ColumnElement[bool]:

@@ -19,6 +19,7 @@ nothing looks like a broken search.
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -54,6 +55,8 @@ MAX_PATTERN = 2000
 
 _CHUNK = 100
 """Conditions joined at once: SQLite nests expressions no deeper than a thousand."""
+_FIRST = datetime(1, 1, 1, tzinfo=UTC)
+_LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
@@ -81,7 +84,7 @@ def _folded(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
         raise ValueError
     # SQL has no larger integers, but compares them with floating-point numbers all the same.
     return value if abs(value) <= MAX_ID else _float(value)
@@ -99,8 +102,7 @@ def _moment(value: Any) -> datetime:
     try:
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except OverflowError:  # in UTC it is before the year 1 or after 9999
-        end = datetime.min if moment.year == 1 else datetime.max
-        return end.replace(tzinfo=UTC)
+        return _FIRST if moment.year == 1 else _LAST
 
 
 def _nanoseconds(value: Any) -> int:

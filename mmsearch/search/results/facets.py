@@ -108,7 +108,7 @@ def _values(
             return columns, dialect.json_order(columns), is_value
         text: Any = dialect.json_date(columns[0])
         # Local time comes first in a date: this is the day by its own clock.
-        begins = func.substr(text, 1, _LENGTH[facet.by])
+        begins: Any = func.substr(text, 1, _LENGTH[facet.by])
         is_date = is_value & dialect.is_date(text, facet.by)
         return [begins], [dialect.by_code_point(begins)], is_date
     field = FIELDS[facet.field]
