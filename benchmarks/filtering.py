@@ -119,6 +119,9 @@ def main() -> None:
         timed("column, mime", lambda: passing({"mime": "image/png"}))
         timed("column, size < ...", lambda: passing({"size": {"lt": 100_000 + size / 100}}))
         timed("path like", lambda: passing({"path": {"like": "/photos/7/%"}}))
+        timed("metadata like", lambda: passing({"camera": {"like": "CAM%7"}}))
+        timed("path equal", lambda: passing({"path": "/photos/7/7.jpg"}))
+        timed("metadata instant", lambda: passing({"taken_at": {"gte": "2020-01-01T00:00:00Z"}}))
         timed(
             "metadata keys (once after a change)",
             lambda: len(store.sources.metadata_keys(collection)),

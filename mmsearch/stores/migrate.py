@@ -17,7 +17,7 @@ from mmsearch.stores.dialects import dialect_of
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0005"
+HEAD = "0006"
 """The schema revision of this version. A test compares it with the newest migration."""
 
 

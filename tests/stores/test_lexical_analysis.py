@@ -6,6 +6,7 @@ import pytest
 
 from mmsearch.stores.lexical.analysis import (
     BREAK,
+    fold,
     name_tokens,
     tokens,
     tokens_with_places,
@@ -29,7 +30,17 @@ from mmsearch.stores.lexical.analysis import (
         ("مُحَمَّد محمد", ["محمد", "محمد"]),
         ("Ёлка", ["елка"]),
         ("foo_bar-baz.qux", ["foo", "bar", "baz", "qux"]),
-        ("🎉 ¦ '\" * :", []),
+        ("¦ '\" * :", []),
+        ("🎉 ¦ '\" * :", ["🎉"]),
+        ("party🎉🎉", ["party", "🎉", "🎉"]),
+        ("👍🏽 👍 ❤\ufe0f ❤", ["👍", "👍", "❤", "❤"]),
+        ("👩\u200d🚀 🇩🇪", ["👩", "🚀", "🇩🇪"]),
+        ("Donau\u00addampfer Donaudampfer", ["donaudampfer"] * 2),
+        ("\ufeffword wo\u2060rd \u200eword\u200f \u202bword\u202c", ["word"] * 4),
+        ("می\u200cخواهم ميخواهم", ["ميخواهم"] * 2),
+        ("אבְּגָד אבגד", ["אבגד"] * 2),
+        ("ﬁne ｆｉｎｅ", ["fine"] * 2),
+        ("ශ්\u200dරී", ["ශ්රී"]),
         ("x" * 100, ["x" * 64]),
     ],
 )
@@ -37,6 +48,20 @@ def test_variants_of_a_word_become_one_token(text: str, expected: list[str]) -> 
     """Case, accents, width, digits of other scripts; scripts without spaces go in pairs."""
     assert tokens(text) == expected
     assert [token for token, _, _ in tokens_with_places(text)] == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "as_well"),
+    [
+        ("أحمد", "احمد"), ("إسلام", "اسلام"), ("آمنة", "امنه"), ("ٱلله", "الله"),
+        ("مصطفى", "مصطفي"), ("علی", "علي"), ("کتاب", "كتاب"), ("مــــرحبا", "مرحبا"),
+        ("مسؤول", "مسوول"), ("رئيس", "رييس"), ("ﻻ", "لا"), ("قُرْآنۖ", "قران"),
+    ],
+)  # fmt: skip
+def test_arabic_spellings_are_one_word(written: str, as_well: str) -> None:
+    """Seats of hamza, tatweel, Persian letters, points and presentation forms do not matter."""
+    assert fold(written) == fold(as_well)
+    assert tokens(written) == tokens(as_well)
 
 
 def test_places_lead_back_to_the_text_as_it_was() -> None:

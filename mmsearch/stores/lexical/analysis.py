@@ -1,9 +1,14 @@
 """Splits text into the tokens that full-text search compares, the same on every database.
 
 Case, accents and Unicode variants are folded: "Ångström", "ANGSTROM" and "angstrom" are one
-word. Letters and digits part ("IMG4711" is "img", "4711"). Scripts that are written without
-spaces (Chinese, Japanese, Korean, Thai, ...) become overlapping pairs of characters, with the
-last character of a run alone after them, so that a single character can be found as a prefix.
+word. What is no part of a word is removed (soft hyphens, joiners, marks of direction, tatweel,
+Arabic and Hebrew points), and the letters that Arabic and Persian keyboards have for one sound
+are one letter: "أحمد" is "احمد". Letters and digits part ("IMG4711" is "img", "4711"). Scripts
+that are written without spaces (Chinese, Japanese, Korean, Thai, ...) become overlapping pairs of
+characters, with the last character of a run alone after them, so that a single character can be
+found as a prefix. Each emoji is a word, whatever its colour; a flag is one word of two signs.
+
+A change here needs a migration that tokenizes the affected texts again, as 0006 does.
 """
 
 from __future__ import annotations
@@ -32,14 +37,31 @@ _UNSPACED = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
 )
 # The vowel signs of Indic and Tibetan scripts are marks, not letters, but part of the word.
-_MARKED = r"\u0900-\u0963\u0970-\u0dff\u0f40-\u0fbc\u200d"
+_MARKED = r"\u0900-\u0963\u0970-\u0dff\u0f40-\u0fbc"
+_EMOJI = (
+    r"\u231a\u231b\u23e9-\u23fa\u2600-\u26ff\u2702\u2705\u2708-\u270d\u270f\u2712\u2714\u2716"
+    r"\u271d\u2721\u2728\u2733\u2734\u2744\u2747\u274c\u274e\u2753-\u2755\u2757\u2763\u2764"
+    r"\u2795-\u2797\u27a1\u27b0\u27bf\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55"
+    r"\U0001f000-\U0001f0ff\U0001f300-\U0001f3fa\U0001f400-\U0001faff"
+)
 _TOKEN = re.compile(
     rf"(?P<digits>[0-9]+)|(?P<run>[{_UNSPACED}]+)|"
+    rf"(?P<emoji>[\U0001f1e6-\U0001f1ff]{{2}}|[{_EMOJI}])|"
     rf"(?P<letters>(?:(?![{_UNSPACED}])[^\W\d_]|[{_MARKED}])+)"
 )
 _LATIN_MARKS = re.compile(r"[\u0300-\u036f]")
 _UNDECOMPOSED = {"ø": "o", "ł": "l", "đ": "d", "ð": "d", "æ": "ae", "œ": "oe", "ı": "i",
                  "þ": "th", "ħ": "h", "ŧ": "t"}  # fmt: skip
+_IGNORABLE = re.compile(
+    # Soft hyphen, grapheme joiner, direction marks, tatweel, (non-)joiners, word joiner, BOM.
+    r"[\u00ad\u034f\u061c\u0640\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2060-\u206f\ufeff"
+    # Variation selectors, skin colours, the tags of flags.
+    r"\ufe00-\ufe0f\U0001f3fb-\U0001f3ff\U000e0001-\U000e01ef]"
+)
+_ARABIC = {"آ": "ا", "أ": "ا", "إ": "ا", "ٱ": "ا", "ؤ": "و", "ئ": "ي", "ى": "ي", "ی": "ي",
+           "ې": "ي", "ة": "ه", "ھ": "ه", "ہ": "ه", "ۀ": "ه", "ۂ": "ه", "ە": "ه", "ک": "ك",
+           "ڪ": "ك"}  # fmt: skip
+"""Letters that are written for one another: seats of hamza, Persian and Urdu keyboards."""
 
 
 class _Folds(dict[int, str]):
@@ -53,9 +75,11 @@ class _Folds(dict[int, str]):
 def _fold_character(character: str) -> str:
     if unicodedata.decimal(character, None) is not None:
         return str(unicodedata.decimal(character))
-    if "\u0591" <= character <= "\u061a" or "\u064b" <= character <= "\u0670":
+    if _IGNORABLE.match(character):
+        return ""
+    if "\u0591" <= character <= "\u06ed" or "\u08d3" <= character <= "\u08ff":
         # Hebrew and Arabic vowel points are marks that most people leave out.
-        return "" if unicodedata.category(character) == "Mn" else character
+        return "" if unicodedata.category(character) == "Mn" else _ARABIC.get(character, character)
     lower = character.casefold()
     apart = unicodedata.normalize("NFKD", lower)
     if _LATIN_MARKS.search(apart):
@@ -132,12 +156,15 @@ def pieces(text: str) -> list[tuple[tuple[str, ...], bool]]:
     after = -1
     for match in _TOKEN.finditer(fold(text)):
         run = match.lastgroup == "run"
-        apart = run or " " in match.string[max(after, 0) : match.start()]
+        emoji = match.lastgroup == "emoji"
+        apart = run or emoji or " " in match.string[max(after, 0) : match.start()]
         if together and apart:
             parts.append((tuple(together), False))
             together = []
         after = match.end()
-        if not run:
+        if emoji:
+            parts.append(((match[0],), False))
+        elif not run:
             together.append(match[0][:MAX_TOKEN])
         elif len(match[0]) == 1:
             parts.append(((match[0],), True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -85,6 +85,46 @@ def write_all_words(connection: Connection) -> None:
         _write(connection, rows)
         after = last
     dialect_of(connection).rebuild_full_text(connection)
+
+
+def rewrite_words(connection: Connection, affected: Callable[[str], bool]) -> None:
+    """Tokenize the sources again of which a text, the name or the metadata is `affected`."""
+    after = 0
+    while True:
+        rows = connection.execute(
+            select(SourceRow.id, SourceRow.path, SourceRow.meta)
+            .where(SourceRow.id > after)
+            .order_by(SourceRow.id)
+            .limit(BATCH)
+        ).all()
+        if not rows:
+            return
+        last = rows[-1].id
+        sources = {
+            row.id
+            for row in rows
+            if affected(row.path) or affected(" ".join(_strings(row.metadata)))
+        }
+        texts = connection.execute(
+            select(SegmentRow.source_id, SegmentRow.text).where(
+                SegmentRow.source_id > after, SegmentRow.source_id <= last
+            )
+        )
+        sources |= {source_id for source_id, text in texts if text and affected(text)}
+        for source_id in sorted(sources):
+            rename_words(connection, source_id)
+        after = last
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
 
 
 def _segments(where: Any) -> Any:

@@ -184,6 +184,141 @@ def test_endless_nesting_is_refused(five: tuple[SqlStore, int]) -> None:
         found(five, given)
 
 
+WRITTEN: list[tuple[str, dict[str, Any]]] = [
+    ("/Straße/Mu\u0308ller.jpg", {"title": "Große Überfahrt", "keywords": ["Caf\u00e9"]}),
+    ("/ΣΊΣΥΦΟΣ/встреча.jpg", {"title": "ΟΔΟΣ", "tags": ["cafe\u0301"], "keywords": ["Встреча"]}),
+    ("/100%_a\\b.jpg", {"title": "İstanbul", "note": "ü" * 300 + "Ende"}),
+]
+
+
+@pytest.fixture
+def written(store: SqlStore) -> tuple[SqlStore, int]:
+    """Three pictures whose paths and metadata are written in several scripts and forms."""
+    collection = store.collections.get_or_create("default", "fake")
+    writes = [
+        SourceWrite(
+            SourceFile(f"file:///{n}", path, 1, 1), f"{n}", "image/jpeg", "r", metadata=metadata,
+            segments=(SegmentDraft(Modality.IMAGE, text=f"Schild {metadata['title']}"),),
+        )
+        for n, (path, metadata) in enumerate(WRITTEN)
+    ]  # fmt: skip
+    store.sources.write(collection.id, writes)
+    return store, collection.id
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"path": {"like": "%MÜLLER%"}}, [0]),
+        ({"path": {"like": "%mu\u0308ller%"}}, [0]),
+        ({"path": "/strasse/MÜLLER.JPG"}, [0]),
+        ({"path": {"in": ["/STRASSE/müller.jpg", "x"]}}, [0]),
+        ({"path": {"like": "%ВСТРЕЧА%"}}, [1]),
+        ({"path": {"like": "/σίσυφος/%"}}, [1]),
+        ({"path": {"like": "%a\\b.JPG"}}, [2]),
+        ({"title": {"like": "%GROSSE%"}}, [0]),
+        ({"title": {"like": "%u\u0308berfahrt"}}, [0]),
+        ({"title": "οδός"}, []),
+        ({"title": "οδος"}, [1]),
+        ({"title": {"in": ["GROẞE U\u0308BERFAHRT"]}}, [0]),
+        ({"title": "i\u0307stanbul"}, [2]),
+        ({"text": {"like": "schild g%"}}, [0]),
+        ({"keywords": "CAFÉ"}, [0]),
+        ({"keywords": {"any": ["cafe\u0301", "ВСТРЕЧА"]}}, [0, 1]),
+        ({"keywords": {"ne": "CAFE\u0301"}}, [1, 2]),
+        ({"tags": "café"}, [0, 1]),
+        ({"tags": {"all": ["café", "встреча"]}}, [1]),
+        ({"tags": {"not_in": ["café"]}}, [2]),
+        ({"tags": {"exists": True}}, [0, 1]),
+        ({"note": {"like": "Ü%ENDE"}}, [2]),
+        ({"note": "Ü" * 300 + "ENDE"}, [2]),
+        ({"note": {"gt": "Ü" * 300}}, [2]),
+        ({"people": "nobody"}, []),
+        ({"rating": {"exists": False}}, [0, 1, 2]),
+        ({"duration": {"gte": 10**400}}, []),
+        ({"width": {"in": [-(10**400)]}}, []),
+    ],
+    ids=lambda value: json.dumps(value)[:60],
+)
+def test_case_and_normal_form_do_not_matter(
+    written: tuple[SqlStore, int], given: Mapping[str, Any], expected: list[int]
+) -> None:
+    """Texts of every script compare so, on both databases; well-known fields always exist."""
+    assert found(written, given) == expected
+
+
+LETTERS = ["2024-03-04T18:00:00+00:00", "2024-03-05T02:30:00+09:00", "2024-03-04T13:30:00-05:00"]
+"""Of London, Tokyo and New York: half past five in the afternoon in London, six, and half past six."""
+
+
+@pytest.mark.parametrize(
+    ("sent_at", "expected"),
+    [
+        ({"gte": "2024-03-04T18:00Z"}, [0, 2]),
+        ({"gt": "2024-03-04T19:00+01:00"}, [2]),
+        ({"lt": "2024-03-04T18:00:00Z"}, [1, 3, 4, 5]),
+        ({"lte": "2024-03-04T13:00:00-05:00"}, [0, 1, 3, 4, 5]),
+        ("2024-03-04T17:30:00Z", [1]),
+        ({"in": ["2024-03-04T18:30Z", "2024-03-04T18:00:00.000Z"]}, [0, 2]),
+        ("2024-03-04", [0, 2, 3]),
+        ("2024-03-05", [1]),
+        ({"lte": "2024-03-04"}, [0, 2, 3, 4, 5]),
+        ({"gt": "2024-03-04"}, [1]),
+        ({"gte": "2024-03-04T13:00"}, [0, 1, 2]),
+        ("2024-03", [0, 1, 2, 3, 4]),
+        ({"gte": "2024-03"}, [0, 1, 2, 3, 4]),
+        ({"lte": "2024-02"}, [5]),
+        ({"gt": "2024-02"}, [0, 1, 2, 3, 4]),
+        ({"lt": "2024-03-04T00:00:00Z"}, [4, 5]),
+        ({"gt": "0001-01-01T00:00:00+14:00"}, [0, 1, 2, 3, 4, 5]),
+        ({"lte": "9999-12-31"}, [0, 1, 2, 3, 4, 5]),
+        ({"gte": "9999-12-31T23:59:59-12:00"}, []),
+        ({"like": "2024-03-04t1%"}, [0, 2]),
+    ],
+    ids=json.dumps,
+)
+def test_dates_compare_as_instants_and_as_local_days(
+    store: SqlStore, sent_at: Any, expected: list[int]
+) -> None:
+    """With an offset a date is an instant; a day, month or time without one is by its own clock."""
+    collection = store.collections.get_or_create("default", "fake")
+    dates = [*LETTERS, "2024-03-04", "2024-03", "2023-12-24T10:00:00"]
+    writes = [
+        SourceWrite(
+            SourceFile(f"file:///{n}", f"/{n}", 1, 1), f"{n}", "message/rfc822", "r",
+            metadata={"sent_at": date}, segments=(SegmentDraft(Modality.IMAGE),),
+        )
+        for n, date in enumerate([*dates, "on Monday"])
+    ]  # fmt: skip
+    store.sources.write(collection.id, writes)
+    assert found((store, collection.id), {"sent_at": sent_at}) == expected
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"modified_at": {"gt": "0001-01-01T00:00:00+14:00"}},
+        {"indexed_at": {"gt": "0001-01-01T00:00:00+14:00"}},
+        {"indexed_at": {"lt": "9999-12-31T23:59:59-12:00"}},
+        {"modified_at": {"lte": "9999-12-31"}},
+        {"size": {"lt": 10**400}},
+        {"id": {"ne": -(10**30)}},
+        {"or": [{"width": n} for n in range(998)] + [{"size": {"gt": 0}}]},
+        {"and": [{"path": {"ne": f"/{n}"}} for n in range(1000)]},
+        {"or": [{"taken_at": f"1{n:03}-05-05"} for n in range(999)] + [{"size": {"gt": 0}}]},
+        {"path": {"not_in": [f"/{n}" for n in range(1000)]}},
+        {"taken_at": {"not_in": [f"1{n:03}-05-05T00:00Z" for n in range(1000)]}},
+        {"modified_at": {"not_in": [f"1{n:03}-05-05" for n in range(1000)]}},
+    ],
+    ids=lambda value: json.dumps(value)[:60],
+)
+def test_extreme_values_and_large_filters_are_answered(
+    five: tuple[SqlStore, int], given: Mapping[str, Any]
+) -> None:
+    """What no database holds is compared all the same, and a thousand values are one query."""
+    assert found(five, given) == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize("name", ["a.b", "a'b", "$", "a b", "ü"])
 def test_odd_metadata_names_are_only_names(store: SqlStore, name: str) -> None:
     """A key that looks like a JSON path or SQL is looked up as the key it is."""
