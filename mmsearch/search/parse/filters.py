@@ -28,7 +28,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Literal, cast
 
 from sqlalchemy import ColumnElement, and_, false, func, not_, or_, true
-from sqlalchemy.sql.elements import Grouping
 
 from mmsearch.errors import FilterError
 from mmsearch.search.parse.fields import ALIASES, WELL_KNOWN
@@ -84,7 +83,11 @@ def _folded(value: Any) -> str:
 
 
 def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or (isinstance(value, float) and math.isnan(value))
+    ):
         raise ValueError
     # SQL has no larger integers, but compares them with floating-point numbers all the same.
     return value if abs(value) <= MAX_ID else _float(value)
@@ -345,7 +348,8 @@ def _joined(
     level = list(parts)
     while len(level) > _CHUNK:
         level = [
-            Grouping(join(neutral, *level[start : start + _CHUNK]))
+            # A function keeps its arguments apart, where AND and OR flatten theirs.
+            func.coalesce(join(neutral, *level[start : start + _CHUNK]), False)
             for start in range(0, len(level), _CHUNK)
         ]
     return join(neutral, *level)

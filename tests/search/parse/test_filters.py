@@ -248,7 +248,7 @@ def test_case_and_normal_form_do_not_matter(
 
 
 LETTERS = ["2024-03-04T18:00:00+00:00", "2024-03-05T02:30:00+09:00", "2024-03-04T13:30:00-05:00"]
-"""Of London, Tokyo and New York: half past five in the afternoon in London, six, and half past six."""
+"""Of London, Tokyo and New York: at 18:00, 17:30 and 18:30 in UTC."""
 
 
 @pytest.mark.parametrize(
