@@ -19,7 +19,7 @@ from mmsearch.service.auth import Guard, check_bind
 from mmsearch.service.context import RequestContext
 from mmsearch.service.lanes import QueryBatcher
 from mmsearch.service.metrics import Metrics
-from mmsearch.service.routes import health, heatmaps, jobs, page, resumable, search, sources
+from mmsearch.service.routes import fields, health, heatmaps, jobs, page, resumable, search, sources
 from mmsearch.service.routes.job_schemas import JobRequest
 from mmsearch.service.routes.search_schemas import SearchForm
 
@@ -106,6 +106,7 @@ def create_app(engine: LibrarySearcher, ingestor: Ingestor | None = None) -> Fas
         search.router(settings, words, recordings, reranked),
         heatmaps.router(engine),
         sources.router(engine),
+        fields.router(engine),
         jobs.router(engine, ingestor),
         resumable.router(engine, ingestor),
         health.router(engine, metrics, lambda: warm_up_error),

@@ -93,6 +93,20 @@ def _has(sources: Select[Any]) -> ColumnElement[bool]:
     return SourceRow.__table__.c.id.in_(sources)
 
 
+def value_kinds(connection: Connection, collection_id: int, key: str, limit: int) -> dict[str, int]:
+    """The kinds of a key's values, and how many of the first `limit` of a collection have each."""
+    sources = SourceRow.__table__.c
+    some = (
+        select(_VALUES.kind)
+        .join(SourceRow, sources.id == _VALUES.source_id)
+        .where(_VALUES.key == key, sources.collection_id == collection_id)
+        .limit(limit)
+        .subquery()
+    )
+    counts = select(some.c.kind, func.count()).group_by(some.c.kind)
+    return {row[0]: row[1] for row in connection.execute(counts)}
+
+
 def uses_source_values(where: ColumnElement[bool]) -> bool:
     """Whether a condition reads this table."""
     table = SourceValueRow.__table__

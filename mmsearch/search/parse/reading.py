@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from mmsearch.errors import QueryError
 from mmsearch.query import Query, Term
-from mmsearch.search.parse.filters import FIELDS
+from mmsearch.search.parse.filters import known_fields
 from mmsearch.search.parse.language import (
     Alternatives,
     FieldValue,
@@ -24,7 +24,7 @@ from mmsearch.search.parse.language import (
     source_of,
     unparse,
 )
-from mmsearch.search.parse.typed_filters import SHORTCUTS, Filter, filter_of, key_of
+from mmsearch.search.parse.typed_filters import SHORTCUTS, Filter, filter_of
 
 WITHOUT = "without"
 LIKE = "like"
@@ -185,15 +185,10 @@ def _has_field(item: Item) -> bool:
 
 def _about(item: FieldValue, metadata_keys: Sequence[str]) -> str | None:
     """A warning about what was probably meant as a filter."""
-    known = [*FIELDS, *metadata_keys, *SHORTCUTS, WITHOUT, LIKE]
+    known = [*known_fields(metadata_keys), *SHORTCUTS, WITHOUT, LIKE]
     typed = source_of(item)
-    if item.field in known and item.field not in {"tag", "lang"}:
+    if item.field in known:
         return f"'{item.value}' is no value of '{item.field}': '{typed}' is searched as words."
-    if item.field in SHORTCUTS:
-        return (
-            f"Nothing in this collection has '{key_of(item.field)}': "
-            f"'{typed}' is searched as words."
-        )
     near = difflib.get_close_matches(item.field, known, n=1, cutoff=0.8)
     if not near or item.value.startswith("/"):
         return None

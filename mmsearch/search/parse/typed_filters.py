@@ -1,7 +1,8 @@
 """Filters that are typed in a query's text, as the JSON grammar of `mmsearch.search.parse.filters`.
 
 ``field:value`` is a filter if the library has the field and the value is possible for it. A field
-is a shortcut of `SHORTCUTS`, a built-in field or a metadata key of the collection.
+is a shortcut of `SHORTCUTS`, a built-in field, a well-known one or a metadata key of the
+collection.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from mmsearch.search.parse.fields import WELL_KNOWN
 from mmsearch.search.parse.filters import FIELDS
 from mmsearch.search.parse.language import FieldValue
 from mmsearch.types import Modality
@@ -60,7 +62,8 @@ def _filter_of(item: FieldValue, metadata_keys: Collection[str]) -> Filter | Non
     if item.field in {"after", "before"}:
         return _on(item.value, "gte" if item.field == "after" else "lt", metadata_keys)
     key = key_of(item.field)
-    if '"' in key or (key not in FIELDS and key not in metadata_keys):
+    known = key in FIELDS or key in WELL_KNOWN or key in metadata_keys
+    if '"' in key or not known:
         return None
     if item.quoted:
         condition = _quoted(key, item.value)

@@ -96,6 +96,43 @@ def test_near_duplicates_are_of_one_modality_and_need_a_vector() -> None:
     assert near.find(place(2, 2, VIDEO)) is None
 
 
+def test_a_source_is_never_its_own_duplicate() -> None:
+    """Its pages may be alike; copies of it are folded whole, with all that lies at that time."""
+    alike = {IMAGE: ([1, 2, 3, 4], np.ones((4, 1), np.float32))}
+    places = [place(1, 1), place(2, 1, ordinal=1), place(3, 2), place(4, 2, ordinal=1)]
+    folded = collapsed(places, Query(fold=0.9), near_duplicates=NearDuplicates(0.9, alike))
+    assert ids(folded) == [1, 2]
+    assert [[s.id for s in group.duplicates] for group in folded] == [[3, 4], []]
+    by_source = Query(fold=0.9, group="source")
+    folded = collapsed(places, by_source, near_duplicates=NearDuplicates(0.9, alike))
+    assert ids(folded) == [1, 2]
+    assert [[s.id for s in group.duplicates] for group in folded] == [[3], []]
+
+
+def test_a_source_is_folded_by_its_best_segment() -> None:
+    """A document with one page like another's stays a hit, and keeps that page."""
+    vectors = {IMAGE: ([1, 2, 3], np.array([[1, 0], [0, 1], [1, 0]], np.float32))}
+    places = [place(1, 1), place(2, 2), place(3, 2, ordinal=1)]
+    near = NearDuplicates(0.9, vectors)
+    folded = collapsed(places, Query(fold=0.9, group="source"), near_duplicates=near)
+    assert ids(folded) == [1, 2, 3]
+    assert not any(group.duplicates for group in folded)
+
+
+def test_what_is_said_in_a_copy_is_folded_with_its_shot() -> None:
+    """Moments are grouped first: the words are no hit of their own."""
+    places = [
+        place(1, 1, VIDEO, (0, 10)),
+        place(2, 1, SPEECH, (1, 9), ordinal=1),
+        place(3, 2, VIDEO, (0, 10), sha256="1"),
+        place(4, 2, SPEECH, (1, 9), ordinal=1, sha256="1"),
+    ]
+    folded = collapsed(places, Query(fold=1.0))
+    assert ids(folded) == [1]
+    assert evidence(folded[0]) == [2]
+    assert [s.id for s in folded[0].duplicates] == [3]
+
+
 def test_what_earlier_pages_have_shown_is_left_out_with_all_that_joins_it() -> None:
     """Copies of it, words said in it, and with groups of sources the whole source."""
     places = [

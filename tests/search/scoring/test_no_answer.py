@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mmsearch.query import Query, Term
+from mmsearch.query import Query, SortKey, Term
 from mmsearch.search.scoring.calibration import Calibration, QueryKind
 from mmsearch.search.scoring.constants import CONSTANTS
 from mmsearch.search.scoring.no_answer import (
@@ -15,6 +15,7 @@ from mmsearch.search.scoring.no_answer import (
     can_recognise_no_answer,
     has_answer,
     is_certain,
+    lowest_score,
     max_coverage,
     needs_certainty,
     thresholds_for,
@@ -65,6 +66,26 @@ def test_only_words_without_a_filter_may_have_no_answer(
         thresholds_for(query, kind, filtered=filtered, vectors=vectors, defaults=DEFAULTS)
         == expected
     )
+
+
+def test_sorted_by_a_field_only_answers_are_left() -> None:
+    """What scores too little to answer the query would come first as easily as the best hit."""
+    by_date = Query((Term(text="a"),), sort=(SortKey("taken_at"),))
+    found = thresholds_for(by_date, "words", filtered=False, vectors=50, defaults=DEFAULTS)
+    assert found == replace(DEFAULTS, answers_only=True)
+    by_score = replace(by_date, sort=(SortKey("score"),))
+    assert (
+        thresholds_for(by_score, "words", filtered=False, vectors=50, defaults=DEFAULTS) == DEFAULTS
+    )
+    asked = replace(by_date, min_score=0.1)
+    assert thresholds_for(
+        asked, "words", filtered=False, vectors=50, defaults=DEFAULTS
+    ) == Thresholds(0.1)
+    nothing, some = words(Modality.TEXT, [1], [0.1]), words(Modality.TEXT, [1], [0.3])
+    assert lowest_score([nothing], 0.9, DEFAULTS) == 0.05
+    assert lowest_score([nothing], 0.9, found) == 0.5
+    assert lowest_score([some], 0.9, found) < 0.5
+    assert lowest_score([nothing], 0.4, found) < 0.4, "certain, or unable to recognise no answer"
 
 
 def test_channels_without_weight_do_not_decide() -> None:
