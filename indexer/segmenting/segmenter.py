@@ -147,7 +147,7 @@ class Cutter:
         self._thumbnail(part.thumbnail, Place(page=part.number))
         if part.number == 1:
             self._thumbnail(part.thumbnail, None)
-        about = {"title": part.title} if part.title else {}
+        about = dict(part.about) | ({"title": part.title} if part.title else {})
         if part.pixels is not None:
             page = SegmentDraft(Modality.PAGE, Place(page=part.number), metadata=about)
             self._seen(page, part.pixels)

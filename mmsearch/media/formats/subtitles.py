@@ -11,7 +11,7 @@ from typing import Any
 
 import av.error
 
-from mmsearch.media.formats import text as texts
+from mmsearch.media.formats.encodings import decode
 from mmsearch.media.parts import Cue
 
 EXTENSIONS = (".srt", ".vtt")
@@ -72,7 +72,7 @@ def of_file(film: Path) -> tuple[list[Cue], str]:
     for path in beside(film):
         with suppress(OSError):
             with path.open("rb") as file:
-                decoded = texts.decode(file.read(_MAX_BYTES))
+                decoded = decode(file.read(_MAX_BYTES))
             cues = parse(decoded.text) if decoded is not None else []
             if cues:
                 return cues, path.name
