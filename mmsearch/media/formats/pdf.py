@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import io
+import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +24,9 @@ from PIL import Image
 from pypdfium2 import raw
 
 from mmsearch.errors import MediaError
+from mmsearch.media.formats import right_to_left
 from mmsearch.media.formats.exif import clean
+from mmsearch.media.formats.pdf_annotations import written_texts
 from mmsearch.media.parts import TextLine
 from mmsearch.types import Box
 
@@ -36,6 +39,9 @@ _MAX_LINES = 5000
 # numbers and scanners' stamps are not its text.
 _FEW, _SPARSE = 12, 200
 _MOSTLY_PICTURE = 0.5
+# Shares of characters that fonts do not map to Unicode: above the first one the page is read by
+# OCR as well, above the second one only so.
+_UNMAPPED, _CIPHER = 0.02, 0.5
 _LIGATURES = {
     "\ufb00": "ff", "\ufb01": "fi", "\ufb02": "fl", "\ufb03": "ffi", "\ufb04": "ffl",
     "\ufb05": "st", "\ufb06": "st",
@@ -176,10 +182,12 @@ def _page(document: pdfium.PdfDocument, index: int, draw: int | None, *, read: b
     except pdfium.PdfiumError:
         return None
     try:
-        text, lines = _text(page)
+        text, lines, unmapped = _text(page)
+        lacks_text = _lacks_text(page, text) or unmapped > _UNMAPPED
+        text, lines = _with_annotations(document, page, text, lines)
         image = _drawn(page, draw) if draw else None
         unread = None
-        if read and _lacks_text(page, text):
+        if read and lacks_text:
             picture = _drawn(page, READ_PIXELS)
             if picture is not None and _shows_something(picture):
                 unread = np.asarray(picture)
@@ -191,26 +199,64 @@ def _page(document: pdfium.PdfDocument, index: int, draw: int | None, *, read: b
 # ------------------------------------------------------------------ text
 
 
-def _text(page: pdfium.PdfPage) -> tuple[str, tuple[TextLine, ...]]:
+def _text(page: pdfium.PdfPage) -> tuple[str, tuple[TextLine, ...], float]:
+    """(text, lines, share of the characters whose letters are not known)."""
     try:
         textpage = page.get_textpage()
     except pdfium.PdfiumError:
-        return "", ()
+        return "", (), 0.0
     try:
         units = _units(textpage)
+        unmapped = _unmapped(textpage, units)
+        if unmapped > _CIPHER:
+            # Numbers of glyphs, taken for letters: words that no one wrote.
+            return "", (), unmapped
         parts: list[str] = []
         lines: list[TextLine] = []
         length = 0
         for first, last, ending in _line_spans(units):
-            line = _decoded(units[first:last])
+            line = _line(textpage, units, first, last)
             box = _box(page, textpage, first, last) if len(lines) < _MAX_LINES else None
             if box is not None and line.strip():
                 lines.append(TextLine(length, length + len(line), box))
             parts += (line, ending)
             length += len(line) + len(ending)
-        return "".join(parts), tuple(lines)
+        return "".join(parts), tuple(lines), unmapped
     finally:
         textpage.close()
+
+
+def _unmapped(textpage: pdfium.PdfTextPage, units: list[int]) -> float:
+    """Share of a page's characters that its fonts do not map to Unicode, 0..1."""
+    wrong = shown = 0
+    for index, unit in enumerate(units):
+        if unit in _LINE_ENDS or unit == ord(" "):
+            continue
+        shown += 1
+        # Characters for private use mean nothing outside of their font.
+        private = 0xE000 <= unit <= 0xF8FF or unit in (0, 0xFFFD)
+        wrong += private or raw.FPDFText_HasUnicodeMapError(textpage, index) == 1
+    return wrong / shown if shown else 0.0
+
+
+def _with_annotations(
+    document: pdfium.PdfDocument, page: pdfium.PdfPage, text: str, lines: tuple[TextLine, ...]
+) -> tuple[str, tuple[TextLine, ...]]:
+    """The page's text, and below it what was written onto the page."""
+    added = list(lines)
+    for written, place in written_texts(document, page):
+        clean_text = _CLEANED.sub("", written).strip()
+        if not clean_text or clean_text in text:
+            continue
+        text = f"{text.rstrip()}\n\n" if text.strip() else ""
+        left, top, right, bottom = place
+        corners = (_seen(page, left, top), _seen(page, right, bottom))
+        xs, ys = zip(*corners, strict=True)
+        box = (min(xs), min(ys), max(xs), max(ys))
+        if box[0] < box[2] and box[1] < box[3]:
+            added.append(TextLine(len(text), len(text) + len(clean_text), box))
+        text += clean_text
+    return text, tuple(added)
 
 
 def _units(textpage: pdfium.PdfTextPage) -> list[int]:
@@ -228,6 +274,27 @@ def _line_spans(units: list[int]) -> Iterator[tuple[int, int, str]]:
             if index > start:
                 yield start, index, "\n" if unit in _LINE_ENDS else ""
             start = index + 1
+
+
+def _line(textpage: pdfium.PdfTextPage, units: list[int], first: int, last: int) -> str:
+    if not any(map(right_to_left.is_right_to_left, units[first:last])):
+        return _decoded(units[first:last])
+    if abs(raw.FPDFText_GetCharAngle(textpage, first)) > 0.01:
+        return _decoded(units[first:last])  # turned: left and right are elsewhere
+    box, x, y = raw.FS_RECTF(), ctypes.c_double(), ctypes.c_double()
+    matrix = raw.FS_MATRIX()
+    glyphs = []
+    for index in range(first, last):
+        char = _decoded(units[index : index + 1])
+        if char and raw.FPDFText_GetLooseCharBox(textpage, index, box):
+            left = box.left
+            if raw.FPDFText_GetCharOrigin(textpage, index, x, y):
+                left = min(left, x.value)
+            size = raw.FPDFText_GetFontSize(textpage, index)
+            if raw.FPDFText_GetMatrix(textpage, index, matrix):
+                size *= math.hypot(matrix.a, matrix.b)
+            glyphs.append(right_to_left.Glyph(char, left, box.right, max(size, 1.0)))
+    return right_to_left.logical_line(glyphs)
 
 
 def _decoded(units: list[int]) -> str:
