@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-_SEPARATOR = re.compile(rb"From(?: -| \S.*)? .*\d{1,2}:\d{2}.* ?\d{4}|From ?-?\s*$")
-"""Who sent it and when; some programs write nothing or "-"."""
+_TIME, _YEAR = re.compile(rb"\b\d{1,2}:\d{2}"), re.compile(rb"\b(?:19|20)\d{2}\b")
+_MAX_SEPARATOR = 300
 _FIELD = re.compile(r"([!-9;-~]{1,60}):(?:[ \t]|$)")
 _KNOWN_FIELDS = frozenset(
     ("from", "to", "subject", "date", "received", "return-path", "message-id", "mime-version",
@@ -30,7 +30,14 @@ def kind(text: str) -> str | None:
 
 def is_separator(line: bytes) -> bool:
     """Whether a line could stand between two letters."""
-    return _SEPARATOR.match(line.rstrip(b"\r\n")) is not None
+    line = line.rstrip(b"\r\n")
+    if not line.startswith(b"From") or len(line) > _MAX_SEPARATOR:
+        return False
+    # Who sent it, and when. Some programs write nothing or "-".
+    rest = line[4:].strip()
+    if rest in (b"", b"-"):
+        return True
+    return line[4:5] == b" " and bool(_TIME.search(line) and _YEAR.search(line))
 
 
 def letters(source: Path | bytes, max_bytes: int) -> Iterator[bytes]:

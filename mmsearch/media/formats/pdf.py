@@ -10,7 +10,9 @@ from __future__ import annotations
 import ctypes
 import io
 import math
+import mmap
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ READ_PIXELS = 2200
 
 _GRID = 10_000  # boxes are rounded to one part in this
 _MAX_LINES = 5000
+_MAX_CHARACTERS = 2_000_000
+"""Of one page; more are drawn, but not read."""
 # Fewer characters of its own than this, and a page that shows something is read by OCR: page
 # numbers and scanners' stamps are not its text.
 _FEW, _SPARSE = 12, 200
@@ -50,6 +54,9 @@ _LIGATURES = {
 _HYPHENS = (0x02, 0xFFFE)
 _LINE_ENDS = (10, 13)
 _CLEANED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff\u00ad\ufb00-\ufb06]")
+_TWICE_COMPRESSED = re.compile(rb"/Filter\s*\[\s*/(?:FlateDecode|Fl)\s*/(?:FlateDecode|Fl)\b")
+_STREAM = re.compile(rb"stream\r?\n")
+_MAX_TWICE_COMPRESSED = 16 * 2**20
 _DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?")
 _UNTITLED = ("untitled", "anonymous", "unspecified", "unknown")  # what programs put there
 _TAGS = {"Title": "title", "Author": "author", "Subject": "description", "Keywords": "keywords"}
@@ -120,6 +127,8 @@ def page_image(source: Path | bytes, number: int, longer: int) -> Image.Image:
 def _opened(source: Path | bytes) -> Iterator[pdfium.PdfDocument]:
     file: Any = io.BytesIO(source) if isinstance(source, bytes) else _file(source)
     with file:
+        with suppress(zlib.error):
+            _refuse_bombs(file)
         document = _document(file)
         try:
             yield document
@@ -134,6 +143,28 @@ def _file(path: Path) -> Any:
         raise MediaError("missing", "There is no such file.") from None
     except OSError as error:
         raise MediaError("unreadable", f"The file cannot be read: {error.strerror}.") from None
+
+
+def _refuse_bombs(file: Any) -> None:
+    """A stream that is compressed twice may unpack to a million times its size; PDFium would.
+
+    Raises MediaError too_large.
+    """
+    content: Any = b""
+    with suppress(OSError, ValueError, AttributeError):
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    content = content or file.getvalue()
+    for match in _TWICE_COMPRESSED.finditer(content):
+        start = _STREAM.search(content, match.end(), match.end() + 4096)
+        if start is None:
+            continue
+        inner = zlib.decompressobj().decompress(content[start.end() :], _MAX_TWICE_COMPRESSED)
+        outer = zlib.decompressobj()
+        length = len(outer.decompress(inner, _MAX_TWICE_COMPRESSED))
+        if max(length, len(inner)) >= _MAX_TWICE_COMPRESSED:
+            raise MediaError(
+                "too_large", "The document holds a stream that unpacks beyond all bounds."
+            )
 
 
 def _document(opened: Any) -> pdfium.PdfDocument:
@@ -261,7 +292,7 @@ def _with_annotations(
 
 def _units(textpage: pdfium.PdfTextPage) -> list[int]:
     """The page's characters as PDFium counts them (its boxes are by the same index)."""
-    count = raw.FPDFText_CountChars(textpage)
+    count = min(raw.FPDFText_CountChars(textpage), _MAX_CHARACTERS)
     get = raw.FPDFText_GetUnicode
     return [get(textpage, index) for index in range(max(0, count))]
 

@@ -1,4 +1,5 @@
-"""What was written onto a PDF page: values of form fields, notes, comments (ISO 32000, 12.5, 12.7)."""
+"""What was written onto a PDF page (ISO 32000, 12.5 and 12.7): values of form fields, notes,
+comments."""
 
 from __future__ import annotations
 
@@ -64,7 +65,7 @@ def _field(form: Any, annotation: Any) -> str:
     value = ""
     if kind in (raw.FPDF_FORMFIELD_COMBOBOX, raw.FPDF_FORMFIELD_LISTBOX):
         value = ", ".join(filter(None, _chosen(form, annotation)))
-    if kind == raw.FPDF_FORMFIELD_PUSHBUTTON or kind == raw.FPDF_FORMFIELD_SIGNATURE:
+    if kind in (raw.FPDF_FORMFIELD_PUSHBUTTON, raw.FPDF_FORMFIELD_SIGNATURE):
         return ""
     value = value or _wide(lambda *place: raw.FPDFAnnot_GetFormFieldValue(form, annotation, *place))
     return f"{label}: {value}" if label and value else value

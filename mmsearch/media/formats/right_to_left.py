@@ -44,10 +44,7 @@ def logical_line(glyphs: Sequence[Glyph]) -> str:
     right = sum(len(c) for c, kind in zip(clusters, kinds, strict=True) if kind == "R")
     left = sum(len(c) for c, kind in zip(clusters, kinds, strict=True) if kind == "L")
     # Most lines in which a third is Arabic or Hebrew are sentences in it, with foreign names.
-    if right * 2 >= left:
-        ordered = _from_right(clusters, kinds)
-    else:
-        ordered = _from_left(clusters, kinds)
+    ordered = _from_right(clusters, kinds) if right * 2 >= left else _from_left(clusters, kinds)
     return unicodedata.normalize("NFC", _with_paired_brackets("".join(ordered)))
 
 

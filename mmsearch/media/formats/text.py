@@ -36,7 +36,7 @@ _ENCODED_LINES = re.compile(
     r"(?:^[ \t>]*[A-Za-z0-9+/]{56,}={0,2}[ \t]*\n){3,}(?:[ \t>]*[A-Za-z0-9+/]+={0,2}[ \t]*$)?",
     re.MULTILINE,
 )
-_LONG_RUN = re.compile(r"[A-Za-z0-9+/=_\\-]{200,}")
+_LONG_RUN = re.compile(r"[A-Za-z0-9+/=_\\-]{200,}|(\S)\1{199,}")
 
 
 def read(content: bytes, mime: str, max_bytes: int) -> tuple[str, dict[str, Any]]:
