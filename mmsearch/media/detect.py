@@ -128,7 +128,7 @@ _TEXT_NAMES = {
     ".jsonl": "application/x-ndjson", ".ndjson": "application/x-ndjson",
 }  # fmt: skip
 # A page begins with its own tags; other texts mention them anywhere.
-_PROLOG = r"\s*(?:<\?xml[^>]{0,200}\?>\s*|<!--.{0,2000}?-->\s*|<\?[^>]{0,500}\?>\s*)*"
+_PROLOG = r"\s*(?:<!--(?:(?!-->).){0,2000}-->\s*|<\?[^>]{0,500}>\s*)*"
 _HTML = re.compile(
     _PROLOG + r"(?:<!doctype\s+html|<html[\s>].*?(?:<(?:head|body|title|meta)[\s>]|</html>)|"
     r"<head>.*?</head>|<body[\s>].*?</body>)",

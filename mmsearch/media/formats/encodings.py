@@ -132,7 +132,9 @@ def _escaped(content: bytes) -> Decoded | None:
     for pattern, encoding in _ESCAPED:
         if pattern.search(sample):
             found = _strict(content, encoding, partial=False)
-            if found is not None and not found.text.isascii():
+            foreign = sum(char > "\x7f" for char in found.text) if found is not None else 0
+            # Tildes and braces are common; without an escape character it takes more to be sure.
+            if found is not None and foreign >= (4 if encoding == "hz" else 1):
                 return replace(found, sure=False)
     shifted = _UTF7.findall(sample)
     # What C++ and sums write is no UTF-7: all shifts must give letters.

@@ -221,7 +221,7 @@ def _read_part(part: Any, into: _Contents, depth: int) -> None:
 def _read_alternatives(part: Any, into: _Contents, depth: int) -> None:
     """The same text in several forms, of which one is taken; unless they differ."""
     forms: dict[str, _Contents] = {}
-    for child in _children(part):
+    for child in _children(part)[:_MAX_PARTS]:
         # A page with its pictures is one form.
         kinds = [inner.get_content_type() for inner in child.walk()][:_MAX_PARTS]
         kind = "text/html" if "text/html" in kinds else kinds[0]
