@@ -111,7 +111,11 @@ def _shown_number(amount: float, value: float, section: tuple[_Token, ...]) -> s
     if "date" in kinds or "elapsed" in kinds:
         return _general(value)  # a number that is no date, or too large for one
     if "digits" not in kinds:
-        return "".join(text for kind, text in section if kind in ("literal", "other"))
+        return "".join(
+            _general(value) if text == "@" else text
+            for kind, text in section
+            if kind in ("literal", "other")
+        )
     first, last = kinds.index("digits"), len(kinds) - 1 - kinds[::-1].index("digits")
     before, after = section[:first], section[last + 1 :]
     middle = list(section[first : last + 1])

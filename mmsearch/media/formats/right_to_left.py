@@ -41,11 +41,20 @@ def logical_line(glyphs: Sequence[Glyph]) -> str:
     placed = [glyph for glyph in glyphs if glyph.text.strip()]
     clusters = list(_with_spaces(_clusters(list(_joined(placed)))))
     kinds = [_kind(cluster) for cluster in clusters]
+    order = _from_right if _begins_at_the_right(clusters, kinds) else _from_left
+    ordered = order(clusters, kinds)
+    return unicodedata.normalize("NFC", _with_paired_brackets("".join(ordered)))
+
+
+def _begins_at_the_right(clusters: Sequence[str], kinds: Sequence[str]) -> bool:
+    """By its ends, and by how many letters are of which kind."""
+    strong = [kind for kind in kinds if kind in ("R", "L")]
+    if not strong or strong[0] == strong[-1] == "R":
+        return True
     right = sum(len(c) for c, kind in zip(clusters, kinds, strict=True) if kind == "R")
     left = sum(len(c) for c, kind in zip(clusters, kinds, strict=True) if kind == "L")
-    # Most lines in which a third is Arabic or Hebrew are sentences in it, with foreign names.
-    ordered = _from_right(clusters, kinds) if right * 2 >= left else _from_left(clusters, kinds)
-    return unicodedata.normalize("NFC", _with_paired_brackets("".join(ordered)))
+    # With Arabic or Hebrew at the right end, a third of it makes a sentence with foreign names.
+    return right * (2 if strong[-1] == "R" else 1) >= left
 
 
 def _with_paired_brackets(text: str) -> str:
