@@ -134,7 +134,7 @@ _HTML = re.compile(
     r"<head>.*?</head>|<body[\s>].*?</body>)",
     re.IGNORECASE | re.DOTALL,
 )
-_SVG = re.compile(_PROLOG + r"(?:<!doctype\s+svg|<svg[\s>])", re.IGNORECASE | re.DOTALL)
+_SVG = re.compile(_PROLOG + r"(?:<!doctype\s+svg|<svg[\s>/])", re.IGNORECASE | re.DOTALL)
 _FICTION_BOOK = re.compile(_PROLOG + r"<FictionBook[\s>]", re.DOTALL)
 _SERVER_PAGES = (".php", ".phtml", ".asp", ".aspx", ".jsp", ".jspx", ".cgi", ".do", ".cfm")
 _PORTABLE = re.compile(rb"P[1-6][ \t\r\n]+(#|\d)")

@@ -53,8 +53,8 @@ def _begins_at_the_right(clusters: Sequence[str], kinds: Sequence[str]) -> bool:
         return True
     right = sum(len(c) for c, kind in zip(clusters, kinds, strict=True) if kind == "R")
     left = sum(len(c) for c, kind in zip(clusters, kinds, strict=True) if kind == "L")
-    # With Arabic or Hebrew at the right end, a third of it makes a sentence with foreign names.
-    return right * (2 if strong[-1] == "R" else 1) >= left
+    # With Arabic or Hebrew at the right end, a quarter of it makes a sentence with foreign names.
+    return right * (3 if strong[-1] == "R" else 1) >= left
 
 
 def _with_paired_brackets(text: str) -> str:
