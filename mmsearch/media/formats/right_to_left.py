@@ -59,7 +59,8 @@ def _begins_at_the_right(clusters: Sequence[str], kinds: Sequence[str]) -> bool:
 
 def _with_paired_brackets(text: str) -> str:
     """Brackets are mirrored by some producers, by PDFium, by both or by neither."""
-    for opening, closing in _BRACKETS:
+    for pair in _BRACKETS:
+        opening, closing = pair[0], pair[1]
         count = text.count(opening) + text.count(closing)
         if count and count % 2 == 0:
             pieces = text.replace(closing, opening).split(opening)

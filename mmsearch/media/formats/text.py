@@ -36,7 +36,8 @@ _ENCODED_LINES = re.compile(
     r"(?:^[ \t>]*[A-Za-z0-9+/]{56,}={0,2}[ \t]*\n){3,}(?:[ \t>]*[A-Za-z0-9+/]+={0,2}[ \t]*$)?",
     re.MULTILINE,
 )
-_LONG_RUN = re.compile(r"[A-Za-z0-9+/=_\\-]{200,}|(\S)\1{199,}")
+_LONG_RUN = re.compile(r"[A-Za-z0-9+/=_\\-]{200,}")
+_ONE_SIGN = re.compile(r"([^\w\s])\1{199,}")
 
 
 def read(content: bytes, mime: str, max_bytes: int) -> tuple[str, dict[str, Any]]:
@@ -92,4 +93,6 @@ def without_encoded_files(text: str) -> str:
     text = _DATA_URI.sub(" ", text)
     text = _ENCODED_LINES.sub("\n", text)
     text = _UUENCODED.sub("", text)
-    return _LONG_RUN.sub(" ", text)
+    text = _LONG_RUN.sub(" ", text)
+    shorter = _ONE_SIGN.sub(" ", text)
+    return shorter if shorter.strip() else text
