@@ -6,11 +6,8 @@ parts, and add its line to DECODERS.
 
 from __future__ import annotations
 
-import os
-import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,6 +18,7 @@ from mmsearch.media.detect import DOCUMENTS, sniff
 from mmsearch.media.formats.encodings import without_invisible
 from mmsearch.media.formats.sections import Section
 from mmsearch.media.formats.text import without_encoded_files
+from mmsearch.media.opened import Content, OpenFile
 from mmsearch.media.parts import (
     AudioPart,
     DecodeRequest,
@@ -54,9 +52,11 @@ _READ_SIDE = 3000
 class File:
     """What a decoder gets."""
 
-    source: Path | bytes
+    source: OpenFile | bytes
     mime: str
     request: DecodeRequest
+    beside: Callable[[], Sequence[OpenFile]]
+    """Opens the files that go with this one: the subtitles of a film."""
 
     def read(self, max_bytes: int | None = None) -> bytes:
         """The whole content, or no more than one byte over `max_bytes`."""
@@ -70,20 +70,16 @@ class File:
             raise MediaError("unreadable", reason) from None
 
 
-def decode(request: DecodeRequest) -> Iterator[Part]:
+def decode(
+    request: DecodeRequest, source: OpenFile | bytes, beside: Callable[[], Sequence[OpenFile]]
+) -> Iterator[Part]:
     """The parts of one file, in order. Raises MediaError."""
-    source: Path | bytes
-    if request.path is None:
-        source = request.content or b""
-    else:
-        source = Path(request.path)
-        _check(source)
     mime = sniff(source, request.name)
     kind = _kind(mime)
     if kind not in request.kinds:
         wanted = " or ".join(_FOUND_AS[kind] for kind in request.kinds)
         raise MediaError("unsupported", f"This is {_FOUND_AS[kind]}; {wanted} is needed here.")
-    yield from DECODERS[kind](File(source, mime, request))
+    yield from DECODERS[kind](File(source, mime, request, beside))
 
 
 def _kind(mime: str) -> str:
@@ -91,18 +87,6 @@ def _kind(mime: str) -> str:
         return "document"
     kind = mime.split("/", 1)[0]
     return "text" if kind == "application" else kind
-
-
-def _check(path: Path) -> None:
-    """Only regular files: opening a pipe or a device may block, or do something."""
-    try:
-        mode = os.stat(path).st_mode  # noqa: PTH116  # one call, no wrapper
-    except FileNotFoundError:
-        raise MediaError("missing", "There is no such file.") from None
-    except OSError as error:
-        raise MediaError("unreadable", f"The file cannot be read: {error.strerror}.") from None
-    if not stat.S_ISREG(mode):
-        raise MediaError("unsupported", "This is not a regular file.")
 
 
 def _image(file: File) -> Iterator[Part]:
@@ -240,7 +224,7 @@ def _heard(file: File) -> Iterator[Part]:
     from mmsearch.media.formats import audio, subtitles, video
 
     request = file.request
-    cues, name = subtitles.of_file(file.source) if isinstance(file.source, Path) else ([], "")
+    cues, name = subtitles.of_files(file.beside())
     with audio.opened(file.source) as container:
         has_sound = audio.info_of(container).has_audio
         late = video.sound_delay(container)
@@ -379,7 +363,7 @@ def _mailbox(file: File) -> tuple[dict[str, Any], Iterable[Section]]:
 def _zipped_reader(mime: str) -> Callable[[File], tuple[dict[str, Any], Iterable[Section]]]:
     from mmsearch.media.formats import epub, opendocument, sheets, slides, word
 
-    def limits(file: File) -> tuple[Path | bytes, int]:
+    def limits(file: File) -> tuple[Content, int]:
         return file.source, file.request.max_archive_bytes
 
     if mime == "application/epub+zip":

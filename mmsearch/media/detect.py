@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import re
 import zipfile
 from contextlib import suppress
-from pathlib import Path, PurePath
+from pathlib import PurePath
 
 from mmsearch.errors import MediaError
 from mmsearch.media.formats import calendars, mailbox
 from mmsearch.media.formats.encodings import decode
+from mmsearch.media.opened import Content, reader
 
 _HEAD = 2**16
 
@@ -140,7 +140,7 @@ _SERVER_PAGES = (".php", ".phtml", ".asp", ".aspx", ".jsp", ".jspx", ".cgi", ".d
 _PORTABLE = re.compile(rb"P[1-6][ \t\r\n]+(#|\d)")
 
 
-def sniff(source: Path | bytes, name: str = "") -> str:
+def sniff(source: Content, name: str = "") -> str:
     """The media type of a file, by its content.
 
     "image/...", "audio/...", the types of text (see `text.KINDS`) and DOCUMENTS can be decoded.
@@ -165,7 +165,7 @@ def sniff(source: Path | bytes, name: str = "") -> str:
     return _text(source, head, name) or _last_resort(source, head)
 
 
-def _head(source: Path | bytes) -> bytes:
+def _head(source: Content) -> bytes:
     if isinstance(source, bytes):
         return source[:_HEAD]
     try:
@@ -203,7 +203,7 @@ def _picture(head: bytes) -> str | None:
 _BMP_HEADERS = {length.to_bytes(4, "little") for length in (12, 16, 40, 52, 56, 64, 108, 124)}
 
 
-def _sound(head: bytes, source: Path | bytes) -> str | None:
+def _sound(head: bytes, source: Content) -> str | None:
     for magic, mime in _AUDIO:
         if head.startswith(magic):
             return mime
@@ -231,7 +231,7 @@ def _is_frame(head: bytes) -> bool:
     return head[1] & 0xE0 == 0xE0 and layer != 0 and rate != 15 and sampling != 3 and version != 1
 
 
-def _sound_or_film(source: Path | bytes, kind: str) -> str:
+def _sound_or_film(source: Content, kind: str) -> str:
     from mmsearch.media.formats import audio
 
     info = audio.probe(source)
@@ -249,7 +249,7 @@ def _sound_or_film(source: Path | bytes, kind: str) -> str:
     return f"audio/{kind}"
 
 
-def _document(head: bytes, source: Path | bytes, name: str) -> str | None:
+def _document(head: bytes, source: Content, name: str) -> str | None:
     if head.startswith(b"%PDF") or b"%PDF-" in head[:1024]:
         return "application/pdf"
     if head.startswith(b"{\\rtf"):
@@ -261,18 +261,20 @@ def _document(head: bytes, source: Path | bytes, name: str) -> str | None:
     return None
 
 
-def _zipped(head: bytes, source: Path | bytes, name: str) -> str:
+def _zipped(head: bytes, source: Content, name: str) -> str:
     """By the archive's list; by its beginning where that is cut off."""
     names: list[str] = []
     named = ""
     whole = False
-    with suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError):
-        opened = io.BytesIO(source) if isinstance(source, bytes) else source
-        with zipfile.ZipFile(opened) as archive:
-            whole = True
-            names = archive.namelist()
-            if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
-                named = archive.read("mimetype").decode("latin-1").strip()
+    with (
+        suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError),
+        reader(source) as opened,
+        zipfile.ZipFile(opened) as archive,
+    ):
+        whole = True
+        names = archive.namelist()
+        if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
+            named = archive.read("mimetype").decode("latin-1").strip()
     if not named:
         found = re.search(rb"mimetype(application/[a-z.+-]+?)PK", head[:200])
         named = found[1].decode() if found else ""
@@ -303,13 +305,12 @@ _ZIPPED_NAMES = frozenset(
 _OLD_OFFICE = ("WordDocument", "Workbook", "Book", "PowerPoint Document")
 
 
-def _compound(source: Path | bytes) -> str:
+def _compound(source: Content) -> str:
     """What a compound file ([MS-CFB]) holds: Outlook's letters and locked documents are read so."""
     import olefile
 
     try:
-        opened = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
-        with opened, olefile.OleFileIO(opened) as ole:
+        with reader(source) as opened, olefile.OleFileIO(opened) as ole:
             names = {entry[0] for entry in ole.listdir(streams=True, storages=True)}
     except Exception:  # noqa: BLE001  # the library raises anything on a damaged file
         raise MediaError("corrupt", "The document is damaged: it cannot be opened.") from None
@@ -331,7 +332,7 @@ def _refuse_known(head: bytes) -> None:
             raise MediaError("unsupported", sentence)
 
 
-def _text(source: Path | bytes, head: bytes, name: str) -> str | None:
+def _text(source: Content, head: bytes, name: str) -> str | None:
     whole = isinstance(source, bytes) or len(head) < _HEAD
     # A character may be cut in two at the end of the head.
     decoded = decode(head, partial=not whole)
@@ -366,7 +367,7 @@ def _text(source: Path | bytes, head: bytes, name: str) -> str | None:
     return "text/plain"
 
 
-def _last_resort(source: Path | bytes, head: bytes) -> str:
+def _last_resort(source: Content, head: bytes) -> str:
     """Sound without a signature: FFmpeg must find a stream and decode a second of it."""
     from mmsearch.media.formats import audio
 

@@ -6,17 +6,16 @@ member that turns out longer. A member that is read again counts again.
 
 from __future__ import annotations
 
-import io
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from lxml import etree
 
 from mmsearch.errors import MediaError
+from mmsearch.media.opened import Content, reader
 
 # Office files shrink to a tenth, repetitive sheets to a hundredth.
 _BOMB_RATIO, _BOMB_BYTES = 200, 32 * 2**20
@@ -47,14 +46,14 @@ class Archive:
 
 
 @contextmanager
-def open_archive(source: Path | bytes, max_bytes: int) -> Iterator[Archive]:
+def open_archive(source: Content, max_bytes: int) -> Iterator[Archive]:
     """The archive, if what it unpacks to is within `max_bytes`.
 
     Raises MediaError: too_large, encrypted, corrupt, unreadable; also for what goes wrong
     with a member inside the `with` block.
     """
     try:
-        file: Any = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        file = reader(source)
     except OSError as error:
         raise MediaError("unreadable", f"The file cannot be read: {error.strerror}.") from None
     with file:

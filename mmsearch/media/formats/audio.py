@@ -6,13 +6,11 @@ what came before it.
 
 from __future__ import annotations
 
-import io
 import itertools
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import av
@@ -22,6 +20,7 @@ import numpy as np
 
 from mmsearch.errors import MediaError
 from mmsearch.media.formats.exif import clean
+from mmsearch.media.opened import Content, reader
 from mmsearch.media.parts import SAMPLE_RATE
 from mmsearch.types import SOUND_RATE, Samples
 
@@ -68,13 +67,13 @@ class Chunk:
     """Hz: SAMPLE_RATE, or SOUND_RATE for the stretches that `sounds` asked for."""
 
 
-def probe(source: Path | bytes) -> AudioInfo:
+def probe(source: Content) -> AudioInfo:
     """The streams and tags of a file. Raises MediaError corrupt, unreadable, missing, memory."""
     with opened(source) as container:
         return info_of(container)
 
 
-def plays(source: Path | bytes) -> bool:
+def plays(source: Content) -> bool:
     """Whether there is sound in a file that says nothing about itself: the beginning decodes
     without an error."""
     try:
@@ -89,7 +88,7 @@ def plays(source: Path | bytes) -> bool:
 
 
 def chunks(
-    source: Path | bytes,
+    source: Content,
     chunk_seconds: float,
     max_seconds: float = math.inf,
     *,
@@ -143,7 +142,7 @@ def chunks(
         yield Chunk(start / SAMPLE_RATE, _bounded(held[:filled]).copy(), True, metadata)
 
 
-def decode(source: Path | bytes, max_seconds: float = math.inf) -> Chunk:
+def decode(source: Content, max_seconds: float = math.inf) -> Chunk:
     """A whole recording at once. Raises as `chunks`."""
     pieces = list(chunks(source, 600.0, max_seconds))
     return replace(pieces[-1], start=0.0, samples=np.concatenate([p.samples for p in pieces]))
@@ -208,13 +207,13 @@ Opened: TypeAlias = av.container.InputContainer
 
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[Opened]:
+def opened(source: Content) -> Iterator[Opened]:
     """A recording or film, opened so that nothing but its bytes is read. Raises MediaError."""
     with ExitStack() as opened:
         try:
             # Opened by us, so that FFmpeg sees neither the name (protocols, patterns of
             # pictures) nor undecodable characters in it.
-            file: Any = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+            file = reader(source)
             opened.enter_context(file)
             # "file" alone: a playlist must not reach for the network or for other files.
             container: av.container.InputContainer = opened.enter_context(

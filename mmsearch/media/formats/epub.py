@@ -5,7 +5,6 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
@@ -15,6 +14,7 @@ from mmsearch.media.formats.encodings import decode
 from mmsearch.media.formats.exif import clean
 from mmsearch.media.formats.html import visible_text
 from mmsearch.media.formats.sections import Section
+from mmsearch.media.opened import Content
 
 _CONTAINER = "{urn:oasis:names:tc:opendocument:xmlns:container}"
 _OPF = "{http://www.idpf.org/2007/opf}"
@@ -23,7 +23,7 @@ _TAGS = {"title": "title", "creator": "author", "language": "language",
          "description": "description", "publisher": "publisher", "date": "date"}  # fmt: skip
 
 
-def read(source: Path | bytes, max_bytes: int) -> tuple[dict[str, Any], list[Section]]:
+def read(source: Content, max_bytes: int) -> tuple[dict[str, Any], list[Section]]:
     """(metadata, chapters). Raises MediaError as `open_archive`."""
     with open_archive(source, max_bytes) as archive:
         protected = "META-INF/rights.xml" in archive.names

@@ -10,11 +10,11 @@ import math
 import re
 import warnings
 from collections.abc import Callable
-from datetime import datetime
 from typing import Any
 
 from PIL import Image
 
+from mmsearch.media.dates import iso_date
 from mmsearch.media.formats.image import exif_of, orientation_of
 
 MAX_CHARACTERS = 2000
@@ -27,14 +27,22 @@ _XP_TITLE, _XP_COMMENT, _XP_KEYWORDS = 0x9C9B, 0x9C9C, 0x9C9E
 _DATE_ORIGINAL, _DATE_DIGITIZED = 0x9003, 0x9004
 _OFFSET, _OFFSET_ORIGINAL, _OFFSET_DIGITIZED = 0x9010, 0x9011, 0x9012
 _LENS = 0xA434
+_USER_COMMENT = 0x9286
+_GPS_TIME, _GPS_DATE = 7, 29
 _XMP_TAG = 0x02BC
 _IPTC_TITLE, _IPTC_KEYWORDS, _IPTC_CAPTION = (2, 5), (2, 25), (2, 120)
+_PLACEHOLDERS = frozenset(
+    ("olympus digital camera", "sony dsc", "kodak digital still camera", "digital still camera",
+     "samsung camera pictures", "default", "untitled", "ascii", "charset=ascii", "binary comment")
+)  # fmt: skip
+"""Descriptions that cameras write into every picture (lower case)."""
+_COMMENT_CODES = {b"ASCII\0\0\0": "utf-8", b"JIS\0\0\0\0\0": "iso2022_jp"}
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+")
 
 
 def image_metadata(image: Image.Image) -> dict[str, Any]:
     """width and height (upright), format, and where present: taken_at (ISO 8601, with the offset
-    if the camera told it), camera, lens, latitude, longitude (decimal degrees), orientation,
+    if the camera wrote it), camera, lens, latitude, longitude (decimal degrees), orientation,
     title, description, keywords, artist, rating, label. Never raises on hostile content."""
     width, height = image.info.get("full_size", image.size)
     orientation = orientation_of(image)
@@ -65,9 +73,19 @@ def clean(value: Any) -> str:
             value = value.decode()
         except UnicodeDecodeError:
             value = value.decode("latin-1")
-    if not isinstance(value, str):
+    elif isinstance(value, str):
+        value = _utf8(value)
+    else:
         return ""
     return _UNPRINTABLE.sub(" ", value[: 4 * MAX_CHARACTERS]).strip()[:MAX_CHARACTERS]
+
+
+def _utf8(value: str) -> str:
+    """Text that Pillow has decoded as Latin-1: nearly all programs write UTF-8 today."""
+    try:
+        return value.encode("latin-1").decode()
+    except UnicodeError:
+        return value
 
 
 def _exif(image: Image.Image) -> dict[str, Any]:
@@ -82,10 +100,13 @@ def _exif(image: Image.Image) -> dict[str, Any]:
     return {
         "taken_at": _date(detail.get(_DATE_ORIGINAL), detail.get(_OFFSET_ORIGINAL))
         or _date(detail.get(_DATE_DIGITIZED), detail.get(_OFFSET_DIGITIZED))
+        or _gps_date(_ifd(exif, _GPS_IFD))
         or _date(exif.get(_DATE), detail.get(_OFFSET)),
         "camera": camera.strip(),
         "lens": clean(detail.get(_LENS)),
-        "description": clean(exif.get(_DESCRIPTION)) or clean(_utf16(exif.get(_XP_COMMENT))),
+        "description": _meant(clean(exif.get(_DESCRIPTION)))
+        or clean(_utf16(exif.get(_XP_COMMENT)))
+        or _meant(_comment(detail.get(_USER_COMMENT), exif.endian)),
         "title": clean(_utf16(exif.get(_XP_TITLE))),
         "artist": clean(exif.get(_ARTIST)),
         "keywords": [word for word in keywords if word][:_MAX_KEYWORDS],
@@ -106,16 +127,44 @@ def _utf16(value: Any) -> str:
     return value.decode("utf-16-le", "ignore").rstrip("\0") if isinstance(value, bytes) else ""
 
 
-def _date(value: Any, offset: Any) -> str | None:
+def _meant(description: str) -> str:
+    return "" if description.lower() in _PLACEHOLDERS else description
+
+
+def _comment(value: Any, byte_order: str | None) -> str:
+    """UserComment: eight bytes that name a character set, then the text."""
+    if isinstance(value, str):
+        return clean(value)
+    if not isinstance(value, bytes):
+        return ""
+    code, text = value[:8], value[8:]
+    if code == b"UNICODE\0":
+        return clean(_utf16_any(text, byte_order))
+    return clean(text.decode(_COMMENT_CODES.get(code, "utf-8"), "ignore"))
+
+
+def _utf16_any(text: bytes, byte_order: str | None) -> str:
+    """UTF-16 by its byte order mark, else in the order that makes more sense, else the file's."""
+    if text[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return text.decode("utf-16", "ignore")
+    # In the wrong order the letters of one script are spread over all of Unicode.
+    names = ("utf-16-le", "utf-16-be") if byte_order == "<" else ("utf-16-be", "utf-16-le")
+    choices = [text.decode(name, "ignore") for name in names]
+    return min(choices, key=lambda choice: len({ord(character) >> 8 for character in choice}))
+
+
+def _date(value: Any, zone: Any) -> str | None:
     """EXIF's "2023:07:14 18:05:33" and "+02:00" as ISO 8601."""
-    try:
-        moment = datetime.strptime(clean(value)[:19], "%Y:%m:%d %H:%M:%S")  # noqa: DTZ007
-    except ValueError:
-        return None
-    zone = clean(offset)
-    if re.fullmatch(r"[+-](0\d|1[0-4]):[0-5]\d", zone):
-        return moment.isoformat() + zone
-    return moment.isoformat()
+    return iso_date(clean(value), clean(zone))
+
+
+def _gps_date(gps: dict[int, Any]) -> str | None:
+    """When the position was fixed, in UTC: phones write it where they write no other date."""
+    day, clock = iso_date(clean(gps.get(_GPS_DATE))), gps.get(_GPS_TIME)
+    if day is None or not isinstance(clock, tuple) or len(clock) != 3:
+        return day
+    hours, minutes, seconds = (int(float(part)) for part in clock)
+    return iso_date(f"{day} {hours}:{minutes}:{seconds}Z") or day
 
 
 def _gps(image: Image.Image) -> dict[str, Any]:
@@ -169,6 +218,8 @@ def _png_text(image: Image.Image) -> dict[str, Any]:
         return {}
     return {
         "title": clean(image.info.get("Title")),
-        "description": clean(image.info.get("Description")) or clean(image.info.get("Comment")),
+        "description": clean(image.info.get("Description"))
+        or clean(image.info.get("Comment"))
+        or clean(image.info.get("parameters")),  # the prompt of a generated picture
         "artist": clean(image.info.get("Author")),
     }

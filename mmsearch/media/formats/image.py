@@ -2,9 +2,10 @@
 
 `preprocess_pixels` repeats open_clip's inference transform (torchvision's resize and centre crop
 on a PIL image, converted to RGB last) without importing torch, so that a decoding worker can
-run it. It differs from open_clip in one thing: the EXIF orientation is applied first.
-What a person sees (`to_rgb`, `thumbnail`) is made for the eye instead: transparency on white,
-16-bit pictures stretched to their range.
+run it. It differs from open_clip where open_clip's model would not see what a person sees: the
+EXIF orientation is applied first, transparency is put on white (open_clip drops alpha, so that
+black on transparent is all black), and pictures of more than 8 bits are scaled to 8 (open_clip
+clips them at 255). Thumbnails (`to_rgb`, `thumbnail`) are made in the same way.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import math
 import warnings
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,7 @@ from PIL import (
 )
 
 from mmsearch.errors import MediaError
+from mmsearch.media.opened import Content, reader
 from mmsearch.types import Preprocess
 
 Pixels = npt.NDArray[np.uint8]
@@ -66,9 +67,9 @@ FORMATS = tuple(name for _, name in _PLUGINS)
 # this many times larger than the model's input. At 2 the cosine to the full decode is > 0.999.
 DRAFT_FACTOR = 2
 
-# In these modes a rounding error is not small: a nearest pixel jumps, a colour behind almost full
-# transparency is multiplied. Up to this size they are resized in whole, exactly as open_clip does.
-_SENSITIVE = ("1", "P", "LA", "RGBA", "PA")
+# In these modes a rounding error is not small: a nearest pixel jumps. Up to this size they are
+# resized in whole, exactly as open_clip does.
+_SENSITIVE = ("1", "P")
 _WHOLE_PIXELS = 16_000_000
 
 _ORIENTATION = 0x0112
@@ -90,7 +91,7 @@ _SWAPPED = (5, 6, 7, 8)
 
 
 def open_image(
-    source: Path | bytes,
+    source: Content,
     max_pixels: int,
     *,
     draft_for: tuple[Preprocess | None, int] | None = None,
@@ -143,9 +144,10 @@ def _too_large(what: str, max_pixels: int) -> MediaError:
     return MediaError("too_large", reason)
 
 
-def _read(path: Path) -> bytes:
+def _read(source: Content) -> bytes:
     try:
-        return path.read_bytes()
+        with reader(source) as file:
+            return file.read()
     except FileNotFoundError:
         raise MediaError("missing", "There is no such file.") from None
     except OSError as error:
@@ -240,12 +242,14 @@ def _crop_or_pad(length: int, target: int) -> tuple[int, int, int]:
 def preprocess_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
     """What a model of `spec` sees: (height, width, 3) uint8, before `mean` and `std`.
 
-    As open_clip: resize in the picture's own mode, crop, and only then convert to RGB (alpha is
-    dropped, 16-bit is clipped). Only the part inside the crop is resampled: the same pixels but
-    for rounding, and a strip of 1 x 100000 stays harmless.
+    As open_clip: resize in the picture's own mode, crop, and only then convert to RGB. Pictures
+    with transparency or more than 8 bits are converted first. Only the part inside the crop is
+    resampled: the same pixels but for rounding, and a strip of 1 x 100000 stays harmless.
     """
     orientation = orientation_of(image)
     picture = upright(image)
+    if _is_deep(picture) or picture.has_transparency_data:
+        picture = _flatten(_eye_mode(picture))
     stored = image.info.get("full_size", image.size)
     full: tuple[int, int] = stored[::-1] if orientation in _SWAPPED else stored
     plan = geometry(full, spec)
@@ -342,7 +346,7 @@ def draft_size(size: tuple[int, int], spec: Preprocess | None, longest: int) -> 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """The picture upright and in RGB as a person expects it: transparency on white, deep
-    greyscale stretched to its range, CMYK and LAB converted."""
+    greyscale scaled to 8 bits, CMYK and LAB converted."""
     return _flatten(_eye_mode(upright(image)))
 
 
@@ -377,8 +381,8 @@ def _eye_mode(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode in ("RGB", "RGBA"):
         return image
-    if mode in ("I", "F") or mode.startswith("I;16"):
-        return _stretch(image)
+    if _is_deep(image):
+        return _to_8_bits(image)
     if mode == "LAB":
         with suppress(ImageCms.PyCMSError):
             converted = ImageCms.profileToProfile(
@@ -393,12 +397,31 @@ def _eye_mode(image: Image.Image) -> Image.Image:
     return _plain_rgb(image)
 
 
-def _stretch(image: Image.Image) -> Image.Image:
-    """Deep greyscale, its own range mapped to 0..255."""
+def _is_deep(image: Image.Image) -> bool:
+    """Whether its pixels are greyscale of more than 8 bits."""
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
+_DEPTHS = (255, 4095, 16383, 65535)
+"""Largest values of 8, 12, 14 and 16 bits."""
+_LEAST_RANGE = 1 / 8
+"""Of a depth: a picture that uses less of it is stretched to its own range."""
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """Deep greyscale at 8 bits: scaled by its depth, so that it looks like an 8-bit copy of it.
+
+    Floating point up to 1 is taken as 0..1. What fits no depth (negative values, elevations,
+    radiances), or uses little of it, is stretched to its own range.
+    """
     values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
     low, high = float(values.min()), float(values.max())
-    scaled = (values - low) * (255.0 / (high - low) if high > low else 0.0)
-    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
+    full = 1.0 if image.mode == "F" and high <= 1 else None
+    full = full or next((float(depth) for depth in _DEPTHS if high <= depth), None)
+    if low < 0 or full is None or high - low < _LEAST_RANGE * full:
+        values, full = values - low, high - low
+    scaled = values * (255.0 / full) if full > 0 else values
+    return Image.fromarray(np.round(scaled).astype(np.uint8)).convert("RGB")
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from itertools import chain
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from mmsearch.errors import MediaError
@@ -27,6 +27,7 @@ from mmsearch.media.formats.html import visible_text
 from mmsearch.media.formats.rtf import rtf
 from mmsearch.media.formats.sections import Section
 from mmsearch.media.formats.tables import readable_csv
+from mmsearch.media.opened import Content
 
 _SHOWN = ("Subject", "From", "To", "Cc", "Date")
 _MAX_PARTS = 1000
@@ -91,7 +92,7 @@ def eml(content: bytes) -> tuple[str, dict[str, Any]]:
     )
 
 
-def mbox(source: Path | bytes, max_text: int) -> tuple[dict[str, Any], Iterator[Section]]:
+def mbox(source: Content, max_text: int) -> tuple[dict[str, Any], Iterator[Section]]:
     """(metadata, letters) of a mailbox; where there is only one, it is the whole document.
 
     Letters behind the first `max_text` characters are left out, with a warning.
@@ -108,7 +109,7 @@ def mbox(source: Path | bytes, max_text: int) -> tuple[dict[str, Any], Iterator[
     return metadata, chain((first, second), sections)
 
 
-def _sections(source: Path | bytes, max_text: int, metadata: dict[str, Any]) -> Iterator[Section]:
+def _sections(source: Content, max_text: int, metadata: dict[str, Any]) -> Iterator[Section]:
     """One letter late, so that the last one may carry a warning."""
     waiting: Section | None = None
     left = max_text

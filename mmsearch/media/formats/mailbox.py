@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
-from pathlib import Path
+
+from mmsearch.media.opened import Content, reader
 
 _TIME, _YEAR = re.compile(rb"\b\d{1,2}:\d{2}"), re.compile(rb"\b(?:19|20)\d{2}\b")
 _MAX_SEPARATOR = 300
@@ -40,17 +40,16 @@ def is_separator(line: bytes) -> bool:
     return line[4:5] == b" " and bool(_TIME.search(line) and _YEAR.search(line))
 
 
-def letters(source: Path | bytes, max_bytes: int) -> Iterator[bytes]:
+def letters(source: Content, max_bytes: int) -> Iterator[bytes]:
     """Each letter of a mailbox, without its separator; of one longer than `max_bytes`, that much.
 
     Raises OSError.
     """
-    file = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
     lines: list[bytes] = []
     length = 0
     blank = True
     separator = b""
-    with file:
+    with reader(source) as file:
         while line := file.readline(_MAX_LINE):
             if separator:
                 # A sentence may begin with "From " as well: header fields must follow.

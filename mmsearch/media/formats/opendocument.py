@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from mmsearch.errors import MediaError
@@ -16,6 +15,7 @@ from mmsearch.media.formats.archive import UNREADABLE, Archive, open_archive, xm
 from mmsearch.media.formats.exif import clean
 from mmsearch.media.formats.sections import Section
 from mmsearch.media.formats.tables import table_text
+from mmsearch.media.opened import Content
 
 _OFFICE = "{urn:oasis:names:tc:opendocument:xmlns:office:1.0}"
 _TEXT = "{urn:oasis:names:tc:opendocument:xmlns:text:1.0}"
@@ -41,7 +41,7 @@ _META = {
 _MAX_REPEAT = 100
 
 
-def read(source: Path | bytes, max_bytes: int) -> tuple[dict[str, Any], Iterator[Section]]:
+def read(source: Content, max_bytes: int) -> tuple[dict[str, Any], Iterator[Section]]:
     """(metadata, sections) of an .odt, .ods or .odp; a text is one section without number.
 
     Raises MediaError as `open_archive`.

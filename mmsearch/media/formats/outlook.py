@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import struct
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 from mmsearch.errors import MediaError
@@ -15,6 +14,7 @@ from mmsearch.media.formats.encodings import decode
 from mmsearch.media.formats.html import visible_text
 from mmsearch.media.formats.mail import TEXT_NAMES, chosen_body, head_of, letter, readable_text
 from mmsearch.media.formats.rtf import rtf
+from mmsearch.media.opened import Content, reader
 
 _MAX_ATTACHMENTS = 1000
 _MAX_DEPTH = 10
@@ -23,13 +23,12 @@ _EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 _SENT, _DELIVERED = 0x00390040, 0x0E060040
 
 
-def msg(source: Path | bytes) -> tuple[str, dict[str, Any]]:
+def msg(source: Content) -> tuple[str, dict[str, Any]]:
     """(text, metadata) of an Outlook letter. Raises MediaError corrupt, empty."""
     import olefile
 
-    opened: Any = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     try:
-        with olefile.OleFileIO(opened) as ole:
+        with reader(source) as opened, olefile.OleFileIO(opened) as ole:
             sent = _sent_at(ole, "", 32)
             headers = _headers(ole, "")
             body = _body(ole, "")

@@ -8,16 +8,13 @@ to is not fetched.
 from __future__ import annotations
 
 import ctypes
-import io
 import math
-import mmap
 import re
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +26,7 @@ from mmsearch.errors import MediaError
 from mmsearch.media.formats import right_to_left
 from mmsearch.media.formats.exif import clean
 from mmsearch.media.formats.pdf_annotations import written_texts
+from mmsearch.media.opened import Content, reader
 from mmsearch.media.parts import TextLine
 from mmsearch.types import Box
 
@@ -56,7 +54,9 @@ _LINE_ENDS = (10, 13)
 _CLEANED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff\u00ad\ufb00-\ufb06]")
 _TWICE_COMPRESSED = re.compile(rb"/Filter\s*\[\s*/(?:FlateDecode|Fl)\s*/(?:FlateDecode|Fl)\b")
 _STREAM = re.compile(rb"stream\r?\n")
-_MAX_TWICE_COMPRESSED = 16 * 2**20
+_MAX_TWICE_COMPRESSED = 1000
+_FAR = 16 * 2**20
+_CHUNK, _OVERLAP = 2**20, 200
 _DATE = re.compile(r"D:(\d{4})(\d\d)?(\d\d)?")
 _UNTITLED = ("untitled", "anonymous", "unspecified", "unknown")  # what programs put there
 _TAGS = {"Title": "title", "Author": "author", "Subject": "description", "Keywords": "keywords"}
@@ -76,7 +76,7 @@ class Page:
 
 
 def pages(
-    source: Path | bytes, *, max_pages: int, draw: int | None, read: bool
+    source: Content, *, max_pages: int, draw: int | None, read: bool
 ) -> Iterator[tuple[dict[str, Any], Page]]:
     """(metadata of the document, page) for each page up to `max_pages`.
 
@@ -100,7 +100,7 @@ def pages(
             raise MediaError("corrupt", "The document is damaged: no page can be opened.")
 
 
-def page_image(source: Path | bytes, number: int, longer: int) -> Image.Image:
+def page_image(source: Content, number: int, longer: int) -> Image.Image:
     """Page `number` (1-based) as RGB, its longer side `longer` pixels.
 
     Raises MediaError as `pages` does; missing if there is no such page.
@@ -124,11 +124,9 @@ def page_image(source: Path | bytes, number: int, longer: int) -> Image.Image:
 
 
 @contextmanager
-def _opened(source: Path | bytes) -> Iterator[pdfium.PdfDocument]:
-    file: Any = io.BytesIO(source) if isinstance(source, bytes) else _file(source)
-    with file:
-        with suppress(zlib.error):
-            _refuse_bombs(file)
+def _opened(source: Content) -> Iterator[pdfium.PdfDocument]:
+    with _reader(source) as file:
+        _refuse_bombs(file)
         document = _document(file)
         try:
             yield document
@@ -136,35 +134,44 @@ def _opened(source: Path | bytes) -> Iterator[pdfium.PdfDocument]:
             document.close()
 
 
-def _file(path: Path) -> Any:
+def _reader(source: Content) -> BinaryIO:
     try:
-        return path.open("rb")
+        return reader(source)
     except FileNotFoundError:
         raise MediaError("missing", "There is no such file.") from None
     except OSError as error:
         raise MediaError("unreadable", f"The file cannot be read: {error.strerror}.") from None
 
 
-def _refuse_bombs(file: Any) -> None:
+def _refuse_bombs(file: BinaryIO) -> None:
     """A stream that is compressed twice may unpack to a million times its size; PDFium would.
 
-    Raises MediaError too_large.
+    Raises MediaError too_large, OSError.
     """
-    content: Any = b""
-    with suppress(OSError, ValueError, AttributeError):
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    content = content or file.getvalue()
-    for match in _TWICE_COMPRESSED.finditer(content):
-        start = _STREAM.search(content, match.end(), match.end() + 4096)
-        if start is None:
-            continue
-        inner = zlib.decompressobj().decompress(content[start.end() :], _MAX_TWICE_COMPRESSED)
-        outer = zlib.decompressobj()
-        length = len(outer.decompress(inner, _MAX_TWICE_COMPRESSED))
-        if max(length, len(inner)) >= _MAX_TWICE_COMPRESSED:
-            raise MediaError(
-                "too_large", "The document holds a stream that unpacks beyond all bounds."
-            )
+    position, tail, count = 0, b"", 0
+    while block := file.read(_CHUNK):
+        content = tail + block
+        for match in _TWICE_COMPRESSED.finditer(content):
+            count += 1
+            file.seek(position - len(tail) + match.end())
+            if count > _MAX_TWICE_COMPRESSED or _unpacks_far(file.read(_CHUNK)):
+                raise MediaError(
+                    "too_large", "The document holds a stream that unpacks beyond all bounds."
+                )
+        position += len(block)
+        tail = content[-_OVERLAP:]
+        file.seek(position)
+    file.seek(0)
+
+
+def _unpacks_far(content: bytes) -> bool:
+    start = _STREAM.search(content, 0, 4096)
+    if start is None:
+        return False
+    with suppress(zlib.error):
+        inner = zlib.decompressobj().decompress(content[start.end() :], _FAR)
+        return len(inner) == _FAR or len(zlib.decompressobj().decompress(inner, _FAR)) == _FAR
+    return False
 
 
 def _document(opened: Any) -> pdfium.PdfDocument:

@@ -7,7 +7,6 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmsearch.errors import MediaError
@@ -17,6 +16,7 @@ from mmsearch.media.formats.numberformats import shown
 from mmsearch.media.formats.package import Package
 from mmsearch.media.formats.sections import Section
 from mmsearch.media.formats.tables import table_text
+from mmsearch.media.opened import Content, reader
 
 _S = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 _THREADED = "{http://schemas.microsoft.com/office/spreadsheetml/2018/threadedcomments}"
@@ -28,7 +28,7 @@ _CHUNK = 2**20
 
 
 def xlsx(
-    source: Path | bytes, max_bytes: int, max_text: int
+    source: Content, max_bytes: int, max_text: int
 ) -> tuple[dict[str, Any], Iterator[Section]]:
     """(metadata, sheets) of a workbook. Raises MediaError as `open_archive`; too_large for a
     sheet of more than `max_text` characters."""
@@ -42,7 +42,8 @@ def xlsx(
             for _, kind, target in package.relations(package.main("xl/workbook.xml"))
             if kind == "worksheet"
         }
-    content = io.BytesIO(source if isinstance(source, bytes) else source.read_bytes())
+    with reader(source) as file:
+        content = io.BytesIO(file.read())
     book = openpyxl.load_workbook(content, read_only=True, data_only=True)
     sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
     metadata |= {"pages": len(sheets), "page_kind": "sheet"}

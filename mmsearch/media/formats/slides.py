@@ -4,7 +4,6 @@ descriptions of pictures, notes and comments."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from mmsearch.media.formats.archive import open_archive
@@ -13,6 +12,7 @@ from mmsearch.media.formats.exif import clean
 from mmsearch.media.formats.package import Package, R
 from mmsearch.media.formats.sections import Section
 from mmsearch.media.formats.tables import table_text
+from mmsearch.media.opened import Content
 
 P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 _TITLES = ("title", "ctrTitle")
@@ -21,7 +21,7 @@ _UNSPOKEN = ("sldNum", "hdr", "ftr", "dt", "sldImg")
 _MAX_DEPTH = 50
 
 
-def pptx(source: Path | bytes, max_bytes: int) -> tuple[dict[str, Any], list[Section]]:
+def pptx(source: Content, max_bytes: int) -> tuple[dict[str, Any], list[Section]]:
     """(metadata, slides) of a presentation. Raises MediaError as `open_archive`."""
     with open_archive(source, max_bytes) as archive:
         package = Package(archive)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path, PurePath
 from typing import Any
 
 import av.error
 
 from mmsearch.media.formats.encodings import decode
+from mmsearch.media.opened import OpenFile
 from mmsearch.media.parts import Cue
 
-EXTENSIONS = (".srt", ".vtt")
 _MAX_BYTES = 16 * 2**20
 _MAX_CUES = 50_000
 _STREAM_CODECS = frozenset(("mov_text", "subrip", "srt", "ass", "ssa", "webvtt", "text"))
@@ -43,39 +42,15 @@ def parse(text: str) -> list[Cue]:
     return sorted(cues, key=lambda cue: cue.start)
 
 
-def beside(film: Path) -> list[Path]:
-    """The subtitle files of a film: `film.srt`, `film.vtt`, `film.en.srt` and so on, which
-    stand in its folder, the plain name first."""
-    with suppress(OSError):
-        found = [
-            path
-            for path in film.parent.iterdir()
-            if path.suffix.lower() in EXTENSIONS and belongs(path.stem, film.name)
-        ]
-        return sorted(found, key=lambda path: (len(path.name), path.name))
-    return []
-
-
-def belongs(stem: str, film: str) -> bool:
-    """Whether a subtitle file of this name, its extension left out, goes with a film."""
-    # At most a language and a note behind the film's name: "film.en.forced".
-    names = (PurePath(film).stem, film)
-    return any(
-        stem == name or re.fullmatch(r"(\.[A-Za-z-]{2,12}){1,2}", stem.removeprefix(name))
-        for name in names
-        if stem.startswith(name)
-    )
-
-
-def of_file(film: Path) -> tuple[list[Cue], str]:
-    """(cues, file name) of the first subtitle file beside a film that holds any; else none."""
-    for path in beside(film):
+def of_files(files: Iterable[OpenFile]) -> tuple[list[Cue], str]:
+    """(cues, file name) of the first of these subtitle files that holds any; else none."""
+    for subtitle in files:
         with suppress(OSError):
-            with path.open("rb") as file:
+            with subtitle.open("rb") as file:
                 decoded = decode(file.read(_MAX_BYTES))
             cues = parse(decoded.text) if decoded is not None else []
             if cues:
-                return cues, path.name
+                return cues, subtitle.name
     return [], ""
 
 

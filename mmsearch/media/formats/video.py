@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import av
@@ -23,6 +22,7 @@ from PIL import Image
 
 from mmsearch.errors import MediaError
 from mmsearch.media.formats.audio import Opened, info_of, is_cover, opened
+from mmsearch.media.opened import Content
 
 # How films are looked at.
 _STEP_SECONDS = 0.5
@@ -58,7 +58,7 @@ class Shot:
 
 
 def shots(
-    source: Path | bytes, *, max_seconds: float, max_shots: int, max_pixels: int
+    source: Content, *, max_seconds: float, max_shots: int, max_pixels: int
 ) -> Iterator[tuple[dict[str, Any], Shot]]:
     """(metadata, shot) in the order of time; metadata is complete with the last one.
 
@@ -108,7 +108,7 @@ def shots(
         yield metadata, last
 
 
-def frame_at(source: Path | bytes, moment: float, *, max_pixels: int) -> Image.Image:
+def frame_at(source: Content, moment: float, *, max_pixels: int) -> Image.Image:
     """The frame that is shown at second `moment`, as `shots` gives frames.
 
     Raises MediaError as `shots` does; missing if the film has ended by then.
@@ -164,7 +164,7 @@ def _metadata(container: Opened, stream: Any) -> dict[str, Any]:
     return metadata
 
 
-def _keyframes_do(source: Path | bytes) -> bool:
+def _keyframes_do(source: Content) -> bool:
     """Whether a film is long, and has key frames often enough to be looked at by them alone."""
     with opened(source) as container:
         stream = _stream(container)

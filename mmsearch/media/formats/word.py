@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from mmsearch.media.formats.archive import open_archive
@@ -19,6 +18,7 @@ from mmsearch.media.formats.html import visible_text
 from mmsearch.media.formats.package import Package, R
 from mmsearch.media.formats.sections import Section
 from mmsearch.media.formats.tables import table_text
+from mmsearch.media.opened import Content
 
 W = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
 
@@ -36,7 +36,7 @@ _NOTES = {
 _PARTS = ("footnotes", "endnotes", "comments")
 
 
-def docx(source: Path | bytes, max_bytes: int) -> tuple[dict[str, Any], Iterator[Section]]:
+def docx(source: Content, max_bytes: int) -> tuple[dict[str, Any], Iterator[Section]]:
     """(metadata, sections) of a Word document: pages if they are known, else one section.
 
     Raises MediaError as `open_archive`.

@@ -7,9 +7,11 @@ Why processes, pipes and JSON: docs/decisions/0004-decoding-in-workers.md.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +26,10 @@ from typing import Self
 from mmsearch.errors import ConfigurationError, MediaError
 from mmsearch.media.parts import DecodeRequest, ImagePart, Part
 from mmsearch.media.sandbox import wire
+from mmsearch.media.sandbox.confinement import Confinement, hide_memory
+from mmsearch.media.sandbox.files import open_companions, open_regular
+
+logger = logging.getLogger(__name__)
 
 _ROOT = Path(__file__).resolve().parents[3]
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT", "TMPDIR")
@@ -38,7 +44,9 @@ class Sandbox:
     `seconds` bounds each step of decoding (a picture, a text, one stretch of a recording) by
     the wall clock, counted only while somebody waits for it; `memory_mb` bounds a worker's
     address space; after `files_per_worker` files a worker is renewed. Workers start when first
-    needed. Thread-safe; close it, or use it as a context manager.
+    needed. With `require_confinement`, decoding raises ConfigurationError on a machine that
+    lacks a layer of confinement; otherwise a warning is logged once. Thread-safe; close it, or
+    use it as a context manager.
     """
 
     def __init__(
@@ -48,12 +56,16 @@ class Sandbox:
         seconds: float = 60.0,
         memory_mb: int = 3072,
         files_per_worker: int = 1000,
+        require_confinement: bool = False,
     ) -> None:
         if workers < 1:
             raise ValueError("a sandbox needs at least one worker")
         self._seconds = seconds
         self._memory_mb = memory_mb
         self._files_per_worker = files_per_worker
+        self._require_confinement = require_confinement
+        self._warned = False
+        self._second_attempt = threading.Lock()
         # A slot holds an idle worker, or None where one may be started. The last one used comes
         # first: little work keeps few processes.
         self._slots: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
@@ -70,12 +82,29 @@ class Sandbox:
         """The file's parts, as they are decoded; blocks while all workers are lent.
 
         A worker is lent until the iterator ends or is closed, so whoever holds one unfinished
-        must not wait for another. Raises MediaError: the file's own, or timeout, crashed,
-        memory.
+        must not wait for another. A worker that is killed from outside (by the kernel, for
+        memory) is replaced, and the file is decoded once more. Raises MediaError: the file's
+        own, or timeout, crashed, memory.
         """
         if request.path is not None:
             path = os.path.abspath(request.path)  # noqa: PTH100  # may hold undecodable bytes
             request = replace(request, path=path)
+        complete = 0
+        try:
+            for part in self._decode(request):
+                complete += 1
+                yield part
+        except _KilledError:
+            logger.warning("a decoding worker was killed; its file is decoded once more")
+        else:
+            return
+        # One such file at a time: several at once may be what used up the memory.
+        with self._second_attempt:
+            for number, part in enumerate(self._decode(request)):
+                if number >= complete:
+                    yield part
+
+    def _decode(self, request: DecodeRequest) -> Iterator[Part]:
         worker = self._slots.get()
         try:
             if worker is not None and not worker.alive:
@@ -110,7 +139,7 @@ class Sandbox:
             with suppress(queue.Empty):
                 slot = self._slots.get_nowait()
                 try:
-                    # What goes wrong here is told to whoever decodes first.
+                    # The first call of `decode` reports what goes wrong here.
                     with suppress(ConfigurationError, RuntimeError):
                         slot = slot or self._start()
                 finally:
@@ -152,8 +181,20 @@ class Sandbox:
     def _start(self) -> _Worker:
         if self._closed:
             raise RuntimeError("the sandbox is closed")
+        hide_memory()
         worker = self._spawner.submit(_Worker, self._memory_mb, self._seconds).result()
+        missing = ", ".join(worker.confinement.missing)
+        if missing and self._require_confinement:
+            worker.kill()
+            raise ConfigurationError(
+                f"This machine cannot confine decoding workers fully (missing: {missing}), and "
+                "require_confinement is set.",
+                param="require_confinement",
+            )
         with self._lock:
+            if missing and not self._warned:
+                logger.warning("decoding workers are confined without: %s", missing)
+                self._warned = True
             self._all.add(worker)
             closed = self._closed
         if closed:
@@ -171,10 +212,12 @@ class _Worker:
     """One process. Used by one thread at a time, but for `kill`."""
 
     def __init__(self, memory_mb: int, seconds: float) -> None:
+        # A socket and no pipe: descriptors of files travel with the requests.
+        self._requests, stdin = socket.socketpair()
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, "-P", "-m", "mmsearch.media.sandbox.worker",
              str(memory_mb), str(seconds), str(os.getpid())],
-            stdin=subprocess.PIPE,
+            stdin=stdin.fileno(),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
@@ -185,15 +228,14 @@ class _Worker:
             # niceness would count for nothing beside a service that answers.
             process_group=0,
         )  # fmt: skip
+        stdin.close()
         self.pid = self._process.pid
         self.files = 0
         self.idle = False
-        assert self._process.stdin is not None
         assert self._process.stdout is not None
         assert self._process.stderr is not None
-        self._requests = self._process.stdin.fileno()
         self._answers = self._process.stdout.fileno()
-        _widen(self._requests, self._answers)
+        _widen(self._answers)
         os.set_blocking(self._answers, False)
         try:
             header, _ = wire.receive(self._answers, time.monotonic() + _START_SECONDS)
@@ -208,6 +250,7 @@ class _Worker:
             ) from None
         self._process.stderr.close()
         self.idle = header.get("ready") is True
+        self.confinement = Confinement(**header["confinement"])
 
     @property
     def alive(self) -> bool:
@@ -217,10 +260,19 @@ class _Worker:
         """Parts of one file; `idle` is true again only if the worker finished it."""
         self.idle = False
         self.files += 1
+        descriptors: list[int] = []
         try:
-            wire.send(self._requests, *wire.encode_request(request))
+            if request.path is not None:
+                descriptors.append(self._open(request.path))
+            # The worker learns the file's name, not where it is.
+            wire.send_descriptors(
+                self._requests, descriptors, *wire.encode_request(_without_folder(request))
+            )
             while True:
                 header, buffers = wire.receive(self._answers, time.monotonic() + seconds)
+                if "ask" in header:
+                    self._send_companions(request)
+                    continue
                 if "part" in header:
                     yield wire.decode_part(header, buffers)
                     continue
@@ -236,6 +288,24 @@ class _Worker:
             raise MediaError("timeout", f"Decoding took longer than {seconds:g} seconds.") from None
         except (wire.WireError, OSError):
             raise self._death() from None
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _open(self, path: str) -> int:
+        try:
+            return open_regular(path)
+        except MediaError:
+            self.idle = True  # it was not asked yet
+            raise
+
+    def _send_companions(self, request: DecodeRequest) -> None:
+        descriptors, names = open_companions(request.path) if request.path else ([], [])
+        try:
+            wire.send_descriptors(self._requests, descriptors, {"names": names})
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
 
     def _death(self) -> MediaError:
         """Why the process is gone, in words."""
@@ -246,8 +316,8 @@ class _Worker:
         if status in {-signal.SIGALRM, -signal.SIGXCPU}:
             return MediaError("timeout", "Decoding took too long.")
         if status == -signal.SIGKILL:
-            # Not by us: the kernel ran out of memory.
-            return MediaError("memory", "Reading the file needed too much memory.")
+            # Not by us: the kernel ran out of memory, or an administrator did it.
+            return _KilledError("memory", "Reading the file needed too much memory.")
         if status is not None and status < 0:
             name = signal.Signals(-status).name
             return MediaError("crashed", f"The file made its decoder crash ({name}).")
@@ -263,10 +333,21 @@ class _Worker:
         self.idle = False
         self.signal()
         self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._process.stderr):
+        self._requests.close()
+        for stream in (self._process.stdout, self._process.stderr):
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
+
+
+class _KilledError(MediaError):
+    """The worker was killed by SIGKILL, and not by this process."""
+
+
+def _without_folder(request: DecodeRequest) -> DecodeRequest:
+    if request.path is None:
+        return request
+    return replace(request, path=os.path.basename(request.path))  # noqa: PTH119  # undecodable bytes
 
 
 def _environment() -> dict[str, str]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import select
+import socket
 import struct
 import time
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,7 @@ from mmsearch.types import Preprocess
 _LENGTH = struct.Struct("<I")
 MAX_HEADER = 2**20
 MAX_BUFFER = 2**30
+MAX_DESCRIPTORS = 16
 
 
 class WireError(Exception):
@@ -47,6 +49,30 @@ class WireError(Exception):
 
 class WireTimeoutError(Exception):
     """Nothing complete came before the deadline."""
+
+
+def send_descriptors(
+    channel: socket.socket,
+    descriptors: Sequence[int],
+    header: Mapping[str, Any],
+    buffers: Sequence[Any] = (),
+) -> None:
+    """Write one message that open descriptors come with. Raises OSError."""
+    socket.send_fds(channel, [b"\0"], list(descriptors))
+    send(channel.fileno(), header, buffers)
+
+
+def receive_descriptors(
+    channel: socket.socket,
+) -> tuple[list[int], dict[str, Any], list[bytearray]]:
+    """Read one message of `send_descriptors`: descriptors, header, buffers. Raises WireError."""
+    try:
+        mark, descriptors, _, _ = socket.recv_fds(channel, 1, MAX_DESCRIPTORS)
+    except OSError as error:
+        raise WireError(f"no message: {error}") from None
+    if not mark:
+        raise WireError("end of stream")
+    return list(descriptors), *receive(channel.fileno())
 
 
 def send(fd: int, header: Mapping[str, Any], buffers: Sequence[Any] = ()) -> None:

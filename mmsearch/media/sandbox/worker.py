@@ -1,22 +1,27 @@
 """A decoding worker process: `python -m mmsearch.media.sandbox.worker`, started by `Sandbox`.
 
-Requests come on standard input, parts leave on standard output, in the language of `wire.py`.
-The process gives up what it does not need (see `confinement.py`) before it opens the first file,
-and ends when its parent does.
+Requests come on standard input, a Unix socket, with descriptors of the files to read. Parts leave
+on standard output. Both use the messages of `wire.py`. The process gives up what it does not need
+(see `confinement.py`) before the first request, and ends when its parent does.
 """
 
 from __future__ import annotations
 
+import mimetypes
 import os
 import signal
+import socket
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from mmsearch.errors import MediaError
-from mmsearch.media.parts import Part
+from mmsearch.media.opened import OpenFile
+from mmsearch.media.parts import DecodeRequest, Part
 from mmsearch.media.sandbox import confinement, wire
 
 _GRACE_SECONDS = 10
@@ -34,23 +39,46 @@ def main() -> int:
     os.dup2(silence, 1)
     confinement.limit_resources(memory_mb)
     warnings.simplefilter("ignore")
+    # Python's own list of types: the system's cannot be read later.
+    mimetypes.init([])
     # Before anybody waits for a file, and within the limits. Most files are pictures.
     import mmsearch.media.formats.image  # noqa: F401
     from mmsearch.media.decoders import decode
 
-    confinement.forbid_network_and_programs()
-    wire.send(output, {"ready": True})
+    requests = socket.socket(fileno=0)
+    layers = confinement.confine(Path(__file__).resolve().parents[2])
+    wire.send(output, {"ready": True, "confinement": asdict(layers)})
     os.dup2(silence, 2)
     step = int(seconds) + _GRACE_SECONDS
     while True:
         try:
-            header, buffers = wire.receive(0)
+            descriptors, header, buffers = wire.receive_descriptors(requests)
         except wire.WireError:
             return 0
-        try:
-            _answer(decode(wire.decode_request(header, buffers)), output, step)
-        except BrokenPipeError:
-            return 0
+        with ExitStack() as opened:
+            for descriptor in descriptors:
+                opened.callback(os.close, descriptor)
+            request = wire.decode_request(header, buffers)
+            source = _source(request, descriptors)
+
+            def beside() -> list[OpenFile]:
+                """Ask the parent for the files that go with this file."""
+                wire.send(output, {"ask": "beside"})
+                more, answer, _ = wire.receive_descriptors(requests)
+                for descriptor in more:
+                    opened.callback(os.close, descriptor)
+                return [OpenFile(*pair) for pair in zip(more, answer["names"], strict=True)]
+
+            try:
+                _answer(decode(request, source, beside), output, step)
+            except BrokenPipeError:
+                return 0
+
+
+def _source(request: DecodeRequest, descriptors: list[int]) -> OpenFile | bytes:
+    if request.path is None:
+        return request.content or b""
+    return OpenFile(descriptors[0], os.path.basename(request.path))  # noqa: PTH119  # no Path needed
 
 
 def _answer(parts: Iterator[Part], output: int, step: int) -> None:

@@ -107,8 +107,8 @@ def test_a_mailbox_that_is_longer_than_allowed(sandbox: Sandbox) -> None:
         ("text/markdown", b"Kormoran **body**\n", "Kormoran **body**"),
         ("text/rtf", b"{\\rtf1 Kormoran {\\b body}}", "Kormoran body"),
         ("text/html", b"<p>Kor&shy;moran<br>body</p><script>no</script>", "Kormoran\nbody"),
-        ("text/calendar", b"BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:Council\nLOCATION:Room Alba\n"
-         b" tros\nEND:VEVENT\nEND:VCALENDAR\n", "Location: Room Albatros"),
+        ("text/calendar", (b"BEGIN:VCALENDAR\nBEGIN:VEVENT\nSUMMARY:Council\nLOCATION:Room Alba\n"
+         b" tros\nEND:VEVENT\nEND:VCALENDAR\n"), "Location: Room Albatros"),
         ("text/x-unknown", b"Kormoran body", "Kormoran body"),
     ],
 )  # fmt: skip

@@ -1,5 +1,7 @@
 """Office documents: every word that a reader sees, wherever it stands in the package."""
 
+# ruff: noqa: DTZ001  # a cell has no time zone
+
 from __future__ import annotations
 
 import io
@@ -56,14 +58,14 @@ def word_text(body: str, parts: dict[str, str] | None = None) -> str:
         ("<w:r><w:instrText>PAGE</w:instrText></w:r>{}", "before marmot after"),
         ("<w:sdt><w:sdtPr><w:showingPlcHdr/></w:sdtPr><w:sdtContent>{}</w:sdtContent></w:sdt>",
          "before  after"),
-        ("<w:r><w:ruby><w:rt><w:r><w:t>reading</w:t></w:r></w:rt><w:rubyBase>{}</w:rubyBase>"
-         "</w:ruby></w:r>", "before marmot after"),
-        ("<m:oMath><m:f><m:num><m:r><m:t>a</m:t></m:r></m:num><m:den><m:r><m:t>b</m:t></m:r>"
-         "</m:den></m:f></m:oMath>", "before a/b after"),
-        ('<w:r><w:fldChar><w:ffData><w:ddList><w:result w:val="1"/><w:listEntry w:val="one"/>'
-         '<w:listEntry w:val="two"/></w:ddList></w:ffData></w:fldChar></w:r>', "before two after"),
-        ("<mc:AlternateContent><mc:Choice>{}</mc:Choice><mc:Fallback>{}</mc:Fallback>"
-         "</mc:AlternateContent>", "before marmot after"),
+        (("<w:r><w:ruby><w:rt><w:r><w:t>reading</w:t></w:r></w:rt><w:rubyBase>{}</w:rubyBase>"
+         "</w:ruby></w:r>"), "before marmot after"),
+        (("<m:oMath><m:f><m:num><m:r><m:t>a</m:t></m:r></m:num><m:den><m:r><m:t>b</m:t></m:r>"
+         "</m:den></m:f></m:oMath>"), "before a/b after"),
+        (('<w:r><w:fldChar><w:ffData><w:ddList><w:result w:val="1"/><w:listEntry w:val="one"/>'
+         '<w:listEntry w:val="two"/></w:ddList></w:ffData></w:fldChar></w:r>'), "before two after"),
+        (("<mc:AlternateContent><mc:Choice>{}</mc:Choice><mc:Fallback>{}</mc:Fallback>"
+         "</mc:AlternateContent>"), "before marmot after"),
     ],
 )  # fmt: skip
 def test_what_wraps_a_run(inside: str, text: str) -> None:
@@ -195,9 +197,11 @@ def test_slides_with_diagrams_tables_and_notes() -> None:
         (1234.5, "[$€-407] #,##0.00", "€ 1,234.50"), (49.99, "$#,##0.00", "$49.99"),
         (0.3, "0.00", "0.30"), (0.1 + 0.2, "General", "0.3"), (12, "General", "12"),
         (True, "General", "TRUE"), (1234567, "0.0,,\"M\"", "1.2M"), (12345, "0.00E+00", "1.23E+04"),
-        (123456789, "000-00-0000", "123-45-6789"), (2.5, "# ?/?", "2 1/2"), (5, "0 \"pcs\"", "5 pcs"),
+        (123456789, "000-00-0000", "123-45-6789"), (2.5, "# ?/?", "2 1/2"),
+        (5, "0 \"pcs\"", "5 pcs"),
         (4915112345678, "0", "4915112345678"), (7, "@", "7"), (0.5, "#.##", ".5"),
-        (150, "[>=100]0\" big\";0\" small\"", "150 big"), (5, "[>=100]0\" big\";0\" small\"", "5 small"),
+        (150, "[>=100]0\" big\";0\" small\"", "150 big"),
+        (5, "[>=100]0\" big\";0\" small\"", "5 small"),
         (datetime(2024, 3, 15), "DD.MM.YYYY", "15.03.2024"),
         (datetime(2024, 3, 15), "d mmm yy", "15 Mar 24"),
         (datetime(2024, 3, 15, 14, 5), "yyyy-mm-dd hh:mm", "2024-03-15 14:05"),
@@ -212,7 +216,9 @@ def test_cells_as_they_are_shown(value: Any, number_format: str, text: str) -> N
     assert shown(value, number_format) == text
 
 
-@pytest.mark.parametrize("number_format", ["", ";", "[", '"', "0/0", "[>x]", "0" * 600, ";;;", "\\"])
+@pytest.mark.parametrize(
+    "number_format", ["", ";", "[", '"', "0/0", "[>x]", "0" * 600, ";;;", "\\"]
+)
 def test_formats_that_make_no_sense(number_format: str) -> None:
     assert isinstance(shown(1.5, number_format), str)
     assert isinstance(shown(datetime(2024, 1, 1), number_format), str)

@@ -211,7 +211,7 @@ def test_a_calendar() -> None:
     text, metadata = read(
         b"BEGIN:VCALENDAR\r\nX-WR-CALNAME:Family\r\nBEGIN:VEVENT\r\nSUMMARY:Long \r\n mee\r\n"
         b" ting\\, with all\r\nDTSTART;TZID=Europe/Berlin:20240304T140000\r\n"
-        b"DTEND:20240304T150000Z\r\nORGANIZER;CN=\"Berg, Anna\":mailto:anna@example.org\r\n"
+        b'DTEND:20240304T150000Z\r\nORGANIZER;CN="Berg, Anna":mailto:anna@example.org\r\n'
         b"BEGIN:VALARM\r\nDESCRIPTION:Alarm\r\nEND:VALARM\r\nDESCRIPTION:One\\nTwo\r\n"
         b"END:VEVENT\r\nBEGIN:VTODO\r\nSUMMARY:Buy bread\r\nDUE;VALUE=DATE:20240305\r\n"
         b"END:VTODO\r\nEND:VCALENDAR\r\n",
@@ -236,8 +236,9 @@ def test_a_calendar() -> None:
         "rg;;;\nORG:Berg\\, Co;Sales\nEMAIL;INTERNET:j@example.org\n"
         "ADR;HOME:;;Main Road 5;Ulm;;89073;\nPHOTO;ENCODING=BASE64;JPEG:\n "
         + PICTURE[:3000] + "\n\nEND:VCARD\n",
-        "BEGIN:VCARD\nVERSION:4.0\nFN:Jörg Müller\nORG:Berg\\, Co;Sales\n"
-        "EMAIL;PREF=1:mailto:j@example.org\nADR;LABEL=\"a:b\":;;Main Road 5;Ulm;;89073;\nEND:VCARD\n",
+        ("BEGIN:VCARD\nVERSION:4.0\nFN:Jörg Müller\nORG:Berg\\, Co;Sales\n"
+        "EMAIL;PREF=1:mailto:j@example.org\nADR;LABEL=\"a:b\":;;Main Road 5;Ulm;;89073;\n"
+        "END:VCARD\n"),
     ],
     ids=["3.0", "2.1", "4.0"],
 )  # fmt: skip

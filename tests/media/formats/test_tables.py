@@ -20,8 +20,10 @@ from mmsearch.media.formats.tables import readable_csv, table_text
         # A title above the table holds more commas than the table.
         (
             "List, made on 2 January, page 1\nName;Amount\nBerg;12,50\nVoss;7,20\n",
-            "List, made on 2 January, page 1\n\nName: Berg; Amount: 12,50"
-            "\n\nName: Voss; Amount: 7,20",
+            (
+                "List, made on 2 January, page 1\n\nName: Berg; Amount: 12,50"
+                "\n\nName: Voss; Amount: 7,20"
+            ),
         ),
         ("id,tags\n1,a;b\n2,c;d\n", "id: 1; tags: a;b\n\nid: 2; tags: c;d"),
         ('Name|Note\nAnna|"a|b"\n', "Name: Anna; Note: a|b"),
