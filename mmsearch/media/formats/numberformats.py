@@ -36,6 +36,8 @@ def shown(value: Any, number_format: str) -> str:
         return _shown_date(value, number_format)
     if not isinstance(value, (int, float)):
         return str(value)
+    if number_format == "General":
+        return _general(value)
     try:
         sections = _sections(number_format[:_MAX_FORMAT])
         section, amount = _chosen(sections, float(value))

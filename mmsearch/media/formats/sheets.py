@@ -64,10 +64,9 @@ def _rows(sheet: Any, merged: dict[tuple[int, int], int], max_text: int) -> Iter
     sheet.reset_dimensions()
     length = 0
     reaching: dict[int, tuple[int, str]] = {}
+    formats: dict[int, str] = {}
     for number, row in enumerate(sheet.iter_rows(), 1):
-        cells = [
-            "" if cell.value is None else shown(cell.value, cell.number_format) for cell in row
-        ]
+        cells = [_shown(cell, formats) for cell in row]
         for column, (last, text) in list(reaching.items()):
             if number > last:
                 del reaching[column]
@@ -81,6 +80,17 @@ def _rows(sheet: Any, merged: dict[tuple[int, int], int], max_text: int) -> Iter
         if length > max_text:
             raise MediaError("too_large", f"A sheet has more than {max_text} characters.")
         yield cells
+
+
+def _shown(cell: Any, formats: dict[int, str]) -> str:
+    """`formats`: number formats by style; openpyxl is slow to look them up."""
+    value = cell.value
+    if value is None or isinstance(value, str):
+        return value or ""
+    style: int = cell._style_id  # noqa: SLF001  # not to be had otherwise
+    if style not in formats:
+        formats[style] = cell.number_format
+    return shown(value, formats[style])
 
 
 def _merged_down(content: io.BytesIO, part: str) -> dict[tuple[int, int], int]:
