@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date, datetime, time, timedelta
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -41,8 +42,10 @@ def shown(value: Any, number_format: str) -> str:
     try:
         sections = _sections(number_format[:_MAX_FORMAT])
         section, amount = _chosen(sections, float(value))
+        if not section and len(sections) > 1:
+            return ""  # a section that hides: "0;;"
         return _shown_number(amount, value, section)
-    except (ValueError, OverflowError, IndexError, ZeroDivisionError):
+    except (ValueError, OverflowError, IndexError, ZeroDivisionError, InvalidOperation):
         return _general(value)
 
 
@@ -164,7 +167,10 @@ def _digits(amount: float, middle: list[_Token]) -> str:
     after = _after_point(middle)
     point = middle.index(("other", ".")) if ("other", ".") in middle else len(middle)
     whole_tokens = middle[:point]
-    whole, _, part = f"{amount:.{len(after)}f}".partition(".")
+    # Halves are rounded up, as decimal fractions: 1.005 to 1.01.
+    places = Decimal(1).scaleb(-len(after))
+    rounded = Decimal(f"{amount:.15g}").quantize(places, ROUND_HALF_UP)
+    whole, _, part = f"{rounded:f}".partition(".")
     while part and after[len(part) - 1] in "#?" and part.endswith("0"):
         part = part[:-1]
     pattern = "".join(text for kind, text in whole_tokens if kind == "digits")

@@ -209,7 +209,9 @@ def test_slides_with_diagrams_tables_and_notes() -> None:
         (datetime(2024, 3, 15), "dddd, mmmm d", "Friday, March 15"),
         (datetime(2024, 3, 15), "mm-dd-yy", "2024-03-15"),
         (time(14, 30), "hh:mm", "14:30"), (timedelta(hours=26, minutes=3), "[h]:mm", "26:03"),
-        ("text", "0.00", "text"),
+        ("text", "0.00", "text"), (0, "0;;", ""), (1.005, "0.00", "1.01"), (0.5, "0", "1"),
+        (1234.5, '_-* #,##0.00\\ "€"_-;\\-* #,##0.00\\ "€"_-', " 1,234.50 € "),
+        (datetime(2024, 3, 5), 'yyyy"年"m"月"d"日"', "2024年3月5日"),
     ],
 )  # fmt: skip
 def test_cells_as_they_are_shown(value: Any, number_format: str, text: str) -> None:
