@@ -198,14 +198,14 @@ def _frames(file: File) -> Iterator[Part]:
     from mmsearch.media.formats import image, video
 
     request = file.request
-    found = video.shots(
+    shots = video.shots(
         file.source,
         max_seconds=request.max_audio_seconds,
         max_shots=request.max_shots,
         max_pixels=request.max_image_pixels,
     )
     left = _MAX_FRAMES_READ
-    for metadata, shot in found:
+    for metadata, shot in shots:
         frame = shot.frame
         pixels, small = _seen(request, frame, request.thumbnail)
         picture = None
@@ -309,10 +309,10 @@ def _pdf(file: File) -> Iterator[Part]:
         return
     if not request.page_images:
         draw = 0
-    found = pdf.pages(
+    pages = pdf.pages(
         file.source, max_pages=request.max_pages, draw=draw or None, read=request.ocr != "none"
     )
-    for metadata, page in found:
+    for metadata, page in pages:
         pixels = small = None
         if page.image is not None:
             # A page needs more than a photo to be told from another.

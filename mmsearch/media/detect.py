@@ -151,16 +151,16 @@ def sniff(source: Content, name: str = "") -> str:
     if not head:
         raise MediaError("empty", "The file is empty.")
     name = name or ("" if isinstance(source, bytes) else source.name)
-    found = _picture(head)
-    if found is None and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    mime = _picture(head)
+    if mime is None and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         # A byte order mark of UTF-16, which also looks like the beginning of an MPEG frame.
-        found = _text(source, head, name)
-    found = found or _sound(head, source)
-    if found is not None:
-        return found
-    found = _document(head, source, name)
-    if found is not None:
-        return found
+        mime = _text(source, head, name)
+    mime = mime or _sound(head, source)
+    if mime is not None:
+        return mime
+    mime = _document(head, source, name)
+    if mime is not None:
+        return mime
     _refuse_known(head)
     return _text(source, head, name) or _last_resort(source, head)
 
@@ -276,8 +276,8 @@ def _zipped(head: bytes, source: Content, name: str) -> str:
         if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
             named = archive.read("mimetype").decode("latin-1").strip()
     if not named:
-        found = re.search(rb"mimetype(application/[a-z.+-]+?)PK", head[:200])
-        named = found[1].decode() if found else ""
+        stated = re.search(rb"mimetype(application/[a-z.+-]+?)PK", head[:200])
+        named = stated[1].decode() if stated else ""
     if not whole:
         names = [member.decode("latin-1") for member in _MEMBER.findall(head)]
         if b"[Content_Types].xml" in head:

@@ -27,6 +27,7 @@ _ESCAPED = (
     (re.compile(rb"\x1b\$\)C"), "iso2022_kr"),
     (re.compile(rb"~\{(?:[!-w][!-~])+~\}"), "hz"),
 )
+_USUAL_SIGNS = "“”„‘’–—«»€…"
 _UTF7 = re.compile(rb"\+([A-Za-z0-9/]+)-")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # Hints for line breaking and marks of direction, which no reader sees. They are no part of a word.
@@ -56,18 +57,18 @@ def decode(content: bytes, *, partial: bool = False) -> Decoded | None:
 
     `partial`: `content` is only the beginning, and may end inside a character.
     """
-    found = _decode(content, partial=partial)
-    if found is None or not _is_text(found):
+    decoded = _decode(content, partial=partial)
+    if decoded is None or not _is_text(decoded):
         return None
-    text = found.text.replace("\r\n", "\n").replace("\r", "\n")
-    return replace(found, text=without_invisible(text))
+    text = decoded.text.replace("\r\n", "\n").replace("\r", "\n")
+    return replace(decoded, text=without_invisible(text))
 
 
 def _decode(content: bytes, *, partial: bool) -> Decoded | None:
     for bom, encoding in _BOMS:
         if content.startswith(bom):
-            found = _strict(content, encoding, partial=partial) or _lenient(content, encoding)
-            return replace(found, sure=encoding == "utf-8-sig")
+            decoded = _strict(content, encoding, partial=partial) or _lenient(content, encoding)
+            return replace(decoded, sure=encoding == "utf-8-sig")
     utf8 = _strict(content, "utf-8", partial=partial)
     # Valid UTF-8 with many NULs is UTF-16 of a western language.
     if utf8 is not None and content.count(0) <= len(content) // 4:
@@ -103,14 +104,14 @@ def _utf16(content: bytes, *, partial: bool) -> Decoded | None:
     for encoding, high, low in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
         # One character in eight, at least, is a space, digit or Latin letter.
         if high > half // 8 and low * 8 < high:
-            found = _strict(content, encoding, partial=partial)
-            return found and replace(found, sure=False)
+            decoded = _strict(content, encoding, partial=partial)
+            return decoded and replace(decoded, sure=False)
     if len(content) % 2 == 0 or partial:
         for encoding in ("utf-16-le", "utf-16-be"):
-            found = _strict(sample, encoding, partial=True)
-            if found is not None and _is_east_asian(found.text):
-                found = _strict(content, encoding, partial=partial)
-                return found and replace(found, sure=False)
+            decoded = _strict(sample, encoding, partial=True)
+            if decoded is not None and _is_east_asian(decoded.text):
+                decoded = _strict(content, encoding, partial=partial)
+                return decoded and replace(decoded, sure=False)
     return None
 
 
@@ -131,21 +132,23 @@ def _escaped(content: bytes) -> Decoded | None:
     sample = content[:_SAMPLE]
     for pattern, encoding in _ESCAPED:
         if pattern.search(sample):
-            found = _strict(content, encoding, partial=False)
-            foreign = sum(char > "\x7f" for char in found.text) if found is not None else 0
+            decoded = _strict(content, encoding, partial=False)
+            foreign = sum(char > "\x7f" for char in decoded.text) if decoded is not None else 0
             # Tildes and braces are common; without an escape character it takes more to be sure.
-            if found is not None and foreign >= (4 if encoding == "hz" else 1):
-                return replace(found, sure=False)
+            if decoded is not None and foreign >= (4 if encoding == "hz" else 1):
+                return replace(decoded, sure=False)
     shifted = _UTF7.findall(sample)
     # What C++ and sums write is no UTF-7: all shifts must give letters.
     if shifted and sample.count(b"+") == len(shifted) + sample.count(b"+-"):
-        found = _strict(content, "utf-7", partial=False)
+        decoded = _strict(content, "utf-7", partial=False)
         if (
-            found is not None
-            and all(char.isalpha() or char in "“”„‘’–—«»€…" for char in found.text if char > "\x7f")
-            and not found.text.isascii()
+            decoded is not None
+            and all(
+                char.isalpha() or char in "“”„‘’–—«»€…" for char in decoded.text if char > "\x7f"
+            )
+            and not decoded.text.isascii()
         ):
-            return replace(found, sure=False)
+            return replace(decoded, sure=False)
     return None
 
 
@@ -166,8 +169,8 @@ def _declared(content: bytes, *, partial: bool) -> Decoded | None:
         name = codecs.lookup(match[1].decode("ascii"))
         # Codecs that are no character sets (zlib, rot13 ...) must not be run on a hostile file.
         if name._is_text_encoding and not name.name.startswith(("utf", "idna", "punycode")):  # noqa: SLF001
-            found = _strict(content, name.name, partial=partial)
-            return found and replace(found, sure=False)
+            decoded = _strict(content, name.name, partial=partial)
+            return decoded and replace(decoded, sure=False)
     return None
 
 

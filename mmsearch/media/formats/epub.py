@@ -81,5 +81,5 @@ def _chapters(archive: Archive, package: Any, folder: str) -> Iterator[Section]:
         if decoded is None:
             continue
         number += 1
-        text, found = visible_text(decoded.text)
-        yield Section(text, number, found.get("title"))
+        text, about = visible_text(decoded.text)
+        yield Section(text, number, about.get("title"))

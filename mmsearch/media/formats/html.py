@@ -88,7 +88,7 @@ class _Reader:
         self._reading = False
         self._preformatted = 0
         self._title: list[str] = []
-        self._found: dict[str, str] = {}
+        self._metadata: dict[str, str] = {}
 
     def start(self, tag: str, attrs: dict[str, str]) -> None:
         if tag == "title" and not self._title and (not self._unseen or self._unseen_tag == "head"):
@@ -96,9 +96,9 @@ class _Reader:
         elif tag == "meta":
             name = (attrs.get("name") or attrs.get("property") or "").lower()
             if name in _DESCRIPTIONS and attrs.get("content"):
-                self._found.setdefault("description", attrs["content"])
+                self._metadata.setdefault("description", attrs["content"])
         elif tag == "html" and attrs.get("lang"):
-            self._found.setdefault("language", attrs["lang"])
+            self._metadata.setdefault("language", attrs["lang"])
         if self._unseen:
             self._unseen += 1
             return
@@ -148,6 +148,6 @@ class _Reader:
         return re.sub(r"\n{3,}", "\n\n", without_invisible("\n".join(lines))).strip()
 
     def metadata(self) -> dict[str, Any]:
-        found = dict(self._found, title="".join(self._title))
-        cleaned = {name: _SPACE.sub(" ", value).strip()[:500] for name, value in found.items()}
+        metadata = dict(self._metadata, title="".join(self._title))
+        cleaned = {name: _SPACE.sub(" ", value).strip()[:500] for name, value in metadata.items()}
         return {name: value for name, value in cleaned.items() if value}

@@ -94,17 +94,17 @@ def _metadata(archive: Archive) -> dict[str, Any]:
 
 def _margins(archive: Archive) -> tuple[list[str], list[str]]:
     """The different headers and footers; not those that only count pages."""
-    found: tuple[list[str], list[str]] = ([], [])
+    margins: tuple[list[str], list[str]] = ([], [])
     with suppress(MediaError, *UNREADABLE):
         root = xml_tree(archive.read("styles.xml"))
-        for texts, name in zip(found, ("header", "footer"), strict=True):
+        for texts, name in zip(margins, ("header", "footer"), strict=True):
             for margin in root.iter(
                 *(f"{_STYLE}{name}{which}" for which in ("", "-first", "-left"))
             ):
                 text = "\n".join(_blocks(margin, {}))
                 if text not in texts and any(map(str.isalpha, text)):
                     texts.append(text)
-    return found
+    return margins
 
 
 def _formulas(archive: Archive) -> dict[str, str]:
@@ -161,15 +161,15 @@ def _blocks(parent: Any, formulas: dict[str, str]) -> Iterator[str]:
 
 def _apart(element: Any) -> list[Any]:
     """What stands inside of a paragraph or cell apart from its text, outermost first."""
-    found: list[Any] = []
+    parts: list[Any] = []
     stack = list(reversed(element))
     while stack:
         node = stack.pop()
         if node.tag in _APART:
-            found.append(node)
+            parts.append(node)
         else:
             stack.extend(reversed(node))
-    return found
+    return parts
 
 
 def _line(element: Any) -> str:

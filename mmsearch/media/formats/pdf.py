@@ -92,10 +92,10 @@ def pages(
             document.init_forms()  # so that filled-in fields are drawn
         damaged = 0
         for index in range(min(count, max_pages)):
-            found = _page(document, index, draw, read=read)
-            damaged += found is None
-            if found is not None:
-                yield metadata, found
+            page = _page(document, index, draw, read=read)
+            damaged += page is None
+            if page is not None:
+                yield metadata, page
         if damaged == min(count, max_pages):
             raise MediaError("corrupt", "The document is damaged: no page can be opened.")
 
@@ -193,12 +193,12 @@ def _document(opened: Any) -> pdfium.PdfDocument:
 def _metadata(document: pdfium.PdfDocument, count: int, max_pages: int) -> dict[str, Any]:
     metadata: dict[str, Any] = {"pages": count, "page_kind": "page"}
     with suppress(pdfium.PdfiumError, ValueError):
-        given = document.get_metadata_dict()
+        properties = document.get_metadata_dict()
         for name, key in _TAGS.items():
-            text = clean(given.get(name))
+            text = clean(properties.get(name))
             if text and text.strip("()").lower() not in _UNTITLED:
                 metadata[key] = text
-        date = _DATE.match(given.get("CreationDate") or "")
+        date = _DATE.match(properties.get("CreationDate") or "")
         if date:
             metadata["created_at"] = "-".join(part for part in date.groups() if part)
     with suppress(pdfium.PdfiumError, ValueError):

@@ -96,17 +96,17 @@ def _shown(cell: Any, formats: dict[int, str]) -> str:
 def _merged_down(content: io.BytesIO, part: str) -> dict[tuple[int, int], int]:
     """(row from 1, column from 0) of each merged cell, to its last row. The list of them stands
     behind the rows."""
-    found: dict[tuple[int, int], int] = {}
+    merged: dict[tuple[int, int], int] = {}
     tail = b""
     with zipfile.ZipFile(content) as archive, archive.open(part) as member:
         while chunk := member.read(_CHUNK):
             tail += chunk
             for match in _MERGED.finditer(tail):
                 column, first, _, last = match.groups()
-                if 0 < int(last) - int(first) <= _MAX_MERGED_ROWS and len(found) < _MAX_MERGED:
-                    found[int(first), _column(column)] = int(last)
+                if 0 < int(last) - int(first) <= _MAX_MERGED_ROWS and len(merged) < _MAX_MERGED:
+                    merged[int(first), _column(column)] = int(last)
             tail = tail[-100:]
-    return found
+    return merged
 
 
 def _column(letters: bytes) -> int:

@@ -79,11 +79,11 @@ def of_stream(container: Any, offset: float) -> list[Cue]:
 
 def _said(packet: Any) -> Iterator[str]:
     try:
-        found: Sequence[Any] = packet.decode()
+        events: Sequence[Any] = packet.decode()
     except (av.error.FFmpegError, ValueError):
         return
-    for one in found:
-        dialogue = getattr(one, "dialogue", None)
+    for event in events:
+        dialogue = getattr(event, "dialogue", None)
         if isinstance(dialogue, bytes):
             yield dialogue.decode("utf-8", "replace")
 

@@ -112,14 +112,14 @@ class _Document:
                 yield text
 
     def _note_elements(self, kind: str) -> dict[str, Any]:
-        found: dict[str, Any] = {}
+        notes: dict[str, Any] = {}
         for _, relation, target in self._relations:
             root = self._package.optional_tree(target) if relation == kind else None
             for note in root if root is not None else ():
                 # Separators have a type.
                 if note.get(f"{W}type") in (None, "normal"):
-                    found[note.get(f"{W}id") or ""] = note
-        return found
+                    notes[note.get(f"{W}id") or ""] = note
+        return notes
 
     def _style_names(self) -> dict[str, str]:
         names: dict[str, str] = {}
@@ -133,8 +133,8 @@ class _Document:
 
     def _chunk(self, identifier: str) -> str:
         """A document of another format inside of this one (HTML or text)."""
-        for found, _, target in self._relations:
-            if found == identifier:
+        for relation, _, target in self._relations:
+            if relation == identifier:
                 decoded = decode(self._package.content(target) or b" ")
                 if decoded is not None and "<" in decoded.text[:1000]:
                     return visible_text(decoded.text)[0]
