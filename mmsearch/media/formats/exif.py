@@ -80,6 +80,12 @@ def clean(value: Any) -> str:
     return _UNPRINTABLE.sub(" ", value[: 4 * MAX_CHARACTERS]).strip()[:MAX_CHARACTERS]
 
 
+def camera_name(make: str, model: str) -> str:
+    """ "Canon" and "Canon EOS 40D": the make once."""
+    starts = make and model.lower().startswith(make.lower())
+    return model if starts else f"{make} {model}".strip()
+
+
 def _utf8(value: str) -> str:
     """Text that Pillow has decoded as Latin-1: nearly all programs write UTF-8 today."""
     try:
@@ -93,16 +99,14 @@ def _exif(image: Image.Image) -> dict[str, Any]:
     if not exif:
         return {}
     detail = _ifd(exif, _EXIF_IFD)
-    make, model = clean(exif.get(_MAKE)), clean(exif.get(_MODEL))
-    # "Canon" and "Canon EOS 40D": the make once.
-    camera = model if make and model.lower().startswith(make.lower()) else f"{make} {model}"
+    camera = camera_name(clean(exif.get(_MAKE)), clean(exif.get(_MODEL)))
     keywords = [clean(word) for word in _utf16(exif.get(_XP_KEYWORDS)).split(";")]
     return {
         "taken_at": _date(detail.get(_DATE_ORIGINAL), detail.get(_OFFSET_ORIGINAL))
         or _date(detail.get(_DATE_DIGITIZED), detail.get(_OFFSET_DIGITIZED))
         or _gps_date(_ifd(exif, _GPS_IFD))
         or _date(exif.get(_DATE), detail.get(_OFFSET)),
-        "camera": camera.strip(),
+        "camera": camera,
         "lens": clean(detail.get(_LENS)),
         "description": _meant(clean(exif.get(_DESCRIPTION)))
         or clean(_utf16(exif.get(_XP_COMMENT)))
