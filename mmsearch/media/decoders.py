@@ -221,19 +221,24 @@ def _frames(file: File) -> Iterator[Part]:
 
 
 def _heard(file: File) -> Iterator[Part]:
-    """What is said in a film, by its subtitles if it has any, else its soundtrack."""
+    """What is said in a film: by its subtitles, and by its soundtrack where those do not cover
+    it."""
     from mmsearch.media.formats import audio, subtitles, video
 
     request = file.request
-    cues, name = subtitles.of_files(file.beside())
+    film = request.name or ("" if isinstance(file.source, bytes) else file.source.name)
+    tracks = subtitles.tracks_beside(file.beside(), film)
     with audio.opened(file.source) as container:
-        has_sound = audio.info_of(container).has_audio
+        info = audio.info_of(container)
         late = video.sound_delay(container)
-        if not cues:
-            cues, name = subtitles.of_stream(container, video.beginning(container)), "embedded"
-    if cues:
-        yield SubtitlePart(file.mime, {"subtitles": name}, tuple(cues))
-    if not has_sound or (cues and not request.sounds):
+        tracks += subtitles.tracks_inside(container, video.beginning(container))
+    covered = False
+    for track in subtitles.chosen(tracks):
+        covered = covered or subtitles.covers(track, info.metadata.get("duration", 0.0))
+        language = {"language": track.label.language} if track.label.language else {}
+        forced = {"forced": True} if track.label.forced else {}
+        yield SubtitlePart(file.mime, {"subtitles": track.name} | language | forced, track.cues)
+    if not info.has_audio or (covered and not request.sounds):
         return
     stretches = audio.chunks(
         file.source, request.audio_chunk_seconds, request.max_audio_seconds, sounds=request.sounds
@@ -241,7 +246,7 @@ def _heard(file: File) -> Iterator[Part]:
     for chunk in stretches:
         if chunk.rate == SOUND_RATE:
             yield SoundPart(file.mime, {}, chunk.samples, chunk.start + late, chunk.last)
-        elif not cues:
+        elif not covered:
             yield AudioPart(file.mime, {}, chunk.samples, chunk.start + late, chunk.last)
 
 
