@@ -35,24 +35,24 @@ def origin_of(tags: Iterable[Mapping[str, str]]) -> dict[str, Any]:
     for group in tags:
         for name, value in group.items():
             known.setdefault(name.lower(), clean(value))
-    found: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     created = _date_in(known, _CREATED) or _broadcast_date(known)
     taken = _date_in(known, _DATES) or _whole_date(known) or created
     if taken and not (known.get("album") and taken == created):
         # When an album's file was written says nothing about its recording.
-        found["taken_at"] = taken
+        fields["taken_at"] = taken
     if created:
         stated = known.get("creation_time", "")
-        found["recorded_at"] = stated if _date(stated) else created
+        fields["recorded_at"] = stated if _date(stated) else created
     for name in _PLACES:
         place = iso_6709(known.get(name, ""))
         if place is not None:
-            found |= {"latitude": place[0], "longitude": place[1]}
+            fields |= {"latitude": place[0], "longitude": place[1]}
             break
     make, model = _first(known, _MAKES), _first(known, _MODELS)
     if model or make:
-        found["camera"] = camera_name(make, model)
-    return found
+        fields["camera"] = camera_name(make, model)
+    return fields
 
 
 def iso_6709(text: str) -> tuple[float, float] | None:
