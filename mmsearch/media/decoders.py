@@ -93,7 +93,8 @@ def _kind(mime: str) -> str:
 def _image(file: File) -> Iterator[Part]:
     from PIL import Image
 
-    from mmsearch.media.formats import exif, image
+    from mmsearch.media import textness
+    from mmsearch.media.formats import exif, image, multipage
 
     request = file.request
     # Also for the frames and layers that Pillow opens by itself. The process is ours alone.
@@ -103,12 +104,66 @@ def _image(file: File) -> Iterator[Part]:
         request.max_image_pixels,
         draft_for=(request.preprocess, request.thumbnail or 1),
     )
+    listed = multipage.pages(picture, request.max_image_pixels, request.max_pages)
+    frames, warning = listed.frames, _warning("Some of its pages are missing.", listed.damaged)
+    if request.page is not None:
+        if not 1 <= request.page <= len(frames):
+            raise MediaError("missing", f"The picture has no page {request.page}.")
+        number = frames[request.page - 1]
+        yield _picture_of(file, multipage.page(picture, number, request.max_image_pixels))
+        return
+    if len(frames) > 1:
+        if picture.format == "TIFF" or textness.looks_written(image.upright(picture)):
+            yield from _scanned(file, picture, frames, warning)
+            return
+        warning = _warning(f"Of {len(frames)} pictures in the file only the first is read.")
+    elif picture.format == "TIFF" and multipage.has_more(picture):
+        picture = multipage.page(picture, frames[0], request.max_image_pixels)
     yield ImagePart(
         image.mime_of(picture) or file.mime,
-        exif.image_metadata(picture),
+        exif.image_metadata(picture) | warning,
         *_seen(request, picture, request.thumbnail),
         _to_read(file, picture),
     )
+
+
+def _warning(sentence: str, holds: bool = True) -> dict[str, Any]:
+    return {"warning": sentence} if holds else {}
+
+
+def _scanned(
+    file: File, picture: PillowImage, frames: Sequence[int], warning: dict[str, Any]
+) -> Iterator[Part]:
+    """The pages of a scan, a fax: as those of a PDF without text."""
+    from mmsearch.media.formats import exif, image, multipage
+
+    request = file.request
+    mime = image.mime_of(picture) or file.mime
+    metadata = dict(warning)
+    damage: MediaError | None = None
+    left = _MAX_FRAMES_READ
+    for number, frame in enumerate(frames, 1):
+        try:
+            page = multipage.page(picture, frame, request.max_image_pixels)
+        except MediaError as error:
+            if error.code == "memory":
+                raise
+            damage = error
+            metadata = metadata | {"warning": f"Page {number}: {error.reason}"}
+            continue
+        if "pages" not in metadata:
+            metadata = exif.image_metadata(page) | metadata
+            metadata |= {"pages": len(frames), "page_kind": "page"}
+        pixels = small = None
+        if request.page_images:
+            pixels, small = _seen(request, page, 2 * (request.thumbnail or 0))
+        read = _to_read(file, page) if left else None
+        left -= read is not None
+        yield PagePart(
+            mime, metadata, number, pixels=pixels, thumbnail=small, picture=read
+        )  # fmt: skip
+    if damage is not None and "pages" not in metadata:
+        raise damage
 
 
 def _to_read(file: File, picture: PillowImage) -> npt.NDArray[np.uint8] | None:
