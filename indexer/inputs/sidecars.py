@@ -31,7 +31,8 @@ CAPTIONS = ("caption", "captions", "top_caption", "alt_text")
 _MEDIA = frozenset(
     (
         ".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
-        ".bmp", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".mp3", ".wav", ".flac", ".ogg",
+        ".bmp", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
+        ".pef", ".srw", ".mp3", ".wav", ".flac", ".ogg",
         ".opus", ".m4a", ".aac", ".wma", ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".pdf",
     )
 )  # fmt: skip

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -94,11 +94,14 @@ def _image(file: File) -> Iterator[Part]:
     from PIL import Image
 
     from mmsearch.media import textness
-    from mmsearch.media.formats import exif, image, multipage
+    from mmsearch.media.formats import exif, image, multipage, raw
 
     request = file.request
     # Also for the frames and layers that Pillow opens by itself. The process is ours alone.
     Image.MAX_IMAGE_PIXELS = request.max_image_pixels
+    camera = raw.read_raw(file.read()) if file.mime in raw.MIMES else None
+    if camera is not None:
+        file = replace(file, source=camera.preview, mime=camera.mime)
     picture = image.open_image(
         file.read(),
         request.max_image_pixels,
@@ -119,9 +122,14 @@ def _image(file: File) -> Iterator[Part]:
         warning = _warning(f"Of {len(frames)} pictures in the file only the first is read.")
     elif picture.format == "TIFF" and multipage.has_more(picture):
         picture = multipage.page(picture, frames[0], request.max_image_pixels)
+    if camera is not None:
+        described = raw.describe(picture, camera)
+        metadata, mime = exif.image_metadata(picture) | described, camera.mime
+    else:
+        metadata, mime = exif.image_metadata(picture), image.mime_of(picture) or file.mime
     yield ImagePart(
-        image.mime_of(picture) or file.mime,
-        exif.image_metadata(picture) | warning,
+        mime,
+        metadata | warning,
         *_seen(request, picture, request.thumbnail),
         _to_read(file, picture),
     )
