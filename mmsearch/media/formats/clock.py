@@ -6,6 +6,7 @@ Without the silence in between, everything behind such a gap would be found too 
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
@@ -28,58 +29,39 @@ def timed(
     recording in seconds: a gap that would lead beyond it is not believed. None, the end of the
     frames, is passed on.
     """
-    clock = _Clock(origin, length)
-    waiting: deque[Any] = deque()
-    for frame in frames:
-        waiting.append(frame)
-        while len(waiting) > _FOLLOWERS or (waiting and frame is None):
-            first = waiting.popleft()
-            yield (-1.0 if first is None else clock.place(first, waiting)), first
-    while waiting:
-        first = waiting.popleft()
-        yield (-1.0 if first is None else clock.place(first, waiting)), first
-
-
-class _Clock:
-    def __init__(self, origin: float | None, length: float) -> None:
-        self._origin = origin
-        self._length = length
-        self._reached = 0.0
-        """Seconds so far, with the silence."""
-        self._silence = 0.0
-
-    def place(self, frame: Any, followers: deque[Any]) -> float:
-        seconds = frame.samples / (frame.sample_rate or 1)
-        begin = -1.0
-        stamp = frame.time
+    ahead: deque[Any] = deque()
+    # Seconds so far, with the silence; of the silence alone.
+    reached = silence = 0.0
+    while (frame := ahead.popleft() if ahead else next(frames, None)) is not None:
+        begin, seconds, stamp = -1.0, frame.samples / (frame.sample_rate or 1), frame.time
         if stamp is not None:
-            if self._origin is None:
-                self._origin = stamp
-            gap = stamp - self._origin - self._reached
-            if gap > _GAP_SECONDS and _goes_on(stamp + seconds, followers):
-                if self._is_believable(gap):
-                    self._silence += gap
-                    self._reached += gap
-                    begin = self._reached
-                else:
-                    self._origin += gap
-            elif gap < -_SLACK_SECONDS and _goes_on(stamp + seconds, followers):
-                # Joined recordings begin again: go on from here.
-                self._origin += gap
-        self._reached += seconds
-        return begin
+            if origin is None:
+                origin = stamp
+            gap = stamp - origin - reached
+            if not -_SLACK_SECONDS <= gap <= _GAP_SECONDS:
+                ahead.extend(itertools.islice(_until_none(frames), _FOLLOWERS - len(ahead)))
+                if _goes_on(stamp + seconds, ahead):
+                    total = silence + gap
+                    if total <= _MAX_SILENCE and 0 < gap <= length + _SLACK_SECONDS - reached:
+                        silence = total
+                        reached += gap
+                        begin = reached
+                    else:
+                        # Joined recordings begin again, and mad ones jump: go on from here.
+                        origin += gap
+        reached += seconds
+        yield begin, frame
+    yield -1.0, None
 
-    def _is_believable(self, gap: float) -> bool:
-        end = self._reached + gap
-        return self._silence + gap <= _MAX_SILENCE and end <= self._length + _SLACK_SECONDS
+
+def _until_none(frames: Iterator[Any]) -> Iterator[Any]:
+    return iter(lambda: next(frames, None), None)
 
 
 def _goes_on(end: float, followers: deque[Any]) -> bool:
     """Whether the next frames come after second `end` of their clock, in order."""
     stamped = False
     for frame in followers:
-        if frame is None:
-            break
         if frame.time is None:
             continue
         if frame.time < end - _GAP_SECONDS:

@@ -6,6 +6,7 @@ sum of both channels is then silence, although each of them is loud.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,13 +33,13 @@ def mixable(frames: Iterator[tuple[float, Any]]) -> Iterator[tuple[float, Any]]:
     """
     turned: tuple[int, ...] = ()
     block: list[tuple[float, Any]] = []
-    sound, passed = 0, 0
+    sound = 0
     for placed in frames:
         last = placed[1] is None
         if not last and sound >= _SOUND_BLOCKS:
-            passed = (passed + 1) % _BLOCK_FRAMES
-            if passed or not _choose([placed], ()):
+            if not _choose([placed], ()):
                 yield placed
+                yield from itertools.islice(frames, _BLOCK_FRAMES)
                 continue
             sound = 0
         if not last:
