@@ -22,7 +22,8 @@ from PIL import Image
 
 from mmsearch.errors import MMSearchError
 from mmsearch.models.clip.openclip import OpenClipEmbedder
-from mmsearch.models.clip.towers import probe_pixels
+from mmsearch.models.clip.selection import probe_pixels
+from mmsearch.models.runtime import Runtime
 
 SEED = 7
 
@@ -48,7 +49,9 @@ def main() -> None:
     embedders = {}
     for precision in args.precisions:
         embedder = OpenClipEmbedder(
-            args.model, random_weights=SEED, precision=precision, threads=args.threads
+            args.model,
+            random_weights=SEED,
+            runtime=Runtime(precision=precision, threads=args.threads),
         )
         try:
             embedder.space  # noqa: B018  # loads

@@ -21,6 +21,7 @@ import torch
 from machine import describe_machine
 
 from mmsearch.models.clip.openclip import OpenClipEmbedder
+from mmsearch.models.runtime import Runtime
 
 SEED = 7
 QUERIES = (
@@ -47,7 +48,9 @@ def main() -> None:
     reference = open_clip.create_model(args.model, pretrained_text=False).eval()
     tokenize = open_clip.get_tokenizer(args.model)
     embedder = OpenClipEmbedder(
-        args.model, random_weights=SEED, precision=args.precision, threads=args.threads
+        args.model,
+        random_weights=SEED,
+        runtime=Runtime(precision=args.precision, threads=args.threads),
     )
     print(f"the text tower computes in {embedder.arithmetic[1]}")
 

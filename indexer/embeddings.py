@@ -1,12 +1,12 @@
-"""Ready-made embeddings, as clip-retrieval writes them: nothing is decoded, nothing embedded anew.
+"""Embeddings that exist already, as clip-retrieval writes them: nothing is decoded or embedded.
 
 ::
 
     img_emb/img_emb_0.npy          (n, dimension) float16 or float32, a row per picture
     metadata/metadata_0.parquet    n rows: image_path, caption, url, key ...
 
-Whoever hands them in must say which model made them; they are refused unless that is the model of
-the collection's own `clip` space. The paths in the metadata are only text: nothing is opened, or
+The caller names the model that made them; they are refused unless it is the model of the
+collection's `clip` space. The paths in the metadata are only text: nothing is opened, or
 served, because of them.
 """
 
@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from indexer.inputs.content import Item, Opened, Spool
 from indexer.inputs.sidecars import split_captions
-from indexer.pipeline import RunCounts
+from indexer.outcomes import RunCounts
 from indexer.runs import RunSummary, collection_for, index_into
 from mmsearch.errors import DimensionError, MissingDependencyError, QueryError, SpaceMismatchError
 from mmsearch.library import Library
@@ -38,8 +38,8 @@ _KEYS = ("key", "id", "__key__")
 
 
 @dataclass(frozen=True, slots=True)
-class ReadyVector:
-    """A picture of which only its vector is here, shape (dimension,), unit length."""
+class ImportedVector:
+    """A picture known only by its vector, shape (dimension,), unit length."""
 
     vector: npt.NDArray[np.float16] = field(repr=False)
     mime: str
@@ -59,7 +59,7 @@ def import_embeddings(
     collection: str = "default",
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
 ) -> RunSummary:
-    """Take in a folder of clip-retrieval's; `model` names what made it.
+    """Import a folder that clip-retrieval has written; `model` names the model that made it.
 
     Raises SpaceMismatchError if that is not the collection's model, DimensionError, QueryError
     (the folder is not such a folder, or damaged), MissingDependencyError (pyarrow).
@@ -80,18 +80,18 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
         import pyarrow.parquet  # noqa: F401
     except ImportError:
         raise MissingDependencyError("pyarrow", "tables", "Importing embeddings") from None
-    found = []
+    pairs = []
     for vectors in sorted(folder.glob("img_emb/img_emb_*.npy"), key=_number):
         table = folder / "metadata" / f"metadata_{vectors.stem.removeprefix('img_emb_')}.parquet"
         if not table.is_file():
             raise QueryError(f"{vectors} has no {table.name} beside it", param="folder")
-        found.append((vectors, table))
-    if not found:
+        pairs.append((vectors, table))
+    if not pairs:
         raise QueryError(
             f"{folder} holds no img_emb/img_emb_*.npy, as clip-retrieval writes them",
             param="folder",
         )
-    return found
+    return pairs
 
 
 def _number(path: Path) -> tuple[int, str]:
@@ -99,16 +99,16 @@ def _number(path: Path) -> tuple[int, str]:
     return int(digits or 0), path.name
 
 
-def _check_model(named: str, space: Space) -> None:
-    """Names are compared as they are written in the field: `ViT-B/32` is `ViT-B-32`."""
+def _check_model(model: str, space: Space) -> None:
+    """Spellings of one name are equal: `ViT-B/32` is `ViT-B-32`."""
 
     def plain(name: str) -> str:
         return name.casefold().replace("/", "-").replace(" ", "")
 
     names = {space.model, f"{space.model}/{space.revision}", space.fingerprint}
-    if plain(named) not in map(plain, names):
+    if plain(model) not in map(plain, names):
         raise SpaceMismatchError(
-            f"the embeddings were made with '{named}', and this collection's with {space.model} "
+            f"the embeddings were made with '{model}', and this collection's with {space.model} "
             f"({space.revision}, fingerprint {space.fingerprint}): they do not compare. Import "
             "them into a collection of that model (--collection, --set clip_model=…).",
             param="model",
@@ -137,12 +137,12 @@ def _check_pair(vectors: Path, table: Path, space: Space) -> None:
 def _open(path: Path) -> npt.NDArray[Any]:
     try:
         # Never pickled objects: they would run code.
-        found = np.load(path, mmap_mode="r", allow_pickle=False)
+        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise QueryError(f"{path} cannot be read: {error}", param="folder") from None
-    if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
+    if not isinstance(matrix, np.ndarray) or matrix.dtype.kind != "f":
         raise QueryError(f"{path} holds no floating-point numbers", param="folder")
-    return found
+    return matrix
 
 
 def _items(vectors: Path, table: Path) -> Iterator[Item]:
@@ -173,9 +173,9 @@ def _item(
 ) -> Item:
     key = next((str(row[name]) for name in _KEYS if row.get(name) not in (None, "")), str(number))
     metadata, captions = split_captions(row)
-    named = str(row.get("image_path") or row.get("url") or "")
-    mime = mimetypes.guess_type(named)[0] or ""
+    path = str(row.get("image_path") or row.get("url") or "")
+    mime = mimetypes.guess_type(path)[0] or ""
     file = SourceFile(member_uri(container, key), f"{shown}::{display_path(key)}", vector.nbytes, 0)
-    content = ReadyVector(vector, mime if mime.startswith("image/") else "")
+    content = ImportedVector(vector, mime if mime.startswith("image/") else "")
     revision = hashlib.sha256(vector.tobytes()).hexdigest()[:16]
     return Item(file, content, metadata, captions, revision)

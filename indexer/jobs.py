@@ -1,4 +1,4 @@
-"""Workers: they take jobs from the queue in SQL and run them, one at a time each.
+"""Workers: each takes jobs from the queue in SQL and runs them, one at a time.
 
 Any number of workers, in the service's process and in others, on this machine or elsewhere, may
 serve one library. See `mmsearch.stores.jobs` for what becomes of a job whose worker dies.
@@ -22,24 +22,25 @@ from typing import Any, Self
 from sqlalchemy.exc import DBAPIError
 
 from indexer.inputs.named import Named
-from indexer.pipeline import RunCounts
-from indexer.runs import DEFAULT_PROFILE, pipeline_of
+from indexer.outcomes import RunCounts, RunOutcomes
+from indexer.pipeline import Pipeline
+from indexer.runs import DEFAULT_PROFILE
 from mmsearch.errors import LeaseLostError, LibraryBusyError, MMSearchError, StorageError
 from mmsearch.library import Library
 from mmsearch.media.sandbox.confinement import NICENESS
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.stores.jobs import Claim
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.5
 OUTAGE_SECONDS = 2.0
-"""Between two looks at a database that does not answer."""
+"""Between two attempts to reach a database that does not answer."""
 
 
 class StoppedError(Exception):
-    """Raised inside of a job that is to end early: cancel, pause, end (of the worker), lost."""
+    """Raised inside a job that is to end early: cancel, pause, end (of the worker), lost."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
@@ -47,7 +48,7 @@ class StoppedError(Exception):
 
 
 class Worker:
-    """Takes jobs until told to end."""
+    """Takes jobs until `end` is called."""
 
     def __init__(
         self, library: Library, *, name: str | None = None, poll: float = POLL_SECONDS
@@ -61,13 +62,13 @@ class Worker:
 
     def run(self, *, once: bool = False, idle: float = math.inf) -> int:
         """Work until `end` is called, with `once` until nothing is due, or until nothing was due
-        for `idle` seconds; returns how many jobs were taken. A database that is away for a while
-        is waited for."""
+        for `idle` seconds; returns how many jobs were taken. While the database is away, it
+        waits."""
         taken, last = 0, time.monotonic()
         while not self._ending.is_set():
             self._wake.clear()
             try:
-                claim = self._library.store.claim(self.name, self._lease)
+                claim = self._library.store.jobs.claim(self.name, self._lease)
             except (DBAPIError, MMSearchError) as error:
                 logger.warning("the queue cannot be read: %s", error)
                 self._ending.wait(OUTAGE_SECONDS)
@@ -91,16 +92,16 @@ class Worker:
             return
         self._unpublished = False
         try:
-            self._library.indexes.refresh(publish=True)
+            self._library.indexes.refresh(save=True)
         except (DBAPIError, MMSearchError) as error:
             logger.warning("the indexes could not be written: %s", error)
 
     def wake(self) -> None:
-        """There is a new job: do not wait for the next look."""
+        """There is a new job: do not wait for the next poll."""
         self._wake.set()
 
     def end(self) -> None:
-        """Give back the job at hand, unspent, and end."""
+        """Give back the current job without spending an attempt, and end."""
         self._ending.set()
         self._wake.set()
 
@@ -113,33 +114,33 @@ class Worker:
         try:
             with Lease(store, claim, self._lease, self._ending) as lease:
                 run_job(self._library, claim, lease)
-            store.finish(claim, "done")
+            store.jobs.finish(claim, "done")
             self._unpublished = True
         except BaseException as error:
-            self._report(claim, error)
+            self._record_end(claim, error)
             if not isinstance(error, Exception):  # Ctrl-C
                 raise
 
-    def _report(self, claim: Claim, error: BaseException) -> None:
-        """How it ended, as far as the database still takes it; else the lease will tell."""
+    def _record_end(self, claim: Claim, error: BaseException) -> None:
+        """Record how a job ended. If the database cannot be written, the lease will run out."""
         store, number = self._library.store, claim.job.id
         try:
             match error:
                 case StoppedError(why="cancel"):
-                    store.finish(claim, "cancelled")
+                    store.jobs.finish(claim, "cancelled")
                 case StoppedError(why="pause"):
-                    store.finish(claim, "paused")
+                    store.jobs.finish(claim, "paused")
                 case StoppedError(why="lost") | LeaseLostError():
                     logger.warning("job %d was taken over by another worker", number)
                 case StoppedError() | KeyboardInterrupt() | SystemExit():
-                    store.give_back(claim, spent=False)
+                    store.jobs.retry(claim, counted=False)
                 case MMSearchError() if not isinstance(error, StorageError | LibraryBusyError):
                     logger.warning("job %d failed: %s", number, error)
-                    store.finish(claim, "failed", str(error))
+                    store.jobs.finish(claim, "failed", str(error))
                 case _:
                     # A full disk, a lost connection, a bug: the first two may pass.
                     logger.warning("job %d broke off", number, exc_info=error)
-                    store.give_back(claim, f"{type(error).__name__}: {error}"[:2000])
+                    store.jobs.retry(claim, f"{type(error).__name__}: {error}"[:2000])
         except LeaseLostError:
             logger.warning("job %d was taken over by another worker", number)
         except (DBAPIError, MMSearchError):
@@ -148,7 +149,7 @@ class Worker:
 
 
 class Lease:
-    """Renews a claim in the background, and hears what is wanted of the job."""
+    """Renews a claim in the background, and learns whether the job is to be cancelled or paused."""
 
     def __init__(
         self, store: SqlStore, claim: Claim, seconds: float, ending: threading.Event
@@ -158,7 +159,7 @@ class Lease:
         self._seconds = seconds
         self._ending = ending
         self._over = threading.Event()
-        self._wanted: str | None = None
+        self._requested: str | None = None
         self._renewed = time.monotonic()
         self._thread = threading.Thread(target=self._renew, name="mmsearch-lease", daemon=True)
 
@@ -176,56 +177,60 @@ class Lease:
         self._thread.join()
 
     def check(self) -> None:
-        """Raise StoppedError if the job is to go no further: before anything is written."""
-        if self._wanted is not None:
-            raise StoppedError(self._wanted)
+        """Raise StoppedError if the job is to end. Called before anything is written."""
+        if self._requested is not None:
+            raise StoppedError(self._requested)
         if time.monotonic() - self._renewed > self._seconds:
-            raise StoppedError("lost")  # asleep, or cut off: somebody else may have it
+            raise StoppedError("lost")  # suspended, or cut off: another worker may have it
         if self._ending.is_set():
             raise StoppedError("end")
 
     def _renew(self) -> None:
         while not self._over.wait(self._seconds / 4):
-            asked = time.monotonic()
+            renewed = time.monotonic()
             try:
-                wanted = self._store.renew(self._claim, self._seconds)
+                requested = self._store.jobs.renew(self._claim, self._seconds)
             except LeaseLostError:
-                self._wanted = "lost"
+                self._requested = "lost"
                 return
             except (DBAPIError, MMSearchError) as error:
                 logger.warning("job %d: the lease could not be renewed: %s",
                                self._claim.job.id, error)  # fmt: skip
                 continue
-            self._renewed = asked
-            self._wanted = wanted
+            self._renewed = renewed
+            self._requested = requested
 
 
 def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
     """Index what a job's task names. Raises StoppedError, LeaseLostError, and what a run does."""
     task = claim.job.task
-    collections = {one.id: one for one in library.store.collections()}
+    collections = {collection.id: collection for collection in library.store.collections.list()}
     target = collections[claim.job.collection_id]
     library.check_profile(target)
-    pipeline = pipeline_of(
-        library,
-        target,
+    # Of an earlier attempt, or from before a pause.
+    earlier = library.store.runs.items(claim.job.id, limit=10**9)
+    outcomes = RunOutcomes(
+        library.store,
         claim.job.id,
         on_progress=lambda _counts: lease.check(),
         lease=claim.lease,
+        recorded={item.path for item in earlier},
+        record_unchanged=True,
     )
-    # Of an earlier attempt, or from before a pause.
-    pipeline.told = {item.path for item in library.store.run_items(claim.job.id, limit=10**9)}
-    pipeline.tell_unchanged = True
-    library.refresh()
-    return pipeline.run(
-        Named(
-            paths=tuple(task.get("paths", ())),
-            include=tuple(task.get("include", ())),
-            exclude=tuple(task.get("exclude", ())),
-        ),
-        prune=bool(task.get("prune")),
+    pipeline = Pipeline(
+        library,
+        library.models_of(target),
+        target,
+        outcomes,
         retry_failed=bool(task.get("retry_failed")),
     )
+    library.refresh()
+    named = Named(
+        paths=tuple(task.get("paths", ())),
+        include=tuple(task.get("include", ())),
+        exclude=tuple(task.get("exclude", ())),
+    )
+    return pipeline.run(named, prune=bool(task.get("prune")))
 
 
 def enqueue(
@@ -239,24 +244,26 @@ def enqueue(
     """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
     retry_failed, and `total` files where that is known."""
     profile = library.settings.profile or DEFAULT_PROFILE
-    named = asked_models(library.settings)
-    target = library.store.ensure_collection(collection or "default", profile, named)
+    named = models_in(library.settings)
+    target = library.store.collections.get_or_create(collection or "default", profile, named)
     attempts = library.settings.job_attempts
-    return library.store.enqueue(target.id, kind, task, priority=priority, max_attempts=attempts)
+    return library.store.jobs.enqueue(
+        target.id, kind, task, priority=priority, max_attempts=attempts
+    )
 
 
-def _step_behind() -> None:
-    """Let whoever asks go before this thread, and before those that it starts."""
+def _lower_priority() -> None:
+    """Give searches priority over this thread, and over those that it starts."""
     if sys.platform == "linux":  # elsewhere only processes have a niceness
-        own = threading.get_native_id()
+        thread = threading.get_native_id()
         with suppress(OSError):
-            niceness = os.getpriority(os.PRIO_PROCESS, own) + NICENESS
-            os.setpriority(os.PRIO_PROCESS, own, min(19, niceness))
+            niceness = os.getpriority(os.PRIO_PROCESS, thread) + NICENESS
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, niceness))
 
 
 class BackgroundIngestor:
-    """An `Ingestor` with a worker on a thread of its own. `close` gives back the job at hand;
-    what is queued is there for the next worker."""
+    """An `Ingestor` whose worker runs on a thread. `close` gives back the current job; queued jobs
+    stay for the next worker."""
 
     def __init__(self, library: Library, *, work: bool = True) -> None:
         self._library = library
@@ -267,7 +274,7 @@ class BackgroundIngestor:
             self._thread.start()
 
     def _work(self) -> None:
-        _step_behind()
+        _lower_priority()
         self._worker.run()
 
     def submit(self, files: Sequence[Path], collection: str | None) -> int:

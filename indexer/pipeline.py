@@ -2,104 +2,60 @@
 
 ::
 
-    walk -> what changed? -> load (threads; decoding in worker processes) -> embed -> commit
+    walk -> compare with SQL -> open -> decode -> recognise, segment -> embed -> write
+    ------ this thread -----    ---- the runner's threads, ahead ----   - this thread -
 
-Loading runs ahead of embedding by a bounded number of files, so that memory does not grow
-with the size of the folder, and the models never wait for the disk. Everything that is
-committed is complete: a source stands in SQL with all its segments and all their vectors,
-or not at all. A run that is interrupted therefore needs no repair; the next one finds what
-is missing by comparing files with SQL.
+The runner is a bounded number of files ahead, so that memory does not grow with the number of
+files, and the models never wait for the disk. A source is written with all its segments and all
+their vectors in one transaction, or not at all. A run that is interrupted therefore needs no
+repair: the next one compares files with SQL and finds what is missing.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import queue
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from indexer.inputs.content import (
-    Item,
-    Opened,
-    batches,
-    captioned,
-    is_gone,
-    joined_metadata,
-)
+from indexer.copies import CopiedFile, IndexedFiles
+from indexer.decode import Decoder
+from indexer.embed import Embedder
+from indexer.inputs.content import Item, Opened, batches, captioned, joined_metadata
 from indexer.inputs.named import Inputs, Named
 from indexer.inputs.walk import WalkProblem
-from indexer.segmenting.segmenter import Cutter, Rows, checked
+from indexer.outcomes import RunCounts, RunOutcomes
+from indexer.prune import Pruning
+from indexer.recipe import recorded_recipe
+from indexer.runners.local import LocalRunner
+from indexer.segmenting.recognition import Recogniser
+from indexer.segmenting.segmenter import Segmented, Segmenter
 from mmsearch.errors import MediaError
-from mmsearch.media.parts import DecodeRequest, Part, TextPart
-from mmsearch.media.requests import decode_request
-from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.library import Library
 from mmsearch.models.sets import ModelSet
-from mmsearch.settings import Settings, decoding_workers
-from mmsearch.stores.places import MEMBER, container_of, local_path
-from mmsearch.stores.rows import KnownFile, SourceWrite
-from mmsearch.stores.runs import RunItem
-from mmsearch.stores.sql import SqlStore
-from mmsearch.types import VERBAL, Collection, Failure, Modality, SegmentDraft, SourceFile, Vectors
+from mmsearch.protocols import Runner
+from mmsearch.settings import decoding_workers
+from mmsearch.stores.rows import SourceWrite
+from mmsearch.types import Collection, Failure, Modality, SegmentDraft, SourceFile
 
-logger = logging.getLogger(__name__)
-
-LOADERS_VERSION = 2
-"""Counts up whenever loaders or segmenters produce something else from the same bytes:
-everything indexed before is then taken in again."""
-
-LOOK_BATCH = 256
+COMPARE_BATCH = 256
 """Files compared with SQL in one query."""
 
 
-@dataclass(slots=True)
-class RunCounts:
-    """Progress of a run; every file seen ends in exactly one of the five outcomes."""
-
-    seen: int = 0
-    indexed: int = 0
-    unchanged: int = 0
-    moved: int = 0
-    failed: int = 0
-    removed: int = 0
-    copied: int = 0
-    """Of `indexed`: taken from a source with the same content, without embedding."""
-    segments: int = 0
-    vectors: int = 0
-
-    @property
-    def done(self) -> int:
-        return self.indexed + self.unchanged + self.moved + self.failed
-
-    def to_json(self) -> dict[str, int]:
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
-
-
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """A decoded file, cut into segments, waiting for vectors."""
+class PreparedFile:
+    """A file that was opened, decoded and segmented, and waits to be embedded and written."""
 
     item: Item
     file: SourceFile
     sha256: str = ""
-    mime: str = ""
-    metadata: Mapping[str, object] = field(default_factory=dict)
-    segments: tuple[SegmentDraft, ...] = ()
-    pixels: Mapping[int, npt.NDArray[np.uint8]] = field(default_factory=dict)
-    """By ordinal: what is seen and still to be embedded, (height, width, 3) each."""
-    made: Mapping[str, Rows] = field(default_factory=dict)
-    """Vectors that were made while loading, by space name: (ordinals, rows)."""
+    content: Segmented = field(default_factory=Segmented)
     failure: Failure | None = None
     is_copy: bool = False
-    """The content is, or will be, in the library: nothing was decoded."""
+    """The content is, or will be, in the collection: nothing was decoded."""
 
 
 class Pipeline:
@@ -107,448 +63,180 @@ class Pipeline:
 
     def __init__(
         self,
-        *,
-        settings: Settings,
-        store: SqlStore,
-        sandbox: Sandbox,
+        library: Library,
         models: ModelSet,
         collection: Collection,
-        run_id: int,
-        on_progress: Callable[[RunCounts], None] = lambda _counts: None,
-        lease: str | None = None,
+        outcomes: RunOutcomes,
+        *,
+        retry_failed: bool = False,
+        runner: Runner | None = None,
     ) -> None:
-        self.settings = settings
-        self.store = store
-        self.sandbox = sandbox
-        self.models = models
-        self.collection = collection
-        self.run_id = run_id
-        self.on_progress = on_progress
-        self.lease = lease
-        self.told: set[str] = set()
-        """Paths whose outcome an earlier attempt at the job has recorded."""
-        self.tell_unchanged = False
-        """Record an outcome for unchanged files too: each file of a job has one."""
-        self.counts = RunCounts()
-        self.failures: list[Failure] = []
-        self.recipe = recipe(settings, models)
-        self.inputs = Inputs(settings, self._walk_problem)
-        self.retry_failed = False
-        self._items: list[RunItem] = []
-        self._claimed: set[str] = set()
-        self._claim_lock = threading.Lock()
-        self._pending: list[Loaded] = []
-        self._copies: list[Loaded] = []
-        self._failed_content: dict[str, Failure] = {}
-        self._committed_at = time.monotonic()
-        self._stop = threading.Event()
-        self._space_ids: dict[str, int] | None = None
-        self._seen: set[str] | None = None
-        """URIs of what is no plain file, where pruning will ask for them."""
+        """`retry_failed`: index failed files again although they have not changed. The default
+        `runner` is threads of this process."""
+        self.outcomes = outcomes
+        self._settings = library.settings
+        self._store = library.store
+        self._models = models
+        self._collection = collection
+        self._inputs = Inputs(self._settings, self._report_walk_problem)
+        self._indexed = IndexedFiles(
+            self._store,
+            collection,
+            recorded_recipe(self._settings, models),
+            outcomes,
+            retry_failed=retry_failed,
+        )
+        self._decoder = Decoder(self._settings, library.sandbox, models)
+        self._embedder = Embedder(models, self._settings.batch_size)
+        workers = decoding_workers(self._settings)
+        # One batch being embedded, one ready, and every worker busy.
+        read_ahead = 2 * self._settings.batch_size + workers
+        self._runner: Runner = runner or LocalRunner(workers, read_ahead)
+        self._pruning: Pruning | None = None
+        self._pending: list[PreparedFile] = []
+        self._written_at = time.monotonic()
+        self._space_ids: dict[str, int] = {}
 
-    # ------------------------------------------------------------------ the run
+    @property
+    def counts(self) -> RunCounts:
+        return self.outcomes.counts
 
-    def run(self, named: Named, *, prune: bool = False, retry_failed: bool = False) -> RunCounts:
-        """Take in everything that was named; raises only what ends the whole run."""
-        self.retry_failed = retry_failed
-        self._seen = set() if prune else None
-        try:
-            for loaded in self._load_ahead(self._changed(self.inputs.items(named))):
-                self._take(loaded)
-            self._commit()
-            self._settle_copies(last=True)
-            if prune:
-                self._prune([Path(path).expanduser().resolve() for path in named.local])
-        finally:
-            self._stop.set()
-        self._report(force=True)
+    def run(self, named: Named, *, prune: bool = False) -> RunCounts:
+        """Index everything that was named. Raises only what ends the whole run."""
+        self._pruning = Pruning() if prune else None
+        with closing(self._runner.map(self._prepare, self._changed(named))) as prepared_files:
+            for prepared in prepared_files:
+                if prepared.is_copy:
+                    self._indexed.add_copy(
+                        CopiedFile(prepared.item, prepared.file, prepared.sha256)
+                    )
+                else:
+                    self._pending.append(prepared)
+                if self._is_batch_full():
+                    self._embed_and_write()
+        self._embed_and_write()
+        while (orphan := self._indexed.take_orphan()) is not None:
+            self._pending.append(self._segment_item(orphan.item, copies=False))
+            self._embed_and_write()
+        if self._pruning is not None:
+            self._pruning.remove_gone(
+                self._store,
+                self._collection,
+                self.outcomes,
+                roots=[Path(path).expanduser().resolve() for path in named.local],
+                complete=self._inputs.complete,
+            )
+        self.outcomes.save()
         return self.counts
 
-    def _changed(self, items: Iterator[Item]) -> Iterator[Item]:
-        """Those that are new or changed; the others cost a stat and a row of SQL."""
-        for batch in batches(items, LOOK_BATCH, weight=lambda item: item.weight):
-            known = self.store.known_files(self.collection.id, [item.file.uri for item in batch])
-            for item in batch:
-                self.counts.seen += 1
-                if self._seen is not None and not _is_plain_file(item.file.uri):
-                    self._seen.add(item.file.uri)
-                have = known.get(item.file.uri)
-                if have is None or not self._same(have, item):
-                    yield item
-                elif have.status != "failed":
-                    self.counts.unchanged += 1
-                    if self.tell_unchanged:
-                        self._tell(RunItem(item.file.path, "unchanged"))
-                elif self.retry_failed:
-                    yield item
-                else:
-                    self._fail(self.store.source(have.id).failure)
-            self._report()
+    # ------------------------------------------------------------------ walk
 
-    def _same(self, have: KnownFile, item: Item) -> bool:
-        now = (item.file.size, item.file.mtime_ns, self._recipe_of(item))
-        return (have.size, have.mtime_ns, have.recipe) == now
+    def _changed(self, named: Named) -> Iterator[Item]:
+        """What was named and is new or changed."""
+        items = self._inputs.items(named)
+        for batch in batches(items, COMPARE_BATCH, weight=lambda item: item.weight):
+            if self._pruning is not None:
+                self._pruning.add_seen(item.file.uri for item in batch)
+            yield from self._indexed.changed(batch)
+            self.outcomes.report()
 
-    def _recipe_of(self, item: Item) -> str:
-        """What is said about an item is part of what its record is made of."""
-        return f"{self.recipe}:{item.stamp}" if item.stamp else self.recipe
+    def _report_walk_problem(self, problem: WalkProblem) -> None:
+        self.counts.seen += 1
+        self.outcomes.failed(Failure(problem.path, problem.code, problem.reason))
 
-    # ------------------------------------------------------------------ loading, in threads
+    # ------------------------------------------------------------------ open, decode, segment
 
-    def _load_ahead(self, items: Iterator[Item]) -> Iterator[Loaded]:
-        """Load on threads, a bounded number of files ahead; what is ready first comes first."""
-        workers = decoding_workers(self.settings)
-        # One batch being embedded, one ready, and every worker busy.
-        most = 2 * self.settings.batch_size + workers
-        finished: queue.SimpleQueue[Future[Loaded]] = queue.SimpleQueue()
-        running = 0
-        pool = ThreadPoolExecutor(workers, thread_name_prefix="load")
+    def _prepare(self, item: Item) -> Iterator[PreparedFile]:
+        """One item on a thread of the runner."""
+        yield self._segment_item(item)
+
+    def _segment_item(self, item: Item, *, copies: bool = True) -> PreparedFile:
+        """Open, hash, decode and segment one item. A MediaError becomes the item's failure.
+
+        Unless `copies` is false, content that the collection has is not decoded.
+        """
+        prepared = PreparedFile(item, item.file)
         try:
-            for item in items:
-                pool.submit(self._load, item).add_done_callback(finished.put)
-                running += 1
-                while running >= most or not finished.empty():
-                    running -= 1
-                    yield finished.get().result()
-            while running:
-                running -= 1
-                yield finished.get().result()
-        finally:
-            self._stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
-
-    def _load(self, item: Item, *, anew: bool = False) -> Loaded:
-        """Hash, decode and cut one item. What is wrong with it becomes its failure."""
-        if self._stop.is_set() and not anew:
-            raise InterruptedError
-        found = Loaded(item, item.file)
-        try:
-            with item.content.opened(self.inputs.spool) as opened:
+            with item.content.opened(self._inputs.spool) as opened:
                 if item.file.size < 0:  # not known before
-                    found = replace(found, file=replace(item.file, size=opened.size))
-                found = replace(found, sha256=opened.sha256)
-                if not anew and self._is_copy(found):
-                    return replace(found, is_copy=True)
-                return self._decode(found, opened)
+                    prepared = replace(prepared, file=replace(item.file, size=opened.size))
+                prepared = replace(prepared, sha256=opened.sha256)
+                if copies and not self._indexed.claim(item, opened.sha256):
+                    return replace(prepared, is_copy=True)
+                return replace(prepared, content=self._segment(item, opened))
         except MediaError as error:
-            return replace(found, failure=Failure(item.file.path, error.code, error.reason))
+            return replace(prepared, failure=Failure(item.file.path, error.code, error.reason))
 
-    def _is_copy(self, found: Loaded) -> bool:
-        """Whether the same bytes are in the library, or were begun by another thread."""
-        if found.item.stamp:  # what is said about it makes it unlike others of its content
-            return False
-        with self._claim_lock:
-            claimed = found.sha256 in self._claimed
-            self._claimed.add(found.sha256)
-        return claimed or self._reusable(found.sha256)
-
-    def _reusable(self, sha256: str) -> bool:
-        known = self.store.known_content(self.collection.id, sha256)
-        return any(one.recipe == self.recipe for one in known)
-
-    def _decode(self, found: Loaded, opened: Opened) -> Loaded:
-        if opened.vector is not None:
-            return replace(
-                found,
-                mime=opened.name,
-                metadata=joined_metadata({}, found.item),
-                segments=captioned([SegmentDraft(Modality.IMAGE)], found.item.captions),
-                made={"clip": (np.zeros(1, np.int64), opened.vector[None])},
-            )
-        cutter = Cutter(self.settings, self.models, found.sha256)
-        for part in self._parts(opened):
-            cutter.add(part)
-        cut = cutter.finish()
-        return replace(
-            found,
-            mime=cut.mime,
-            metadata=joined_metadata(cut.metadata, found.item),
-            segments=captioned(cut.segments, found.item.captions),
-            pixels=cut.pixels,
-            made=cut.made,
-        )
-
-    def _parts(self, opened: Opened) -> Iterator[Part]:
-        """What a worker makes of the bytes; a record's words need none."""
-        if opened.text is not None:
-            return iter([TextPart("text/plain", {}, opened.text)])
-        return self.sandbox.decode(self.request(opened))
-
-    def request(self, opened: Opened) -> DecodeRequest:
-        """What is asked of a worker."""
-        return decode_request(
-            self.settings,
-            path=opened.path,
-            content=opened.data,
-            name=opened.name,
-            preprocess=self.models.clip.preprocess,
-            thumbnail=self._preview_pixels(),
-            sounds=self.models.knows_sounds,
-            ocr=self.settings.ocr_pictures if self.models.ocr is not None else "none",
-        )
-
-    # ------------------------------------------------------------------ embedding, committing
-
-    def _take(self, loaded: Loaded) -> None:
-        if loaded.is_copy:
-            self._copies.append(loaded)
+    def _segment(self, item: Item, opened: Opened) -> Segmented:
+        if opened.vector is not None:  # an embedding that was imported
+            vectors = {"clip": (np.zeros(1, np.int64), opened.vector[None])}
+            content = Segmented(opened.name, {}, (SegmentDraft(Modality.IMAGE),), {}, vectors)
         else:
-            self._pending.append(loaded)
-        images = sum(len(one.pixels) for one in self._pending)
-        texts = sum(len(one.segments) for one in self._pending) - images
-        waited = time.monotonic() - self._committed_at
-        if (
-            images >= self.settings.batch_size
-            or texts >= 4 * self.settings.batch_size
-            or len(self._pending) >= self.settings.commit_files
-            or waited >= self.settings.commit_seconds
-        ):
-            self._commit()
+            segmenter = Segmenter(self._settings, self._models, opened.sha256)
+            recogniser = Recogniser(self._models, language=self._settings.language)
+            for part in self._decoder.decode(opened):
+                segmenter.add(part, recogniser.recognise(part))
+                self._embedder.embed_waiting(segmenter)
+            content = segmenter.finish()
+        return replace(
+            content,
+            metadata=joined_metadata(content.metadata, item),
+            segments=captioned(content.segments, item.captions),
+        )
 
-    def _commit(self) -> None:
-        """Embed what is pending and write it in one transaction."""
+    # ------------------------------------------------------------------ embed, write
+
+    def _is_batch_full(self) -> bool:
+        pictures = sum(len(prepared.content.pixels) for prepared in self._pending)
+        texts = sum(len(prepared.content.segments) for prepared in self._pending) - pictures
+        return (
+            pictures >= self._settings.batch_size
+            or texts >= 4 * self._settings.batch_size
+            or len(self._pending) >= self._settings.commit_files
+            or time.monotonic() - self._written_at >= self._settings.commit_seconds
+        )
+
+    def _embed_and_write(self) -> None:
+        """Embed the pending files together, and write them in one transaction."""
         pending, self._pending = self._pending, []
         if pending:
-            writes = self._embed(pending)
-            self.on_progress(self.counts)  # may say that nothing is to be written any more
-            self.store.write_sources(self.collection.id, writes)
+            self._open_spaces(pending)
+            vectors = self._embedder.embed([prepared.content for prepared in pending])
+            writes = [
+                SourceWrite(
+                    file=prepared.file,
+                    sha256=prepared.sha256,
+                    mime=prepared.content.mime,
+                    recipe=self._indexed.recipe_of(prepared.item),
+                    metadata=prepared.content.metadata,
+                    segments=prepared.content.segments,
+                    vectors={self._space_id(name): rows for name, rows in by_space.items()},
+                    failure=prepared.failure,
+                )
+                for prepared, by_space in zip(pending, vectors, strict=True)
+            ]
+            self.outcomes.report()  # raises if a job may write no more
+            self._store.sources.write(self._collection.id, writes)
             for write in writes:
                 if write.failure is not None:
-                    self._failed_content[write.sha256] = write.failure
-                    self._fail(write.failure)
+                    self._indexed.add_failure(write.sha256, write.failure)
+                    self.outcomes.failed(write.failure)
                 else:
-                    self._count_indexed(write)
-        self._committed_at = time.monotonic()
-        self._settle_copies()
-        self._report(force=bool(self._items))
+                    self.outcomes.indexed(write)
+        self._written_at = time.monotonic()
+        self._indexed.settle()
+        self.outcomes.save_new()
 
-    def _embed(self, pending: Sequence[Loaded]) -> list[SourceWrite]:
-        """Vectors for all segments of some files: each model sees them as few large batches."""
-        drafts = [(n, o, d) for n, one in enumerate(pending) for o, d in enumerate(one.segments)]
-        parts: list[dict[int, Rows]] = [{} for _ in pending]
-        if drafts:
-            spaces = self._spaces()
-            drafts_by = {(n, o): d for n, o, d in drafts}
-            images = [(n, o) for n, one in enumerate(pending) for o in one.pixels]
-            pixels = [p for one in pending for p in one.pixels.values()]
-            words = [(n, o, d.text) for n, o, d in drafts if d.text]
-            # What is seen has its vector in CLIP's space from its pixels; the words that stand
-            # in it have theirs in the text space.
-            spoken = [word for word in words if drafts_by[word[:2]].modality in VERBAL]
-            clip = self._encode(self.models.clip.encode_pixels, pixels, stack=True)
-            clip += self._encode(
-                lambda t: self.models.clip.encode_texts(t, "document"), [t for *_, t in spoken]
-            )
-            text = self._encode(
-                lambda t: self.models.text.encode_texts(t, "document"), [t for *_, t in words]
-            )
-            _scatter(parts, spaces["clip"], images + [(n, o) for n, o, _ in spoken], clip)
-            _scatter(parts, spaces["text"], [(n, o) for n, o, _ in words], text)
-        for n, one in enumerate(pending):
-            for name, made in one.made.items():
-                _join(parts[n], self._space_id(name), made)
-        return [
-            SourceWrite(
-                file=one.file,
-                sha256=one.sha256,
-                mime=one.mime,
-                recipe=self._recipe_of(one.item),
-                metadata=one.metadata,
-                segments=one.segments,
-                vectors=parts[n],
-                failure=one.failure,
-            )
-            for n, one in enumerate(pending)
-        ]
-
-    def _encode(
-        self,
-        encode: Callable[..., Vectors],
-        inputs: Sequence[object],
-        *,
-        stack: bool = False,
-    ) -> list[npt.NDArray[np.float16]]:
-        """Unit vectors as float16 rows, a batch at a time."""
-        rows: list[npt.NDArray[np.float16]] = []
-        for start in range(0, len(inputs), self.settings.batch_size):
-            batch = inputs[start : start + self.settings.batch_size]
-            vectors = encode(np.stack(batch) if stack else batch)  # type: ignore[arg-type]
-            rows += list(checked(vectors))
-        return rows
-
-    def _spaces(self) -> dict[str, int]:
-        """Space ids by name. SpaceMismatchError if other models made what is there."""
-        if self._space_ids is None:
-            self._space_ids = {
-                embedder.space.name: self.store.ensure_space(self.collection.id, embedder.space).id
-                for embedder in (self.models.clip, self.models.text)
-            }
-        return self._space_ids
-
-    def _preview_pixels(self) -> int:
-        """Thumbnails are what a captioner sees: then they are as large as it is to see them."""
-        if self.models.captioner is None:
-            return self.settings.thumbnail_pixels
-        return max(self.settings.thumbnail_pixels, self.settings.caption_pixels)
+    def _open_spaces(self, pending: list[PreparedFile]) -> None:
+        """Raise SpaceMismatchError, before anything is embedded, if the collection's vectors
+        were made by other models."""
+        if any(prepared.content.segments for prepared in pending):
+            for name in ("clip", "text"):
+                self._space_id(name)
 
     def _space_id(self, name: str) -> int:
-        """The id of a space that only some files need: its model is loaded for them alone."""
-        spaces = self._spaces()
-        if name not in spaces:
-            space = self.models.embedder(name).space
-            spaces[name] = self.store.ensure_space(self.collection.id, space).id
-        return spaces[name]
-
-    def _settle_copies(self, *, last: bool = False) -> None:
-        """Give copies the segments of the source they equal, once that is committed."""
-        waiting, self._copies = self._copies, []
-        for copy in waiting:
-            same = [
-                one
-                for one in self.store.known_content(self.collection.id, copy.sha256)
-                if one.recipe == self.recipe
-            ]
-            twin = self._failed_content.get(copy.sha256)
-            if same:
-                self._settle_copy(copy, same)
-            elif twin is not None:
-                # What it equals has failed in this run: so does it, for the same reason.
-                failure = Failure(copy.file.path, twin.code, twin.reason)
-                write = SourceWrite(copy.file, copy.sha256, "", self.recipe, failure=failure)
-                self.store.write_sources(self.collection.id, [write])
-                self._fail(failure)
-            elif last:
-                # What it equals was deleted meanwhile: it has to be taken in itself.
-                self._pending.append(self._load(copy.item, anew=True))
-                self._commit()
-            else:
-                self._copies.append(copy)
-
-    def _settle_copy(self, copy: Loaded, same: Sequence[KnownFile]) -> None:
-        for one in same:
-            if one.uri == copy.file.uri:
-                self.store.move_source(one.id, copy.file)
-                self.counts.unchanged += 1
-                if self.tell_unchanged:
-                    self._tell(RunItem(copy.file.path, "unchanged"))
-                return
-        for one in same:
-            if is_gone(one.uri):
-                self.store.move_source(one.id, copy.file)
-                self.counts.moved += 1
-                self._tell(RunItem(copy.file.path, "moved", reason=f"from {one.path}"))
-                return
-        source = self.store.source(same[0].id)
-        metadata, segments, vectors = self.store.source_content(source.id)
-        write = SourceWrite(
-            file=copy.file,
-            sha256=copy.sha256,
-            mime=source.mime,
-            recipe=self.recipe,
-            metadata=metadata,
-            segments=segments,
-            vectors=vectors,
-        )
-        self.store.write_sources(self.collection.id, [write])
-        self.counts.copied += 1
-        self._count_indexed(write)
-
-    def _prune(self, roots: Sequence[Path]) -> None:
-        """Let sources under the given roots go whose files are gone.
-
-        A root that is gone itself is left alone: more often than not it is not mounted today.
-        """
-        roots = [root for root in roots if root.exists()]
-        for batch in self.store.iterate_files(self.collection.id):
-            gone = [one for one in batch if self._has_gone(one.uri, roots)]
-            if gone:
-                self.counts.removed += self.store.delete_sources([one.id for one in gone])
-                self._items += [RunItem(one.path, "removed") for one in gone]
-
-    def _has_gone(self, uri: str, roots: Sequence[Path]) -> bool:
-        unseen = self._seen is not None and uri not in self._seen
-        container = container_of(uri)
-        try:
-            path = Path(local_path(container))
-        except ValueError:  # a store's file: only a whole listing tells
-            return unseen and any(uri.startswith(root) for root in self.inputs.complete)
-        if not any(path.is_relative_to(root) for root in roots):
-            return False
-        member_gone = uri != container and unseen and container in self.inputs.complete
-        return member_gone or is_gone(container)
-
-    # ------------------------------------------------------------------ outcomes
-
-    def _count_indexed(self, write: SourceWrite) -> None:
-        self.counts.indexed += 1
-        self.counts.segments += len(write.segments)
-        self.counts.vectors += sum(len(ordinals) for ordinals, _ in write.vectors.values())
-        self._tell(RunItem(write.file.path, "indexed"))
-
-    def _fail(self, failure: Failure | None) -> None:
-        assert failure is not None
-        self.counts.failed += 1
-        self.failures.append(failure)
-        self._tell(RunItem(failure.path, "failed", failure.code, failure.reason))
-
-    def _walk_problem(self, problem: WalkProblem) -> None:
-        self.counts.seen += 1
-        self._fail(Failure(problem.path, problem.code, problem.reason))
-
-    def _tell(self, item: RunItem) -> None:
-        if item.path not in self.told:
-            self._items.append(item)
-
-    def _report(self, *, force: bool = False) -> None:
-        if force:
-            items, self._items = self._items, []
-            self.store.update_run(
-                self.run_id, counts=self.counts.to_json(), items=items, lease=self.lease
-            )
-        self.on_progress(self.counts)
-
-
-def recipe(settings: Settings, models: ModelSet) -> str:
-    """Fingerprint of what makes segments out of bytes, known without loading any model."""
-    ingredients = [
-        LOADERS_VERSION,
-        models.recipe,
-        settings.passage_tokens,
-        settings.audio_chunk_seconds,
-        settings.language,
-        settings.transcription,
-        [settings.ocr_pictures, settings.page_images, settings.max_pages],
-        [settings.sound_similarity, settings.sound_span_seconds],
-        [settings.language_detection, settings.translate, settings.speakers],
-        [settings.speech_max_compression, settings.speech_max_no_speech],
-        settings.speech_min_logprob,
-        [settings.captions, settings.caption_model, settings.caption_url],
-    ]
-    return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:32]
-
-
-def _scatter(
-    parts: list[dict[int, Rows]],
-    space_id: int,
-    where: Sequence[tuple[int, int]],
-    rows: Sequence[npt.NDArray[np.float16]],
-) -> None:
-    """Hand the vectors of a batch back to the files they belong to."""
-    by_file: dict[int, list[tuple[int, npt.NDArray[np.float16]]]] = {}
-    for (n, ordinal), row in zip(where, rows, strict=True):
-        by_file.setdefault(n, []).append((ordinal, row))
-    for n, some in by_file.items():
-        ordinals = np.array([ordinal for ordinal, _ in some], np.int64)
-        _join(parts[n], space_id, (ordinals, np.stack([row for _, row in some])))
-
-
-def _join(vectors: dict[int, Rows], space_id: int, rows: Rows) -> None:
-    """Add rows to those that a file has in a space."""
-    have = vectors.get(space_id)
-    if have is not None:
-        rows = (np.concatenate([have[0], rows[0]]), np.concatenate([have[1], rows[1]]))
-    vectors[space_id] = rows
-
-
-def _is_plain_file(uri: str) -> bool:
-    return uri.startswith("file:") and MEMBER not in uri
+        """The id of a space; that of sounds is made, and its model loaded, for the first sound."""
+        if name not in self._space_ids:
+            space = self._models.embedder(name).space
+            self._space_ids[name] = self._store.spaces.get_or_create(self._collection.id, space).id
+        return self._space_ids[name]

@@ -1,4 +1,4 @@
-"""Indexing runs: one at a time in a library, each recorded in SQL with what it did."""
+"""Indexing runs: one at a time in a library, each recorded in SQL with its outcomes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from filelock import FileLock, Timeout
 
 from indexer.inputs.content import Item
 from indexer.inputs.named import Named, check_named
-from indexer.pipeline import Pipeline, RunCounts
+from indexer.outcomes import RunCounts, RunOutcomes
+from indexer.pipeline import Pipeline
 from mmsearch.errors import (
     LibraryBusyError,
     MMSearchError,
     StorageError,
 )
 from mmsearch.library import Library
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.search.scoring.calibration import Calibrations
 from mmsearch.stores.places import container_of
 from mmsearch.types import Collection, Failure
@@ -72,23 +73,23 @@ def index(
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     **settings: Any,
 ) -> RunSummary:
-    """Take files, folders and URLs into a library, which is made if it is not there yet.
+    """Index files, folders and URLs into a library, which is created if it does not exist.
 
-    `listed` are more of them, read one by one as the run goes on. With `retry_failed`, what has
-    failed before is tried again although it has not changed; without paths, only that is.
+    `listed` are more of them, read as the run goes on. With `retry_failed`, files that failed
+    before are indexed again although they have not changed; without paths, only those.
     Keyword arguments beyond the named ones are settings, `profile` among them. Files that
-    cannot be taken in are in the summary's `failures`; the run goes on without them.
-    Raises NotFoundError if none of the paths is there, LibraryBusyError if another run is
+    cannot be indexed are in the summary's `failures`; the run goes on without them.
+    Raises NotFoundError if none of the paths exists, LibraryBusyError if another run is
     writing, SpaceMismatchError, WeightsNotFoundError, StorageError.
     """
-    several = [paths] if isinstance(paths, str | Path) else list(paths)
-    only_failed = retry_failed and not several and not listed
+    path_list = [paths] if isinstance(paths, str | Path) else list(paths)
+    only_failed = retry_failed and not path_list and not listed
     if not only_failed:
-        check_named(Named(tuple(several), listed))
+        check_named(Named(tuple(path_list), listed))
     with Library.open(library, create=not only_failed, **settings) as opened:
         return index_into(
             opened,
-            several,
+            path_list,
             listed=listed,
             collection=collection,
             include=include,
@@ -116,61 +117,43 @@ def index_into(
     """The same for an opened library; `wait` seconds for another run to end first."""
     began = time.monotonic()
     with write_lock(library.path, wait):
-        library.store.interrupt_dead_runs()
+        library.store.runs.interrupt_unfinished()
         remove_retired(library)
         target = collection_for(library, collection)
-        run = library.store.start_run(target.id, "index")
-        pipeline = pipeline_of(library, target, run, on_progress=on_progress)
-        # Load what is there now: what this run adds is then replayed, not built anew.
+        run = library.store.runs.start(target.id, "index")
+        outcomes = RunOutcomes(library.store, run, on_progress=on_progress)
+        pipeline = Pipeline(
+            library, library.models_of(target), target, outcomes, retry_failed=retry_failed
+        )
+        # Load the indexes as they are: what this run adds is then replayed, not built anew.
         library.refresh()
         try:
             if retry_failed and not (paths or listed or ready):
                 listed = _failed(library, target)
             named = Named(tuple(paths), listed, tuple(include), tuple(exclude), ready)
-            pipeline.run(named, prune=prune, retry_failed=retry_failed)
+            pipeline.run(named, prune=prune)
         except BaseException as error:
-            _close_run(library, run, pipeline.counts.to_json(), error)
+            _close_run(library, run, outcomes.counts.to_json(), error)
             raise
-        library.store.update_run(run, counts=pipeline.counts.to_json(), state="done")
-        library.indexes.refresh(publish=True)
+        library.store.runs.update(run, counts=outcomes.counts.to_json(), state="done")
+        library.indexes.refresh(save=True)
         Calibrations(library).prepare(target)
     return RunSummary(
         target.name,
         target.profile,
-        pipeline.counts,
+        outcomes.counts,
         time.monotonic() - began,
-        tuple(pipeline.failures),
-    )
-
-
-def pipeline_of(
-    library: Library,
-    target: Collection,
-    run: int,
-    *,
-    on_progress: Callable[[RunCounts], None],
-    lease: str | None = None,
-) -> Pipeline:
-    """The pipeline of one run, or of one attempt at a job, which writes only under its lease."""
-    return Pipeline(
-        settings=library.settings,
-        store=library.store,
-        sandbox=library.sandbox,
-        models=library.collection_models.of(target),
-        collection=target,
-        run_id=run,
-        on_progress=on_progress,
-        lease=lease,
+        tuple(outcomes.failures),
     )
 
 
 def remove_retired(library: Library) -> int:
-    """Remove what models that were switched from have left, in batches; how many vectors."""
+    """Remove the vectors of models that are no longer used, in batches; returns how many."""
     removed = 0
-    for stored in library.store.spaces(state="retired"):
-        # The space's own row goes last: whoever is interrupted here leaves it to the next.
-        library.indexes.forget(stored)
-        while count := library.store.remove_retired(stored.id):
+    for stored in library.store.spaces.retired():
+        # The space's row goes last: if this is interrupted, the next run goes on.
+        library.indexes.delete_space(stored)
+        while count := library.store.spaces.remove_retired(stored.id):
             removed += count
     return removed
 
@@ -179,8 +162,8 @@ def remove_retired(library: Library) -> int:
 def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
     """One run of `mmsearch index` at a time; jobs have leases instead.
 
-    The system lets go of it when the process dies.
-    Raises LibraryBusyError, which says who holds it.
+    The system releases it when the process dies.
+    Raises LibraryBusyError, which names the process that holds it.
     """
     path = library / "index.lock"
     note = library / "index.owner"
@@ -204,32 +187,30 @@ def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
 
 
 def collection_for(library: Library, name: str) -> Collection:
-    """The collection to write to; a new one only once its models are known to load."""
-    for known in library.store.collections():
-        if known.name == name:
-            library.check_profile(known)
-            return known
+    """The collection to write to. A new one is created only once its models have loaded."""
+    for collection in library.store.collections.list():
+        if collection.name == name:
+            library.check_profile(collection)
+            return collection
     profile = library.settings.profile or DEFAULT_PROFILE
     models = library.models(profile)
     for embedder in (models.clip, models.text):
         logger.debug("space %s of profile %s", embedder.space, profile)
     logger.debug("transcriber %s", models.transcriber.fingerprint)
-    return library.store.ensure_collection(name, profile, asked_models(library.settings))
+    return library.store.collections.get_or_create(name, profile, models_in(library.settings))
 
 
 def _failed(library: Library, collection: Collection) -> list[str]:
-    """What has to be opened to try again what has failed."""
-    uris = library.store.failed_uris(collection.id)
+    """The files and addresses that hold the sources that have failed."""
+    uris = library.store.sources.failed_uris(collection.id)
     return list(dict.fromkeys(container_of(uri) for uri in uris))
 
 
 def _close_run(library: Library, run: int, counts: Mapping[str, Any], error: BaseException) -> None:
-    """Record how a run ended, as far as the database still takes it."""
-    told = isinstance(error, MMSearchError)
+    """Record how a run ended, if the database can still be written."""
+    text = str(error) if isinstance(error, MMSearchError) else repr(error)
     state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
-        library.store.update_run(
-            run, counts=counts, state=state, error=str(error) if told else repr(error)
-        )
+        library.store.runs.update(run, counts=counts, state=state, error=text)
     except MMSearchError:
         logger.warning("the end of run %d could not be recorded", run)

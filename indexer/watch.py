@@ -1,7 +1,7 @@
-"""Following folders: what appears or changes is taken in, what goes is let go.
+"""Following folders: new and changed files are indexed, deleted ones are removed.
 
-A file that is still being written is left alone until its size and time have stood still for a
-while. Now and then everything is compared once more, for whatever the system forgot to tell.
+A file that is still being written waits until its size and time have not changed for a while.
+Every RESCAN_SECONDS everything is compared again, in case the system missed a change.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ Stamp = tuple[int, int]
 
 @dataclass(slots=True)
 class Settling:
-    """Files that have changed, until they stand still."""
+    """Changed files, until they are no longer being written."""
 
     seconds: float
     clock: Callable[[], float] = time.monotonic
     _seen: dict[str, tuple[Stamp | None, float]] = field(default_factory=dict)
 
     def touch(self, path: str) -> None:
-        """Something has happened to it."""
+        """The system has reported a change of it."""
         self._seen[path] = (_stamp(path), self.clock())
 
     def settled(self) -> list[str]:
-        """Paths that have stood still for long enough, gone ones among them; each once."""
+        """Paths that have not changed for `seconds`, deleted ones among them; each only once."""
         ready = []
         for path, (stamp, since) in list(self._seen.items()):
             now = _stamp(path)
@@ -60,7 +60,7 @@ class Settling:
 
 
 class FolderWatch:
-    """Keeps a collection equal to some folders until told to end."""
+    """Keeps a collection equal to some folders until `end` is called."""
 
     def __init__(
         self,
@@ -86,28 +86,28 @@ class FolderWatch:
         self._stop = threading.Event()
 
     def end(self) -> None:
-        """Let the run at hand finish, and end."""
+        """Let the current run finish, and end."""
         self._stop.set()
 
     def run(self) -> None:
-        """Take in what is there, then follow, until `end` is called."""
+        """Index what is there, then follow changes, until `end` is called."""
         changes = self._changes()
-        # It listens from here on: what changes during the first comparison is not missed.
+        # Changes are recorded from here on: none during the first comparison is missed.
         pending = next(changes, ())
         compared = self._compare()
         while not self._stop.is_set():
             for path in pending:
                 self._settling.touch(path)
-            self._take(self._settling.settled())
+            self._apply(self._settling.settled())
             if time.monotonic() - compared > RESCAN_SECONDS:
                 compared = self._compare()
             pending = next(changes, ())
 
     def _changes(self) -> Iterator[Iterable[str]]:
-        """What the system tells, every STEP_SECONDS; nothing, if there is nothing."""
+        """The changes that the system reports, every STEP_SECONDS, even if there are none."""
         from watchfiles import watch
 
-        found = watch(
+        changes = watch(
             *self._folders,
             watch_filter=None,
             step=50,
@@ -117,35 +117,35 @@ class FolderWatch:
             raise_interrupt=True,
             ignore_permission_denied=True,
         )
-        for batch in found:
+        for batch in changes:
             yield {path for _, path in batch}
 
-    def _take(self, paths: Sequence[str]) -> None:
+    def _apply(self, paths: Sequence[str]) -> None:
         if not paths:
             return
         gone = [path for path in paths if not os.path.lexists(path)]
         if gone:
-            self._let_go(gone)
-        there = set(paths) - set(gone)
-        for path in list(there):
-            if is_sidecar(path):  # its owner is what has changed
-                there.update(self._beside(path))
-        if files := self._chosen(there):
+            self._remove(gone)
+        present = set(paths) - set(gone)
+        for path in list(present):
+            if is_sidecar(path):  # the file that it belongs to has changed
+                present.update(self._beside(path))
+        if files := self._selected(present):
             self._index((), listed=files)
 
     def _beside(self, sidecar: str) -> list[str]:
         folder, name = os.path.split(sidecar)
         stem = name.split(".")[0]
         return [
-            os.path.join(folder, one)  # noqa: PTH118
-            for one in os.listdir(folder)  # noqa: PTH208
-            if one.split(".")[0] == stem and one != name
+            os.path.join(folder, other)  # noqa: PTH118
+            for other in os.listdir(folder)  # noqa: PTH208
+            if other.split(".")[0] == stem and other != name
         ]
 
-    def _chosen(self, paths: Iterable[str]) -> list[str]:
-        """Those that a walk through the folders would come to; a new folder's files."""
+    def _selected(self, paths: Iterable[str]) -> list[str]:
+        """Those that a walk through the folders would reach; of a new folder, its files."""
         library = os.path.realpath(self._library.path)
-        chosen: dict[str, None] = {}
+        selected: dict[str, None] = {}
         for path in sorted(paths):
             if path == library or path.startswith(library + os.sep):
                 continue
@@ -153,18 +153,20 @@ class FolderWatch:
             if os.path.isdir(path):  # noqa: PTH112
                 below = [local_path(file.uri) for file in walk([path], skip=[library])]
             for folder in self._folders:
-                inside = (one for one in below if one.startswith(folder + os.sep))
-                chosen |= dict.fromkeys(one for one in inside if reaches(one, folder, self._globs))
-        return list(chosen)
+                inside = (file for file in below if file.startswith(folder + os.sep))
+                selected |= dict.fromkeys(
+                    file for file in inside if reaches(file, folder, self._globs)
+                )
+        return list(selected)
 
-    def _let_go(self, gone: Sequence[str]) -> None:
+    def _remove(self, gone: Sequence[str]) -> None:
         store = self._library.store
-        collection = store.collection(self._collection)
-        ids = store.ids_below(collection.id, [uri_of(path) for path in gone])
+        collection = store.collections.get(self._collection)
+        ids = store.sources.ids_below(collection.id, [uri_of(path) for path in gone])
         if ids:
-            store.delete_sources(ids)
-            self._library.indexes.refresh(publish=True)
-            logger.info("%d sources are gone", len(ids))
+            store.sources.delete(ids)
+            self._library.indexes.refresh(save=True)
+            logger.info("%d sources removed", len(ids))
 
     def _compare(self) -> float:
         self._index(self._folders, prune=True)
@@ -181,7 +183,7 @@ class FolderWatch:
                     listed=listed,
                     collection=self._collection,
                     prune=prune,
-                    # Listed files were chosen by them already.
+                    # `listed` files were selected by them already.
                     include=self._include if paths else (),
                     exclude=self._exclude if paths else (),
                 )

@@ -10,25 +10,25 @@
     ├── ModelError
     │   ├── WeightsNotFoundError    names the model, the local folder and the nano profile
     │   ├── DamagedModelError       a file does not match its checksum, or cannot be read
-    │   ├── CaptionError            captions were asked for, and cannot be had
-    │   └── RerankError             a reranker gave no usable answer (search goes on without it)
+    │   ├── CaptionError            captions are enabled, and the captioner failed
+    │   └── RerankError             a reranker gave no usable answer (the first-stage order stands)
     ├── LibraryError
     │   ├── LibraryNotFoundError
     │   ├── LibraryVersionError     written by a newer mmsearch
     │   ├── LibraryBusyError        another indexing run holds the write lock
-    │   ├── SpaceMismatchError      asked to use another model than the library was made with
+    │   ├── SpaceMismatchError      settings name other models than the library was made with
     │   └── StorageError            the disk is full, read-only or failing
     ├── QueryError
     │   ├── EmptyQueryError
     │   ├── FilterError             lists the fields that exist
-    │   ├── DimensionError          a vector of the wrong dimension
+    │   ├── DimensionError          a vector of the wrong dimension, or without direction
     │   ├── CursorError             a cursor is damaged, or of another query or library
     │   └── LimitError              a number outside its allowed range
     ├── ConflictError               a job's state does not allow it
     ├── LeaseLostError              another worker has taken over the job
     ├── NotFoundError               no such collection, source, segment or job
-    ├── SnapshotError               a FAISS snapshot is damaged or foreign (it is then rebuilt)
-    └── MediaError                  one file could not be taken in; has a `code` of its own
+    ├── SnapshotError               a saved vector index is damaged or foreign (it is rebuilt)
+    └── MediaError                  one file could not be indexed; has a `code` of its own
 
 The service maps them to HTTP in one place (`mmsearch.service.errors`).
 """
@@ -89,13 +89,13 @@ class ModelError(MMSearchError):
 
 
 class WeightsNotFoundError(ModelError):
-    """The weights of a model are not here and cannot be fetched."""
+    """The weights of a model are not on this machine and cannot be fetched."""
 
     code = "weights_not_found"
 
     def __init__(self, model: str, folder: str, detail: str) -> None:
         super().__init__(
-            f"The weights of '{model}' could not be had ({detail}). "
+            f"The weights of '{model}' cannot be loaded ({detail}). "
             f"Put the model's files into {folder}, or allow the download, "
             "or use --profile nano, whose small models come with mmsearch."
         )
@@ -110,19 +110,19 @@ class DamagedModelError(ModelError):
 
 
 class CaptionError(ModelError):
-    """Captions were asked for, and cannot be had: the server is away, or refuses."""
+    """Captions are enabled, and the captioner failed or cannot be reached."""
 
     code = "captions_failed"
 
 
 class RerankError(ModelError):
-    """A reranker gave no usable answer; the first stage's order stands."""
+    """A reranker gave no usable answer. The first-stage order stands."""
 
     code = "rerank"
 
 
 class LibraryError(MMSearchError):
-    """The library cannot be used as asked."""
+    """The library cannot be used in this way."""
 
     code = "library"
 
@@ -146,7 +146,7 @@ class LibraryBusyError(LibraryError):
 
 
 class SpaceMismatchError(LibraryError):
-    """Other models were asked for than the vectors were made with."""
+    """The settings name other models than those that made the vectors."""
 
     code = "space_mismatch"
 
@@ -158,19 +158,19 @@ class StorageError(LibraryError):
 
 
 class QueryError(MMSearchError):
-    """The query is wrong; `param` says where."""
+    """The query is invalid. `param` names the field."""
 
     code = "invalid_query"
 
 
 class EmptyQueryError(QueryError):
-    """There is nothing to look for."""
+    """The query has no content."""
 
     code = "empty_query"
 
 
 class FilterError(QueryError):
-    """The filter is wrong; the message lists the fields."""
+    """The filter is invalid. The message lists the known fields."""
 
     code = "invalid_filter"
 
@@ -181,13 +181,13 @@ class FilterError(QueryError):
 
 
 class DimensionError(QueryError):
-    """A vector of the wrong dimension, or not a direction at all."""
+    """A vector has the wrong dimension, or its length is zero or not finite."""
 
     code = "wrong_dimension"
 
 
 class CursorError(QueryError):
-    """A cursor cannot be followed."""
+    """A cursor is damaged, or belongs to another query or library."""
 
     code = "invalid_cursor"
 
@@ -208,49 +208,49 @@ class NotFoundError(MMSearchError):
 
 
 class ConflictError(MMSearchError):
-    """What is asked for does not go together with the state that something is in."""
+    """The operation is not allowed in the present state."""
 
     code = "conflict"
 
 
 class LeaseLostError(MMSearchError):
-    """A worker has been too silent for too long: its job is somebody else's now."""
+    """The lease of a job expired, and another worker has taken the job over."""
 
     code = "lease_lost"
 
     def __init__(self, job: int) -> None:
-        super().__init__(f"job {job} was taken from this worker, which did not report in time")
+        super().__init__(f"the lease of job {job} expired; another worker has taken it over")
         self.job = job
 
 
 class SnapshotError(MMSearchError):
-    """An index snapshot is damaged or foreign; it is never searched."""
+    """An index snapshot is damaged or belongs to another library or space. It is not searched."""
 
     code = "snapshot"
 
 
 FAILURES: Mapping[str, str] = {
     "unsupported": "This kind of file is not read. Convert it, or leave it out with --exclude.",
-    "corrupt": "The file is damaged. Bring it back from a copy, or save it anew.",
-    "empty": "There is nothing in the file that could be found.",
+    "corrupt": "The file is damaged. Restore it from a copy, or save it again.",
+    "empty": "The file holds nothing that could be searched.",
     "too_large": "The file is over a limit. The settings max_… raise it.",
-    "timeout": "It took too long. The settings decode_seconds and fetch_seconds allow more.",
-    "memory": "It needed too much memory. The setting decode_memory_mb allows more.",
-    "crashed": "The file broke the program that reads such files; nothing else was harmed.",
+    "timeout": "Reading took too long. The settings decode_seconds and fetch_seconds allow more.",
+    "memory": "Reading needed too much memory. The setting decode_memory_mb allows more.",
+    "crashed": "The file crashed its reader. Nothing else was affected.",
     "encrypted": "The file is protected by a password. Save it without one.",
-    "unreadable": "The file may not be read. Look at its permissions.",
-    "missing": "The file was gone when its turn came. `mmsearch index --prune` lets it go.",
+    "unreadable": "The file cannot be opened. Check its permissions.",
+    "missing": "The file was gone when its turn came. `mmsearch index --prune` removes it.",
     "changed": "The file has changed since it was indexed. Index it again.",
-    "model": "A model could not make anything of it.",
-    "refused": "The address or path leads where nothing may be fetched from. The setting "
-    "fetch_private_addresses allows one's own servers.",
+    "model": "A model failed on the file.",
+    "refused": "The address or path must not be read. The setting "
+    "fetch_private_addresses allows your own servers.",
     "network": "The address could not be reached. `mmsearch index --retry-failed` tries again.",
 }
-"""What each code of a failed file means, and what can be done, in a sentence or two."""
+"""The meaning of each failure code, and the remedy."""
 
 
 class MediaError(MMSearchError):
-    """One file could not be taken in. The run goes on; the file is marked failed.
+    """One file could not be indexed. The run goes on, and the file is recorded as failed.
 
     `code` is one of FAILURES.
     """

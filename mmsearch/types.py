@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 Vectors: TypeAlias = npt.NDArray[np.float32]
 """Shape (n, dimension), rows of unit length."""
+
+HalfVectors: TypeAlias = npt.NDArray[np.float16]
+"""Shape (n, dimension): the precision of the vectors in SQL."""
 
 Ids: TypeAlias = npt.NDArray[np.int64]
 """Shape (n,): SQL primary keys, never positions."""
@@ -235,13 +238,28 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Channel:
+    """The vectors of one collection and modality in one space: what one vector index holds."""
+
+    collection_id: int
+    space_id: int
+    modality: Modality
+    fingerprint: str
+    """That of the space. A saved index with another fingerprint is refused."""
+    dimension: int
+
+    def __str__(self) -> str:
+        return f"collection {self.collection_id}, space {self.space_id}, {self.modality.value}"
+
+
+@dataclass(frozen=True, slots=True)
 class IndexStats:
     """The state of one vector index."""
 
     type: str
     size: int
     generation: int
-    """Counts up with every published snapshot."""
+    """Counts up each time the index is saved."""
     memory_bytes: int
     device: str = "cpu"
     recall: float | None = None
@@ -259,7 +277,7 @@ class SearchParams:
 
 @dataclass(frozen=True, slots=True)
 class WordUnit:
-    """What full text looks for as one: a word, the beginning of one, or words side by side."""
+    """What full text searches for as one: a word, the beginning of one, or words side by side."""
 
     tokens: tuple[str, ...]
     """As `mmsearch.stores.lexical.analysis` cuts them."""
@@ -269,6 +287,12 @@ class WordUnit:
     """Negative: those that hold it are pushed down."""
     quoted: bool = False
     """It may begin in one segment and end in the next."""
+    alternatives: tuple[WordUnit, ...] = ()
+    """Others that count the same: one of all is enough."""
+
+    def each(self) -> tuple[WordUnit, ...]:
+        """This unit and its alternatives, each on its own."""
+        return (replace(self, alternatives=()), *self.alternatives)
 
 
 @dataclass(frozen=True, slots=True)

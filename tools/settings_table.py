@@ -1,7 +1,7 @@
-"""Writes README's settings table from the settings class.
+"""Writes the settings tables of docs/settings.md and README.md from the settings class.
 
-python tools/settings_table.py         # rewrite README.md
-python tools/settings_table.py --check # exit 1 if README.md is behind
+python tools/settings_table.py         # rewrite both pages
+python tools/settings_table.py --check # exit 1 if one of them is out of date
 """
 
 from __future__ import annotations
@@ -11,21 +11,44 @@ from pathlib import Path
 
 from mmsearch.settings import settings_table
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-BEGIN = "<!-- settings table: made by tools/settings_table.py, checked by tests/test_docs.py -->\n"
-END = "<!-- end of settings table -->\n"
+ROOT = Path(__file__).resolve().parent.parent
+
+COMMON = (
+    "library",
+    "profile",
+    "device",
+    "language",
+    "ocr_pictures",
+    "captions",
+    "rerank",
+    "min_score",
+    "port",
+    "api_keys",
+)
+"""The settings that people change most, for README."""
+
+PAGES = {"docs/settings.md": ("settings table", None), "README.md": ("common settings", COMMON)}
+"""Page: the name of its table's markers, and the settings in it (None: all)."""
 
 
-def with_table(readme: str) -> str:
-    """The text of README with the table as it should be."""
-    before, _, rest = readme.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}{settings_table()}{END}{after}"
+def with_table(page: str, text: str) -> str:
+    """The text of a page with its table brought up to date."""
+    name, settings = PAGES[page]
+    begin = f"<!-- {name}: made by tools/settings_table.py, checked by tests/test_docs.py -->\n"
+    end = f"<!-- end of {name} -->\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}{settings_table(settings)}{end}{after}"
 
 
 if __name__ == "__main__":
-    have = README.read_text("utf-8")
-    want = with_table(have)
+    outdated = False
+    for page in PAGES:
+        path = ROOT / page
+        text = path.read_text("utf-8")
+        updated = with_table(page, text)
+        outdated |= updated != text
+        if "--check" not in sys.argv:
+            path.write_text(updated, "utf-8")
     if "--check" in sys.argv:
-        sys.exit(have != want)
-    README.write_text(want, "utf-8")
+        sys.exit(outdated)

@@ -1,4 +1,4 @@
-"""Takes a data set into a library, so that it can be asked (`mmsearch.evaluation`)."""
+"""Indexes a data set, so that it can be searched (`mmsearch.evaluation`)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from indexer.pipeline import RunCounts
+from indexer.outcomes import RunCounts
 from indexer.runs import RunSummary, index_into
 from mmsearch.errors import StorageError
 from mmsearch.evaluation import Dataset, IndexedDataset, Item
@@ -17,7 +17,7 @@ TEXTS = "evaluation"
 """Folder of the library that texts without a file of their own are written to."""
 
 
-def take_in(
+def index_dataset(
     engine: SearchEngine,
     dataset: Dataset,
     *,
@@ -26,8 +26,8 @@ def take_in(
 ) -> tuple[IndexedDataset, RunSummary]:
     """Index the items that are not in the library yet; files that fail are in the summary.
 
-    They get a collection of their own, `evaluation-<name>` if none is named, so that nothing
-    else that the library holds stands between them.
+    They get a separate collection, `evaluation-<name>` if none is named, so that nothing else in
+    the library competes with them.
     """
     name = collection or f"evaluation-{dataset.name}"
     texts = engine.library.path / TEXTS / dataset.name

@@ -6,7 +6,7 @@
     mteb.evaluate(MtebSearch("my-library", profile="base"), mteb.get_tasks(tasks=["SciFact"]))
 
 Offers mteb's `SearchProtocol` (mteb 2): what is measured is the whole engine, with its channels
-and fusion, not one model. Texts, pictures and recordings are taken in; a document of several
+and fusion, not one model. Texts, pictures and recordings are indexed; a document of several
 parts is found by any of them. `pip install 'mmsearch[mteb]'`.
 """
 
@@ -111,17 +111,17 @@ class MtebSearch:
         **_more: Any,
     ) -> dict[str, dict[str, float]]:
         """Query id to document id to score. With `top_ranked`, only among those documents."""
-        found: dict[str, dict[str, float]] = {}
+        answers: dict[str, dict[str, float]] = {}
         batch: list[tuple[str, Query]] = []
         for row in queries:
             name = str(row["id"])
             among = top_ranked.get(name) if top_ranked is not None else None
             batch.append((name, self._query(row, top_k, among)))
             if len(batch) == BATCH:
-                found.update(self._answers(batch))
+                answers.update(self._answers(batch))
                 batch = []
-        found.update(self._answers(batch))
-        return found
+        answers.update(self._answers(batch))
+        return answers
 
     # ------------------------------------------------------------------ parts
 

@@ -1,7 +1,7 @@
-"""Which addresses may be fetched from: the guard against requests into the own network.
+"""Which addresses may be fetched from: the guard against requests into the local network.
 
-A URL found in a table, or handed in by somebody else, may name a machine that only this one can
-reach: itself, its neighbours, the metadata service of its cloud. `vetted` takes a URL apart,
+A URL in a table, or from another user, may name a machine that only this one can reach: itself,
+its neighbours, the metadata service of its cloud. `vetted` parses a URL,
 resolves the name once, and refuses it unless every address it resolves to is a public one. The
 caller connects to one of these addresses, not to the name, so that a name which answers
 differently the second time (DNS rebinding) gains nothing.
@@ -30,8 +30,8 @@ MAX_URL = 8000
 DNS_SECONDS = 10.0
 
 _V4 = tuple(
-    ipaddress.IPv4Network(one)
-    for one in (
+    ipaddress.IPv4Network(network)
+    for network in (
         "0.0.0.0/8",  # this network
         "10.0.0.0/8",  # private
         "100.64.0.0/10",  # carriers' NAT; Alibaba's metadata service
@@ -53,8 +53,8 @@ _V4 = tuple(
 # Of IPv6 only global unicast is let through at all, and of that not these.
 _V6_GLOBAL = ipaddress.IPv6Network("2000::/3")
 _V6 = tuple(
-    ipaddress.IPv6Network(one)
-    for one in (
+    ipaddress.IPv6Network(network)
+    for network in (
         "2001::/23",  # protocol assignments, Teredo among them
         "2001:db8::/32",  # documentation
         "3fff::/20",  # documentation
@@ -107,17 +107,17 @@ def vetted(url: str, *, allow_private: bool = False, resolve: Resolve | None = N
     With `allow_private` every address is let through; what is no well-formed http: or https:
     URL is still refused.
     """
-    parts, host, port = _taken_apart(url)
+    parts, host, port = _parsed(url)
     literal = _literal(host)
     if literal is not None:
-        found: Sequence[str] = [str(literal)]
+        resolved: Sequence[str] = [str(literal)]
     else:
         name = _name(host)
         if not allow_private and (name in _LOCAL_NAMES or name.endswith(_LOCAL_SUFFIXES)):
             raise refused(url, f"{name} is a name of the local network")
         host = name
-        found = _resolved(name, port, resolve or resolve_name)
-    addresses = tuple(dict.fromkeys(found))
+        resolved = _resolved(name, port, resolve or resolve_name)
+    addresses = tuple(dict.fromkeys(resolved))
     for text in addresses:
         try:
             address = ipaddress.ip_address(text)
@@ -145,7 +145,7 @@ def _shortened(url: str) -> str:
     return plain + ("…" if len(url) > 100 else "")
 
 
-def _taken_apart(url: str) -> tuple[SplitResult, str, int]:
+def _parsed(url: str) -> tuple[SplitResult, str, int]:
     """The parts, the host and the port, of nothing but a plain http(s) URL."""
     if len(url) > MAX_URL:
         raise refused(url, "the address is too long")
@@ -207,21 +207,21 @@ def _name(host: str) -> str:
 
 def resolve_name(name: str, port: int) -> list[str]:
     """The addresses of a name, by the system's resolver."""
-    found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
-    return [str(entry[4][0]) for entry in found]
+    entries = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
 
 
 def _resolved(name: str, port: int, resolve: Resolve) -> Sequence[str]:
     pool = ThreadPoolExecutor(1, thread_name_prefix="resolve")
     try:
         # The system's resolver has no time limit of its own.
-        found = pool.submit(resolve, name, port).result(DNS_SECONDS)
+        addresses = pool.submit(resolve, name, port).result(DNS_SECONDS)
     except FutureTimeoutError:
         raise MediaError("network", f"The name {name} was not resolved in time.") from None
     except (OSError, UnicodeError):
         raise MediaError("network", f"There is no host named {name}.") from None
     finally:
         pool.shutdown(wait=False)
-    if not found:
+    if not addresses:
         raise MediaError("network", f"There is no host named {name}.")
-    return found
+    return addresses

@@ -1,8 +1,8 @@
-"""Items: what is to be taken in, and how its bytes are had when its turn comes.
+"""Items: what is to be indexed, and how its bytes are opened when its turn comes.
 
-An item is cheap and holds no bytes where that can be helped: a run lists thousands before it
-opens the first. `opened` brings the bytes to where a decoding worker can read them, and lets go
-of whatever that took.
+An item is cheap and holds no bytes where that can be avoided: a run lists thousands before it
+opens the first. `opened` makes the bytes readable by a decoding worker, and removes temporary
+files afterwards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import secrets
 import stat
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -25,7 +24,6 @@ import numpy.typing as npt
 
 from indexer.inputs.fetch import Fetcher
 from mmsearch.errors import MediaError, StorageError
-from mmsearch.stores.places import local_path
 from mmsearch.types import Metadata, Modality, SegmentDraft, SourceFile
 
 CHUNK = 2**20
@@ -62,7 +60,7 @@ class Spool:
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Let go of what killed runs have left behind."""
+        """Remove what killed runs have left behind."""
         if not self.folder.is_dir():
             return
         for path in self.folder.iterdir():
@@ -88,31 +86,33 @@ class Opened:
 
 
 class Content(Protocol):
-    """Where an item's bytes are."""
+    """Where an item's bytes are: the seam for local files, web files, members of shards, rows of
+    tables and files of object stores. Frozen; used by one thread of a run at a time."""
 
     def opened(self, spool: Spool) -> AbstractContextManager[Opened]:
-        """The bytes, as long as the context lasts. Raises MediaError, StorageError."""
+        """The bytes, for the duration of the context. Raises MediaError if they cannot be had,
+        StorageError if the spool cannot be written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to take in, and what is said about it outside of its own bytes."""
+    """One thing to index, and its metadata from outside of its bytes."""
 
     file: SourceFile
     content: Content
     metadata: Metadata = field(default_factory=dict)
-    """From a sidecar, a record or a shard; joined with what the file says about itself."""
+    """From a sidecar, a record or a shard; joined with the metadata in the file."""
     captions: tuple[str, ...] = ()
     revision: str = ""
-    """What tells of a change where size and time do not (an ETag, a record's own words)."""
+    """Shows a change where size and time do not (an ETag, a hash of a record's text)."""
 
     @property
     def stamp(self) -> str:
-        """A fingerprint of what is said about it; "" if nothing is."""
+        """A fingerprint of the metadata from outside of it; "" if there is none."""
         if not self.metadata and not self.captions and not self.revision:
             return ""
-        said = json.dumps([self.metadata, self.captions, self.revision], sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:16]
+        outside = json.dumps([self.metadata, self.captions, self.revision], sort_keys=True)
+        return hashlib.sha256(outside.encode()).hexdigest()[:16]
 
     @property
     def weight(self) -> int:
@@ -159,7 +159,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class InlineBytes:
-    """Bytes that came with a table's row, or out of a compressed shard."""
+    """Bytes of a table's row, or of a member of a compressed shard."""
 
     data: bytes = field(repr=False)
     name: str = ""
@@ -181,7 +181,7 @@ class Words:
     @contextmanager
     def opened(self, spool: Spool) -> Iterator[Opened]:  # noqa: ARG002
         if not self.text.strip():
-            raise MediaError("empty", "There is nothing written in it.")
+            raise MediaError("empty", "It holds no text.")
         data = self.text.encode()
         yield Opened(hashlib.sha256(data).hexdigest(), len(data), text=self.text)
 
@@ -202,7 +202,7 @@ class WebFile:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """Known to be no good before it is opened."""
+    """Content that is known to be unusable before it is opened."""
 
     code: str
     reason: str
@@ -253,31 +253,6 @@ def file_hash(path: Path) -> tuple[str, int]:
         raise MediaError("unreadable", f"the file cannot be read: {error.strerror}") from None
 
 
-def is_gone(uri: str) -> bool:
-    """True only if there surely is no such file: one that we may not look at is not gone."""
-    try:
-        os.lstat(local_path(uri))
-    except (FileNotFoundError, NotADirectoryError):
-        return True
-    except (OSError, ValueError):
-        return False
-    return False
-
-
-def write_thumbnail(path: Path, content: bytes) -> None:
-    """Written aside and renamed, so that nobody ever sees half a picture."""
-    if path.exists():
-        return
-    aside = path.with_suffix(f".{os.getpid()}.{threading.get_ident()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(content)
-        aside.replace(path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        raise StorageError(f"the library cannot be written: {error.strerror}") from error
-
-
 def batches(
     items: Iterator[T], size: int, *, weight: Callable[[T], int] = lambda _: 0, most: int = 2**26
 ) -> Iterator[list[T]]:
@@ -294,25 +269,25 @@ def batches(
         yield batch
 
 
-def joined_metadata(own: Mapping[str, Any], item: Item) -> dict[str, Any]:
-    """What a file says about itself, and over it what is said about it."""
-    found = dict(own) | dict(item.metadata)
+def joined_metadata(in_file: Mapping[str, Any], item: Item) -> dict[str, Any]:
+    """The metadata in a file, overridden by that from outside of it."""
+    joined = dict(in_file) | dict(item.metadata)
     if item.captions:
-        found["caption"] = item.captions[0]
+        joined["caption"] = item.captions[0]
         if len(item.captions) > 1:
-            found["captions"] = list(item.captions)
-    return found
+            joined["captions"] = list(item.captions)
+    return joined
 
 
 def captioned(drafts: Sequence[SegmentDraft], captions: Sequence[str]) -> tuple[SegmentDraft, ...]:
     """With the captions as words of the first picture, before those that stand in it."""
-    made = list(drafts)
-    for n, draft in enumerate(made if captions else ()):
+    with_words = list(drafts)
+    for n, draft in enumerate(with_words if captions else ()):
         if draft.modality is Modality.IMAGE:
             words = "\n".join(captions)
-            made[n] = replace(draft, text=f"{words}\n{draft.text}" if draft.text else words)
+            with_words[n] = replace(draft, text=f"{words}\n{draft.text}" if draft.text else words)
             break
-    return tuple(made)
+    return tuple(with_words)
 
 
 def as_captions(value: Any) -> tuple[str, ...]:
@@ -320,8 +295,8 @@ def as_captions(value: Any) -> tuple[str, ...]:
     several: Sequence[Any] = [value] if isinstance(value, str) else value or ()
     if not isinstance(several, list | tuple):
         return ()
-    words = (clean_text(one).strip() for one in several if isinstance(one, str))
-    return tuple(dict.fromkeys(one for one in words if one))
+    words = (clean_text(text).strip() for text in several if isinstance(text, str))
+    return tuple(dict.fromkeys(text for text in words if text))
 
 
 def clean_text(text: str) -> str:

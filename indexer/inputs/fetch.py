@@ -31,14 +31,14 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What came: in `path`, or None where only the headers were asked for."""
+    """What a server answered; `sha256` is empty where only the headers were requested."""
 
     url: str
     """After redirects."""
     size: int
-    """Bytes; -1 if the server did not say."""
+    """Bytes; -1 if unknown."""
     mtime_ns: int
-    """From Last-Modified; 0 if the server did not say."""
+    """From Last-Modified; 0 if unknown."""
     etag: str = ""
     sha256: str = ""
 
@@ -52,7 +52,7 @@ class Fetcher:
     """For one URL in all, redirects and slow servers included."""
     allow_private: bool = False
     resolve: Resolve | None = None
-    """In place of the system's resolver (tests)."""
+    """Replaces the system's resolver, in tests."""
 
     def fetch(self, url: str, path: Path) -> Fetched:
         """The content, into the new file `path`.
@@ -77,7 +77,7 @@ class Fetcher:
         return Fetched(final, size, _modified(answer.headers), etag, digest)
 
     def look(self, url: str) -> Fetched:
-        """Size and time only; as `fetch`, but a server that does not say is no error."""
+        """Size and time only, by HEAD. As `fetch`, but a server that gives neither is no error."""
         with self._answer("HEAD", url) as (answer, final):
             length = answer.headers.get("Content-Length", "")
             size = int(length) if length.isdigit() else -1
@@ -99,7 +99,7 @@ class Fetcher:
             except OSError as error:
                 raise StorageError(f"the library cannot be written: {error.strerror}") from error
         if answer.length:  # what Content-Length promised and did not come
-            raise MediaError("network", "The connection broke off before all had come.")
+            raise MediaError("network", "The connection closed before the whole file was received.")
         return size, digest.hexdigest()
 
     @contextmanager
@@ -111,7 +111,7 @@ class Fetcher:
             connection = _Connection(target, deadline)
             try:
                 with _translated(self.seconds, connection):
-                    answer = connection.ask(method)
+                    answer = connection.send(method)
                     location = answer.headers.get("Location")
                     if answer.status in _REDIRECTS and location:
                         url = self._redirected(target, location)
@@ -121,7 +121,7 @@ class Fetcher:
                     return
             finally:
                 connection.close()
-        raise MediaError("network", f"The address leads on more than {MAX_REDIRECTS} times.")
+        raise MediaError("network", f"The address redirects more than {MAX_REDIRECTS} times.")
 
     def _redirected(self, target: Target, location: str) -> str:
         try:
@@ -137,17 +137,17 @@ class Fetcher:
         if status in {404, 410}:
             raise MediaError("missing", f"The server has no such file ({status}).")
         if status in {401, 403, 407, 451}:
-            raise MediaError("unreadable", f"The server does not give the file ({status}).")
+            raise MediaError("unreadable", f"The server refuses access to the file ({status}).")
         if status in _PASSING:
             raise MediaError("network", f"The server cannot answer now ({status}).")
         if status != 200:
-            raise MediaError("network", f"The server's answer makes no sense here ({status}).")
+            raise MediaError("network", f"The server gave an unexpected answer ({status}).")
         length = answer.headers.get("Content-Length", "")
         if length.isdigit() and int(length) > self.max_bytes:
             raise _too_large(self.max_bytes)
         if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-            # It was asked not to; unpacking it would be a bomb's chance.
-            raise MediaError("network", "The server compresses what it was asked not to compress.")
+            # The request refuses it: unpacking could be made a decompression bomb.
+            raise MediaError("network", "The server sent the file compressed, which was refused.")
 
 
 class _Connection:
@@ -162,7 +162,7 @@ class _Connection:
         self._answer: http.client.HTTPResponse | None = None
         self.late = False
 
-    def ask(self, method: str) -> http.client.HTTPResponse:
+    def send(self, method: str) -> http.client.HTTPResponse:
         target = self._target
         self._socket = self._connected()
         self._timer = threading.Timer(max(0.0, self._deadline - time.monotonic()), self._end)
@@ -199,14 +199,14 @@ class _Connection:
                 raise TimeoutError
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             # Not create_connection: that would resolve, and `address` is to be taken as it is.
-            made = socket.socket(family, socket.SOCK_STREAM)
+            connection = socket.socket(family, socket.SOCK_STREAM)
             try:
-                made.settimeout(min(left, 20.0))
-                made.connect((address, self._target.port))
-                made.settimeout(left)
-                return made
+                connection.settimeout(min(left, 20.0))
+                connection.connect((address, self._target.port))
+                connection.settimeout(left)
+                return connection
             except OSError as problem:
-                made.close()
+                connection.close()
                 error = problem
         raise error
 
@@ -229,7 +229,7 @@ class _Connection:
 
 @contextmanager
 def _translated(seconds: float, connection: _Connection) -> Iterator[None]:
-    """What the network does, in the words of MediaError."""
+    """Raise network errors as MediaError."""
     try:
         yield
     except MediaError:

@@ -1,4 +1,4 @@
-"""What the user named, as one stream of items: folders, files, lists, shards, tables, URLs."""
+"""What the user named, as a stream of items: folders, files, lists, shards, tables, URLs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MAX_NAME = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What is to be taken in, as it was named."""
+    """What is to be indexed, as it was named."""
 
     paths: tuple[AnyPath, ...] = ()
     """Files, folders, and URLs as text."""
@@ -40,15 +40,15 @@ class Named:
 
     @property
     def urls(self) -> list[str]:
-        return [one for one in self.paths if isinstance(one, str) and is_url(one)]
+        return [path for path in self.paths if isinstance(path, str) and is_url(path)]
 
     @property
     def local(self) -> list[AnyPath]:
-        return [_local(one) for one in self.paths if not (isinstance(one, str) and is_url(one))]
+        return [_local(path) for path in self.paths if not (isinstance(path, str) and is_url(path))]
 
 
 class Inputs:
-    """Opens what was named. One for each run."""
+    """Lists the items of what was named. Each run has its own."""
 
     def __init__(
         self, settings: Settings, on_problem: Callable[[WalkProblem], None] = lambda _: None
@@ -81,7 +81,7 @@ class Inputs:
         yield from named.ready
 
     def _files(self, paths: Sequence[AnyPath], named: Named) -> Iterator[Item]:
-        found = walk(
+        files = walk(
             paths,
             include=named.include,
             exclude=named.exclude,
@@ -89,7 +89,7 @@ class Inputs:
             skip=[self._settings.library],
             on_problem=self._report,
         )
-        for file in found:
+        for file in files:
             yield from self.file_items(file)
 
     def file_items(self, file: SourceFile) -> Iterator[Item]:
@@ -101,12 +101,12 @@ class Inputs:
             metadata, captions = read_sidecars(path)
             yield Item(file, LocalFile(path), metadata, captions)
 
-    def _shard(self, path: str, known: SourceFile, *, stays: bool) -> Iterator[Item]:
+    def _shard(self, path: str, shard: SourceFile, *, stays: bool) -> Iterator[Item]:
         try:
-            yield from shards.members(path, self._limits, known, stays=stays)
-            self.complete.add(known.uri)
+            yield from shards.members(path, self._limits, shard, stays=stays)
+            self.complete.add(shard.uri)
         except MediaError as error:
-            self._report(WalkProblem(known.path, error.code, error.reason))
+            self._report(WalkProblem(shard.path, error.code, error.reason))
 
     def _table(self, path: str) -> Iterator[Item]:
         try:
@@ -203,19 +203,19 @@ def _stripped(line: bytes) -> bytes:
     return line.removesuffix(b"\r")
 
 
-def _local(given: AnyPath) -> AnyPath:
+def _local(path: AnyPath) -> AnyPath:
     """A path as the walk takes it; a file: URI becomes one."""
-    if isinstance(given, str) and given.lower().startswith("file:"):
+    if isinstance(path, str) and path.lower().startswith("file:"):
         try:
-            return local_path(given)
+            return local_path(path)
         except ValueError as error:
             raise QueryError(str(error), param="paths") from None
-    return os.path.expanduser(os.fspath(given))  # noqa: PTH111  # may hold undecodable bytes
+    return os.path.expanduser(os.fspath(path))  # noqa: PTH111  # may hold undecodable bytes
 
 
-def absolute(given: str) -> str:
+def absolute(path: str) -> str:
     """The same path for a process that runs elsewhere; a URL as it is."""
-    return given if is_url(given) else os.path.abspath(os.fspath(_local(given)))  # noqa: PTH100
+    return path if is_url(path) else os.path.abspath(os.fspath(_local(path)))  # noqa: PTH100
 
 
 def _is_table_file(path: AnyPath) -> bool:

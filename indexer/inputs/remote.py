@@ -71,7 +71,7 @@ class StoreFile:
 
 
 class _Timed:
-    """Gives up between two reads when the time is over."""
+    """A stream that raises MediaError, between two reads, when the time is over."""
 
     def __init__(self, source: Any, seconds: float) -> None:
         self._source = source
@@ -91,8 +91,8 @@ def check_url(url: str) -> None:
     if scheme in WEB:
         return
     if scheme not in EXTRAS:
-        known = ", ".join([*sorted(WEB), *EXTRAS])
-        raise QueryError(f"{url}: there is no way to read {scheme}: URLs (ways: {known})",
+        schemes = ", ".join([*sorted(WEB), *EXTRAS])
+        raise QueryError(f"{url}: {scheme}: URLs are not supported (supported: {schemes})",
                          param="paths")  # fmt: skip
     package, extra = EXTRAS[scheme]
     from importlib.util import find_spec
@@ -106,7 +106,7 @@ def listed(
 ) -> Iterator[Item]:
     """The items at and below a URL; `*`, `?` and `[` in the path of a store are a glob.
 
-    `wants` is asked for each path relative to the URL. Raises MediaError if nothing can be
+    `wants` is called with each path relative to the URL. Raises MediaError if nothing can be
     listed, ConfigurationError if the store refuses to be used.
     """
     check_url(url)
@@ -115,10 +115,10 @@ def listed(
         return
     filesystem, path = _filesystem(url, allow_private=spool.fetcher.allow_private)
     with translated():
-        found = _found(filesystem, path)
+        entries = _entries(filesystem, path)
     root = path.rstrip("/")
-    for name in sorted(found):
-        info = found[name]
+    for name in sorted(entries):
+        info = entries[name]
         relative = name.removeprefix(root).lstrip("/") or name.rpartition("/")[2]
         hidden = any(part.startswith(".") for part in relative.split("/"))
         if info.get("type") == "file" and not hidden and wants(relative):
@@ -126,22 +126,22 @@ def listed(
 
 
 def is_whole(url: str) -> bool:
-    """Whether what `listed` gave is all there is below the URL."""
+    """Whether `listed` lists all that is below the URL."""
     return _scheme(url) not in WEB and not any(c in url for c in "*?[")
 
 
 def web_item(url: str, spool: Spool) -> Item:
-    """One web address; what the server says of its time and size tells whether it changed."""
+    """One web address. A change shows in the time, size or tag that the server gives."""
     try:
-        seen = spool.fetcher.look(url)
+        headers = spool.fetcher.look(url)
     except MediaError as error:
         if error.code == "refused":
             return Item(SourceFile(url, url, 0, 0), Broken(error.code, error.reason))
         # Not every server answers HEAD. No file has this size, so it will be fetched.
         return Item(SourceFile(url, url, -1, 0), WebFile(url))
-    # Without time and tag only the content can tell whether it changed.
-    size = seen.size if seen.mtime_ns or seen.etag else -1
-    return Item(SourceFile(url, url, size, seen.mtime_ns), WebFile(url), revision=seen.etag)
+    # Without time and tag only the content shows whether it changed.
+    size = headers.size if headers.mtime_ns or headers.etag else -1
+    return Item(SourceFile(url, url, size, headers.mtime_ns), WebFile(url), revision=headers.etag)
 
 
 def _scheme(url: str) -> str:
@@ -159,20 +159,20 @@ def _filesystem(url: str, *, allow_private: bool) -> tuple[Any, str]:
         # The same guard, and the vetted address in place of the name.
         target = vetted(f"http://{parts.hostname}:8080/", allow_private=allow_private)
         with translated():
-            made = fsspec.filesystem(
+            filesystem = fsspec.filesystem(
                 "sftp",
                 host=target.addresses[0],
                 port=parts.port or 22,
                 timeout=OPENING_SECONDS,
                 **({"username": parts.username} if parts.username else {}),
             )
-        return made, parts.path or "/"
+        return filesystem, parts.path or "/"
     with translated():
-        made, path = fsspec.core.url_to_fs(url)
-    return made, str(path)
+        filesystem, path = fsspec.core.url_to_fs(url)
+    return filesystem, str(path)
 
 
-def _found(filesystem: Any, path: str) -> dict[str, dict[str, Any]]:
+def _entries(filesystem: Any, path: str) -> dict[str, dict[str, Any]]:
     # fsspec keeps file systems, and their listings, as long as the process lives.
     filesystem.invalidate_cache()
     if any(c in path for c in "*?["):
@@ -202,7 +202,7 @@ def _store_item(
 
 
 def _modified(info: Mapping[str, Any]) -> int:
-    """Nanoseconds since 1970; 0 if the store does not say."""
+    """Nanoseconds since 1970; 0 if unknown."""
     for name in ("LastModified", "last_modified", "mtime", "updated", "created"):
         value = info.get(name)
         if isinstance(value, datetime):
@@ -220,7 +220,7 @@ def _modified(info: Mapping[str, Any]) -> int:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """What stores raise, in our words."""
+    """Raise errors of store libraries as MediaError or ConfigurationError."""
     try:
         yield
     except MMSearchError:
@@ -230,7 +230,7 @@ def translated() -> Iterator[None]:
     except FileNotFoundError:
         raise MediaError("missing", "There is no such file or folder.") from None
     except PermissionError as error:
-        raise MediaError("unreadable", f"The store does not give it: {error}.") from None
+        raise MediaError("unreadable", f"The store refuses access: {error}.") from None
     except TimeoutError:
         raise MediaError("timeout", "The store did not answer in time.") from None
     except Exception as error:  # noqa: BLE001  # each store's library has exceptions of its own

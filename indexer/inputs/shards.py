@@ -62,11 +62,11 @@ def is_shard(name: str) -> bool:
     return name.lower().endswith(PLAIN + COMPRESSED)
 
 
-def members(path: str, limits: ArchiveLimits, known: SourceFile, *, stays: bool) -> Iterator[Item]:
+def members(path: str, limits: ArchiveLimits, shard: SourceFile, *, stays: bool) -> Iterator[Item]:
     """The items in a shard, in its order.
 
-    `path` is where it can be read, `known` what it is known as, which for a fetched shard is
-    elsewhere; unless it `stays` where it is read, items hold their bytes themselves.
+    `path` is where it can be read, `shard` its record, which for a fetched shard names its
+    address; unless it `stays` where it is read, items hold their bytes themselves.
     Raises MediaError where it is damaged, after what came before.
     """
     group: list[_Member] = []
@@ -74,16 +74,16 @@ def members(path: str, limits: ArchiveLimits, known: SourceFile, *, stays: bool)
     try:
         for member in _read(path, limits, stays=stays):
             match = _KEY.fullmatch(member.name)
-            own = match[1] if match else member.name
-            if group and own != key:
-                yield from _items(group, path, known)
+            member_key = match[1] if match else member.name
+            if group and member_key != key:
+                yield from _items(group, path, shard)
                 group = []
-            key = own
+            key = member_key
             group.append(member)
     except MediaError:
-        yield from _items(group, path, known)
+        yield from _items(group, path, shard)
         raise
-    yield from _items(group, path, known)
+    yield from _items(group, path, shard)
 
 
 def _read(path: str, limits: ArchiveLimits, *, stays: bool) -> Iterator[_Member]:
@@ -129,32 +129,32 @@ def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, *, whole: bool) -> _Mem
     return _Member(info.name, info.size, info.offset_data, data)
 
 
-def _items(group: list[_Member], path: str, known: SourceFile) -> Iterator[Item]:
-    content = [one for one in group if not _is_side(one)]
-    side = [one for one in group if _is_side(one)]
+def _items(group: list[_Member], path: str, shard: SourceFile) -> Iterator[Item]:
+    content = [member for member in group if not _is_side(member)]
+    side = [member for member in group if _is_side(member)]
     if not content:  # a note by itself is content
         content, side = side, []
-    metadata, captions = _said(side)
-    for one in content:
+    metadata, captions = _side_metadata(side)
+    for member in content:
         place: Content
         extra: dict[str, Any] = {}
-        if one.data is not None:
-            place = InlineBytes(one.data, one.name)
-        elif one.offset < 0:
+        if member.data is not None:
+            place = InlineBytes(member.data, member.name)
+        elif member.offset < 0:
             place = Broken(
                 "too_large",
                 f"Files of more than {IN_MEMORY >> 20} MiB are not read out of a shard that is "
                 "compressed or elsewhere; bring it here and unpack it.",
             )
         else:
-            place = FilePart(path, one.offset, one.size, one.name)
-            extra = {OFFSET_KEY: one.offset}
+            place = FilePart(path, member.offset, member.size, member.name)
+            extra = {OFFSET_KEY: member.offset}
         yield Item(
             SourceFile(
-                member_uri(known.uri, one.name),
-                f"{known.path}::{display_path(one.name)}",
-                one.size,
-                known.mtime_ns,
+                member_uri(shard.uri, member.name),
+                f"{shard.path}::{display_path(member.name)}",
+                member.size,
+                shard.mtime_ns,
             ),
             place,
             metadata | extra,
@@ -167,21 +167,21 @@ def _is_side(member: _Member) -> bool:
     return member.data is not None and match is not None and match[2].lower() in _SIDE
 
 
-def _said(side: list[_Member]) -> tuple[dict[str, Any], tuple[str, ...]]:
+def _side_metadata(side: list[_Member]) -> tuple[dict[str, Any], tuple[str, ...]]:
     metadata: dict[str, Any] = {}
     captions: tuple[str, ...] = ()
-    for one in side:
-        text = (one.data or b"").decode("utf-8", "replace")
-        match one.name.rpartition(".")[2].lower():
+    for member in side:
+        text = (member.data or b"").decode("utf-8", "replace")
+        match member.name.rpartition(".")[2].lower():
             case "json":
                 try:
                     record = json.loads(text)
                 except (ValueError, RecursionError):
                     continue
                 if isinstance(record, dict):
-                    found, told = split_captions(record)
-                    metadata |= found
-                    captions = captions or told
+                    more, captions_here = split_captions(record)
+                    metadata |= more
+                    captions = captions or captions_here
             case "cls":
                 metadata["class"] = text.strip()[:200]
             case _:
@@ -190,7 +190,7 @@ def _said(side: list[_Member]) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 class _Bounded:
-    """A file that hands out no more than it may: per read, and in all if it is unpacked."""
+    """A file with a limit per read, and in all if it is unpacked."""
 
     def __init__(self, file: Any, total: int | None) -> None:
         self._file = file

@@ -1,7 +1,7 @@
-"""Metadata that stands in a file beside the file: `photo.jpg.json`, `photo.json`, `photo.xmp`.
+"""Metadata in a file beside the file: `photo.jpg.json`, `photo.json`, `photo.xmp`.
 
-A sidecar is a JSON object or an XMP packet. What it says is added to the metadata of the file
-that it belongs to, and it is no source of its own; `takeout` knows the names that Google gives.
+A sidecar is a JSON object or an XMP packet. Its content is added to the metadata of the file
+that it belongs to; it is not a source itself. `takeout` knows the names that Google gives.
 `caption` (or `captions`) becomes a caption.
 """
 
@@ -50,9 +50,11 @@ def sidecars_of(path: str) -> list[str]:
     wanted = [f"{name}.xmp", f"{name}.json"]
     if extension.lower() in _MEDIA:
         wanted[:0] = [f"{stem}.xmp", f"{stem}.XMP", f"{stem}.json"]
-    there = [one for one in wanted if one in names and one != name]
-    there += [one for one in (_takeout(folder).get(name),) if one and one not in there]
-    return [os.path.join(folder, one) for one in there]  # noqa: PTH118
+    present = [sidecar for sidecar in wanted if sidecar in names and sidecar != name]
+    takeouts = _takeout(folder).get(name)
+    if takeouts is not None and takeouts not in present:
+        present.append(takeouts)
+    return [os.path.join(folder, sidecar) for sidecar in present]  # noqa: PTH118
 
 
 def is_sidecar(path: str) -> bool:
@@ -79,12 +81,12 @@ def read_sidecars(path: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     captions: tuple[str, ...] = ()
     for sidecar in sidecars_of(path):
         if sidecar.lower().endswith(".json"):
-            found = _json_object(sidecar) or {}
-            found = takeout_metadata(found) if is_takeout(found) else found
+            record = _json_object(sidecar) or {}
+            record = takeout_metadata(record) if is_takeout(record) else record
         else:
-            found = xmp_metadata(_content(sidecar) or b"")
-        said, captions_here = split_captions(found)
-        metadata |= said
+            record = xmp_metadata(_content(sidecar) or b"")
+        more, captions_here = split_captions(record)
+        metadata |= more
         captions = captions_here or captions
     return metadata | _subtitles(path), captions
 
@@ -107,7 +109,7 @@ def _films(folder: str) -> list[str]:
 
 
 def split_captions(record: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """(bounded metadata, captions) of what a sidecar or a record says."""
+    """(bounded metadata, captions) of a sidecar or a record."""
     captions = next((c for name in CAPTIONS if (c := as_captions(record.get(name)))), ())
     rest = {name: value for name, value in record.items() if name not in CAPTIONS}
     return bounded(rest), captions
@@ -115,18 +117,18 @@ def split_captions(record: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str
 
 def bounded(record: Mapping[str, Any]) -> dict[str, Any]:
     """JSON values of a sane size only: anybody may have written them."""
-    found: dict[str, Any] = {}
+    kept: dict[str, Any] = {}
     budget = 64 * 1024
     for name, value in record.items():
         if not isinstance(name, str) or name == OFFSET_KEY or value is None:
             continue
-        made = _bounded(value, MAX_DEPTH)
-        size = len(str(made)) + len(name)
-        if made is None or size > budget:
+        small = _bounded(value, MAX_DEPTH)
+        size = len(str(small)) + len(name)
+        if small is None or size > budget:
             continue
         budget -= size
-        found[clean_text(name)[:200]] = made
-    return found
+        kept[clean_text(name)[:200]] = small
+    return kept
 
 
 def _bounded(value: Any, depth: int) -> Any:
@@ -140,13 +142,13 @@ def _bounded(value: Any, depth: int) -> Any:
         case str():
             return clean_text(value[:MAX_TEXT])
         case list() | tuple() if depth:
-            made = (_bounded(one, depth - 1) for one in value[:1000])
-            return [one for one in made if one is not None]
+            bounded_value = (_bounded(element, depth - 1) for element in value[:1000])
+            return [element for element in bounded_value if element is not None]
         case dict() if depth:
             return {
-                clean_text(str(name))[:200]: made
-                for name, one in list(value.items())[:1000]
-                if (made := _bounded(one, depth - 1)) is not None
+                clean_text(str(name))[:200]: bounded_value
+                for name, element in list(value.items())[:1000]
+                if (bounded_value := _bounded(element, depth - 1)) is not None
             }
     return None
 
@@ -192,7 +194,7 @@ def _content(path: str) -> bytes | None:
 
 def _json_object(path: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(_content(path) or b"")
+        value = json.loads(_content(path) or b"")
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return value if isinstance(value, dict) else None

@@ -1,8 +1,8 @@
 """Tables of records: JSON Lines, and Parquet as img2dataset and its kin write it.
 
 Each record is a source. Its content is, in this order: bytes in a column of their own, a file
-below the table's folder, what is at a web address (behind the address guard), or its text. What
-a record says as text is only ever text, and never opened. Every other column is metadata.
+below the table's folder, what is at a web address (behind the address guard), or its text. Text
+of a record is never opened as a path or an address. Every other column is metadata.
 """
 
 from __future__ import annotations
@@ -122,20 +122,20 @@ class _Table:
         if is_url(path) or "\0" in path:
             return Broken("refused", "The record's path is not the path of a file.")
         root = os.path.realpath(self._folder)
-        found = os.path.realpath(os.path.join(root, path))  # noqa: PTH118
-        if not found.startswith(root.rstrip(os.sep) + os.sep):
+        target = os.path.realpath(os.path.join(root, path))  # noqa: PTH118
+        if not target.startswith(root.rstrip(os.sep) + os.sep):
             return Broken("refused", "The record's path leads out of the table's folder.")
-        return LocalFile(os.path.join(self._folder, os.path.relpath(found, root)))  # noqa: PTH118
+        return LocalFile(os.path.join(self._folder, os.path.relpath(target, root)))  # noqa: PTH118
 
     def _file(
         self, content: LocalFile, metadata: Mapping[str, Any], captions: tuple[str, ...]
     ) -> Item:
-        """A named file is the same source as if it had been found in its folder."""
+        """A file that a record names is the same source as when its folder is walked."""
         try:
             status = os.stat(content.path)  # noqa: PTH116
             size, mtime_ns = status.st_size, status.st_mtime_ns
         except (OSError, ValueError):
-            size, mtime_ns = 0, 0  # opening it will tell what is wrong
+            size, mtime_ns = 0, 0  # opening it raises what is wrong
         file = SourceFile(uri_of(content.path), display_path(content.path), size, mtime_ns)
         return Item(file, content, metadata, captions)
 
@@ -148,20 +148,20 @@ class _Table:
     ) -> Item:
         match content:
             case InlineBytes(data):
-                seen = data
+                content_bytes = data
             case Words(text):
-                seen = text.encode()
+                content_bytes = text.encode()
             case _:
-                seen = b""
+                content_bytes = b""
         # No time: the table's own would make every record look changed when one is added.
-        size = len(seen) if seen else -1
+        size = len(content_bytes) if content_bytes else -1
         shown = f"{self._shown}::{clean_text(name)}"
         return Item(
             SourceFile(member_uri(self._uri, name), shown, size, 0),
             content,
             metadata or {},
             captions,
-            hashlib.sha256(seen).hexdigest()[:16] if seen else "",
+            hashlib.sha256(content_bytes).hexdigest()[:16] if content_bytes else "",
         )
 
 

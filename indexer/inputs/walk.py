@@ -27,7 +27,7 @@ _VERSION_CONTROL = frozenset(("CVS", "_darcs", "RCS", "SCCS"))  # those whose na
 
 @dataclass(frozen=True, slots=True)
 class WalkProblem:
-    """Something on the way that could not be looked at."""
+    """A path that could not be walked."""
 
     path: str
     code: str
@@ -45,9 +45,9 @@ def walk(
 ) -> Iterator[SourceFile]:
     """The regular files at and below `paths`, each once, in an order that depends on names only.
 
-    Left out: hidden files and folders and those of version control (unless given themselves),
+    Left out: hidden files and folders and those of version control (unless `paths` names them),
     the folders `skip`, what matches `exclude` and, if there are any, what does not match
-    `include`: glob patterns as in .gitignore, relative to the given folder. Links to files and
+    `include`: glob patterns as in .gitignore, relative to the folder in `paths`. Links to files and
     folders are followed, but never to what the walk reaches anyway. Problems are reported and
     the walk goes on.
     """
@@ -128,7 +128,7 @@ class _Walker:
             yield from self._below(self._links.pop(0))
 
     def _inside_another(self, path: str) -> bool:
-        """Whether a file given by name is also found in a folder given."""
+        """Whether a file named in `paths` also lies in a folder named there."""
         return any(
             path.startswith(root + os.sep) and self._reaches(path, root) for root in self._roots
         )
@@ -145,11 +145,11 @@ class _Walker:
                     folders[entry.path] = item
                     stack.append(entry)
                 continue
-            found = self._look(item, folders.pop(item.path))
-            if isinstance(found, _Folder):
-                stack.append(found)
-            elif found is not None:
-                yield found
+            reached = self._look(item, folders.pop(item.path))
+            if isinstance(reached, _Folder):
+                stack.append(reached)
+            elif reached is not None:
+                yield reached
 
     def _entries(self, folder: _Folder) -> list[os.DirEntry[str]]:
         """What is in a folder, last name first; nothing if it was visited before."""
@@ -160,13 +160,13 @@ class _Walker:
                 return []
             self._visited.add(key)
             with os.scandir(folder.path) as entries:
-                found = [entry for entry in entries if not _is_hidden(entry.name)]
+                visible = [entry for entry in entries if not _is_hidden(entry.name)]
         except FileNotFoundError:
             return []  # it went away meanwhile
         except OSError as error:
             self._problem(folder.path, "unreadable", _reason(error))
             return []
-        return sorted(found, key=lambda entry: os.fsencode(entry.name), reverse=True)
+        return sorted(visible, key=lambda entry: os.fsencode(entry.name), reverse=True)
 
     def _look(self, entry: os.DirEntry[str], parent: _Folder) -> _Folder | SourceFile | None:
         relative = f"{parent.relative}/{entry.name}" if parent.relative else entry.name

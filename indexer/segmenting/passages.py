@@ -1,4 +1,4 @@
-"""Cutting what was decoded into segments: the smallest things a search can return."""
+"""Passages of text and stretches of speech: the smallest parts that a search can return."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Span: TypeAlias = tuple[int, int]
 
 # A tokenizer call has a price of its own, so texts are counted this many at a time.
 _BATCH = 512
-# Longer pieces are cut before anything is counted: a line may be a megabyte long.
+# Longer pieces are split before anything is counted: a line may be a megabyte long.
 _MAX_CHARACTERS = 2000
 # A line shorter than this was ended by its author (verse, lists, code), not by an editor.
 _WRAPPED_LINE = 45
@@ -119,9 +119,9 @@ def _pieces(text: str, count_tokens: CountTokens, max_tokens: int) -> list[_Piec
         counts = _count(text, [pieces[i].span for i in uncounted], count_tokens)
         counted: list[_Piece] = []
         again: list[int] = []
-        known = dict(zip(uncounted, counts, strict=True))
+        counted_tokens = dict(zip(uncounted, counts, strict=True))
         for index, piece in enumerate(pieces):
-            tokens = known.get(index, piece.tokens)
+            tokens = counted_tokens.get(index, piece.tokens)
             start, end = piece.span
             if tokens <= max_tokens or end - start <= 1:
                 counted.append(_Piece(piece.span, piece.paragraph, piece.heading, tokens))
@@ -141,9 +141,9 @@ def _packed(pieces: Sequence[_Piece], max_tokens: int, empty: int) -> list[list[
     groups: list[list[_Piece]] = []
     tokens = 0
     for piece in pieces:
-        own = piece.tokens - empty
+        tokens_here = piece.tokens - empty
         group = groups[-1] if groups else None
-        if group is None or tokens + own + empty > max_tokens:
+        if group is None or tokens + tokens_here + empty > max_tokens:
             close = True
         elif piece.paragraph == group[-1].paragraph or all(p.heading for p in group):
             close = False
@@ -154,10 +154,10 @@ def _packed(pieces: Sequence[_Piece], max_tokens: int, empty: int) -> list[list[
             )  # fmt: skip
         if close or group is None:
             groups.append([piece])
-            tokens = own
+            tokens = tokens_here
         else:
             group.append(piece)
-            tokens += own
+            tokens += tokens_here
     return groups
 
 
@@ -234,11 +234,11 @@ def _bounded(text: str, span: Span) -> Iterator[Span]:
     start, stop = span
     while stop - start > _MAX_CHARACTERS:
         middle = start + _MAX_CHARACTERS // 2
-        cut = _last_break(text, middle, start + _MAX_CHARACTERS)
-        part = _stripped(text, start, cut)
+        end = _last_break(text, middle, start + _MAX_CHARACTERS)
+        part = _stripped(text, start, end)
         if part:
             yield part
-        start = cut
+        start = end
     rest = _stripped(text, start, stop)
     if rest:
         yield rest
@@ -253,28 +253,28 @@ def _last_break(text: str, start: int, end: int) -> int:
 
 
 def _halves(text: str, span: Span) -> list[Span]:
-    """`span` in two, near its middle and where it hurts least."""
+    """`span` in two, near its middle: at a clause, else a word, else a character."""
     start, end = span
     middle, reach = (start + end) // 2, (end - start) // 4
-    cut = None
+    split = None
     for pattern in (_CLAUSE_END, _SPACE):
         ends = [m.end() for m in pattern.finditer(text, middle - reach, middle + reach)]
         if ends:
-            cut = min(ends, key=lambda at: abs(at - middle))
+            split = min(ends, key=lambda at: abs(at - middle))
             break
-    if cut is None or not start < cut < end:
-        cut = _whole_character(text, middle, start)
-    halves = (_stripped(text, start, cut), _stripped(text, cut, end))
+    if split is None or not start < split < end:
+        split = _whole_character(text, middle, start)
+    halves = (_stripped(text, start, split), _stripped(text, split, end))
     return [half for half in halves if half]
 
 
-def _whole_character(text: str, cut: int, start: int) -> int:
-    """`cut`, or a little before it, so that no accent or emoji comes apart."""
-    earliest = max(start + 1, cut - 16)
-    at = cut
+def _whole_character(text: str, split: int, start: int) -> int:
+    """`split`, or a little before it, so that no accent or emoji is split."""
+    earliest = max(start + 1, split - 16)
+    at = split
     while at > earliest and (_ATTACHED.match(text, at) or text[at - 1] == "\u200d"):
         at -= 1
-    return at if at > earliest else cut
+    return at if at > earliest else split
 
 
 # ------------------------------------------------------------------ speech

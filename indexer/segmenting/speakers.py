@@ -1,4 +1,4 @@
-"""Who said it: recognised stretches are cut where the speaker changes."""
+"""Speakers: recognised stretches are split where the speaker changes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import replace
 from mmsearch.types import Turn, Utterance, Word
 
 _SHORTEST_SECONDS, _SHORTEST_WORDS = 0.4, 2
-"""A change for less than this is taken for a slip of the diariser."""
+"""A shorter change of speaker counts as an error of the diariser."""
 
 
 def with_speakers(utterances: Sequence[Utterance], turns: Sequence[Turn]) -> list[Utterance]:
     """The same words in the same order, each stretch by one speaker.
 
     Times of `utterances` and `turns` are of the same audio. Stretches without times of words are
-    given whole to who speaks longest in them.
+    attributed as a whole to who speaks longest in them.
     """
     if not turns:
         return list(utterances)
-    return [part for utterance in utterances for part in _parted(utterance, turns)]
+    return [part for utterance in utterances for part in _split(utterance, turns)]
 
 
-def _parted(utterance: Utterance, turns: Sequence[Turn]) -> list[Utterance]:
+def _split(utterance: Utterance, turns: Sequence[Turn]) -> list[Utterance]:
     if not utterance.words or len({turn.speaker for turn in turns}) == 1:
         speaker = _speaker(utterance.start, utterance.end, turns)
         return [replace(utterance, speaker=speaker)]

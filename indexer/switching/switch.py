@@ -1,12 +1,12 @@
-"""Changing the models of a collection, while it goes on being searched with the old ones.
+"""Changing the models of a collection, which is searched with the old ones meanwhile.
 
 ::
 
     plan -> build the new spaces beside the old (resumable) -> switch (one transaction) -> remove
 
-A run that ends at any moment, however it ends, is gone on with by the next one: what has been
-made is in SQL. Files indexed meanwhile get the old models' vectors, as everything that can be
-searched has; they are picked up before the switch, which is refused as long as one is missing.
+A run may be interrupted at any moment: what it has embedded is in SQL, and the next run goes on.
+Files indexed meanwhile get the old models' vectors, so that they can be searched; they are
+embedded before the switch, which is refused as long as a vector is missing.
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from indexer.pipeline import Pipeline, recipe
+from indexer.recipe import recipe
 from indexer.runs import remove_retired, write_lock
 from indexer.switching.reembed import Reembedder
 from mmsearch.errors import LibraryBusyError, ModelError, StorageError
 from mmsearch.library import Library
-from mmsearch.models.collection_models import asked_models
+from mmsearch.models.collection_models import models_in
 from mmsearch.models.sets import ModelSet
 from mmsearch.search.scoring.calibration import Calibrations
-from mmsearch.stores.spaces import Completion, Replacement, SwitchTarget, described
+from mmsearch.stores.switches import Completion, Replacement, SwitchTarget, described
 from mmsearch.types import Collection, Failure, Space
 
 WRITER_SECONDS = 2.0
-"""How long the switch waits for an indexing run before it embeds what that has added."""
+"""How long the switch waits for an indexing run before it embeds what that run has added."""
 ROUNDS_WITHOUT_PROGRESS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class SpaceChange:
-    """One space, and the one that is to take its place."""
+    """A space, and the one that is to replace it."""
 
     old: Space
     new: Space
     done: int
-    """Vectors that an interrupted run has made."""
+    """Vectors that an interrupted run has written."""
     needed: int
 
     @property
@@ -62,9 +62,9 @@ class SwitchPlan:
     kept: tuple[str, ...]
     """Spaces that the new models share with the old ones."""
     without: tuple[str, ...]
-    """Spaces that the new models have nothing to put in place of."""
+    """Spaces that the new models have no counterpart of."""
     heard_again: bool
-    """Other models would hear other words or sounds: the next run takes recordings in again."""
+    """The new models recognise other words or sounds: the next run indexes recordings again."""
 
     @property
     def needed(self) -> int:
@@ -75,30 +75,33 @@ class SwitchPlan:
         return sum(change.done for change in self.changes)
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The plan in English, for the terminal."""
         where = f"Collection '{self.collection}'"
-        told = [f"{where} goes from {described(self.old)} to {described(self.new)}."]
+        lines = [f"{where} goes from {described(self.old)} to {described(self.new)}."]
         if self.old == self.new and not self.changes:
-            told = [f"{where} already uses {described(self.new)}."]
+            lines = [f"{where} already uses {described(self.new)}."]
         for change in self.changes:
-            there = f", {change.done} of them made already" if change.done else ""
-            told.append(
+            done = f", {change.done} of them done" if change.done else ""
+            lines.append(
                 f"  {change.name}: {_model(change.old)} -> {_model(change.new)}: "
-                f"{change.needed} vectors{there}"
+                f"{change.needed} vectors{done}"
             )
-        told += [f"  {name}: stays as it is" for name in self.kept]
-        told += [f"  {name}: the new models have none, its vectors go" for name in self.without]
+        lines += [f"  {name}: unchanged" for name in self.kept]
+        lines += [
+            f"  {name}: the new models have no such space; its vectors are removed"
+            for name in self.without
+        ]
         if self.heard_again:
-            told.append(
-                "  What recordings say stays as it was heard; the next `mmsearch index` of their "
-                "folder hears them anew."
+            lines.append(
+                "  Transcripts and sounds stay as they are until the next `mmsearch index` of "
+                "their folder, which recognises them again with the new models."
             )
         if self.changes:
-            told.append(
-                "Until all is there, search answers with the old models. Interrupt it whenever "
-                "you like: the same command goes on, and --abort drops what was made."
+            lines.append(
+                "Search uses the old models until all vectors are written. You can interrupt this: "
+                "the same command goes on, and --abort removes the new vectors."
             )
-        return told
+        return lines
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -128,9 +131,9 @@ class SwitchCounts:
     """Vectors of the spaces that are built, as far as is known."""
     done: int = 0
     made: int = 0
-    """By this run."""
+    """Vectors written by this run."""
     waiting: bool = False
-    """All is made, and an indexing run has to end first."""
+    """All vectors are written, and an indexing run has to end first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +144,12 @@ class SwitchSummary:
     switched: bool
     made: int = 0
     removed: int = 0
-    """Old vectors."""
+    """Old vectors that were removed."""
     seconds: float = 0.0
     failures: tuple[Failure, ...] = field(default=())
-    """Sources that have to be decoded again and cannot be."""
+    """Sources that had to be decoded again and could not be."""
     forgone: int = 0
-    """Their segments that have no vector yet, or with `allow_missing` none any more."""
+    """Segments of those sources without a new vector: they cannot be found by it."""
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -175,10 +178,10 @@ def switch_models(
 ) -> SwitchSummary:
     """Embed everything in a collection with other models, then use those.
 
-    Without a profile an interrupted switch goes on, or the collection's profile stays and only
-    models named by settings (clip_model, text_model ...) are other ones. If a source that has to
-    be decoded again cannot be, nothing is switched; with `allow_missing` its segments cannot be
-    found that way any more until it is indexed again. Raises what `index` raises.
+    Without a profile, an interrupted switch is resumed; if there is none, the collection keeps its
+    profile and only models named by settings (clip_model, text_model ...) change. If a source that
+    has to be decoded again cannot be, nothing is switched; with `allow_missing`, its segments have
+    no such vector until it is indexed again. Raises what `index` raises.
     """
     with Library.open(library, **settings) as opened:
         return switch_in(
@@ -204,8 +207,8 @@ def switch_in(
 ) -> SwitchSummary:
     """The same for an opened library."""
     with _switch_lock(library.path):
-        found = library.store.collection(collection)
-        switch = Switch(library, found, target_of(library, found, profile))
+        target = library.store.collections.get(collection)
+        switch = Switch(library, target, target_of(library, target, profile))
         on_plan(switch.plan)
         if dry_run:
             return SwitchSummary(switch.plan, switched=False)
@@ -213,23 +216,23 @@ def switch_in(
 
 
 def abort_switch(library: str | Path, *, collection: str | None = None, **settings: Any) -> bool:
-    """Drop what an interrupted switch has made; False if there was none."""
+    """Remove the new vectors of an interrupted switch; False if there was none."""
     with Library.open(library, **settings) as opened, _switch_lock(opened.path):
-        dropped = opened.store.abort_switch(opened.store.collection(collection).id)
+        dropped = opened.store.switches.abort(opened.store.collections.get(collection).id)
         remove_retired(opened)
         return dropped
 
 
 def target_of(library: Library, collection: Collection, profile: str | None) -> SwitchTarget:
-    """The models that are asked for. Raises ProfileError."""
-    asked = asked_models(library.settings)
-    begun = library.store.switch_target(collection.id)
+    """The models that settings and `profile` request. Raises ProfileError."""
+    requested = models_in(library.settings)
+    begun = library.store.switches.target(collection.id)
     if profile is None:
-        if begun is not None and asked.items() <= dict(begun.models).items():
+        if begun is not None and requested.items() <= dict(begun.models).items():
             return begun
-        kept = dict(collection.models) | asked
+        kept = dict(collection.models) | requested
         return SwitchTarget(collection.profile, tuple(sorted(kept.items())))
-    return SwitchTarget(profile, tuple(sorted(asked.items())))
+    return SwitchTarget(profile, tuple(sorted(requested.items())))
 
 
 class Switch:
@@ -242,35 +245,38 @@ class Switch:
         self.target = target
         choose = library.collection_models.chosen
         self.models = choose(target.profile, target.models, asked=False)
-        # What made the sources that are up to date: as recorded, or as set since.
+        # The models of sources that are up to date: as recorded, or as set since.
         self._before: tuple[ModelSet, ...] = tuple(
-            choose(collection.profile, collection.models, asked=asked) for asked in (False, True)
+            choose(collection.profile, collection.models, asked=with_settings)
+            for with_settings in (False, True)
         )
-        self.wanted = self._spaces()
+        self.new_spaces = self._spaces()
         self.plan = self._plan()
 
     # ------------------------------------------------------------------ plan
 
     def _spaces(self) -> list[Space]:
-        """The new models' spaces, as far as this collection has such vectors."""
-        active = {stored.space.name for stored in self.store.spaces(self.collection.id)}
-        known = ["clip", "text", *(["sound"] if self.models.knows_sounds else [])]
-        return [self.models.embedder(name).space for name in known if name in active]
+        """The new models' spaces, of those that this collection has vectors in."""
+        active = {stored.space.name for stored in self.store.spaces.active(self.collection.id)}
+        names = ["clip", "text", *(["sound"] if self.models.knows_sounds else [])]
+        return [self.models.embedder(name).space for name in names if name in active]
 
     def _plan(self) -> SwitchPlan:
-        active = {one.space.name: one for one in self.store.spaces(self.collection.id)}
+        active = {
+            stored.space.name: stored for stored in self.store.spaces.active(self.collection.id)
+        }
         begun = {
-            one.space.fingerprint: one
-            for one in self.store.spaces(self.collection.id, state="building")
+            stored.space.fingerprint: stored
+            for stored in self.store.spaces.building(self.collection.id)
         }
         changes: list[SpaceChange] = []
         kept: list[str] = []
-        for space in self.wanted:
+        for space in self.new_spaces:
             old = active[space.name]
             if old.space.fingerprint == space.fingerprint:
                 kept.append(space.name)
                 continue
-            done, needed = self.store.filled((old, begun.get(space.fingerprint)))
+            done, needed = self.store.switches.progress((old, begun.get(space.fingerprint)))
             changes.append(SpaceChange(old.space, space, done, needed))
         return SwitchPlan(
             collection=self.collection.name,
@@ -278,8 +284,8 @@ class Switch:
             new=self.target,
             changes=tuple(changes),
             kept=tuple(kept),
-            without=tuple(sorted(set(active) - {space.name for space in self.wanted})),
-            heard_again=all(one.hearing != self.models.hearing for one in self._before),
+            without=tuple(sorted(set(active) - {space.name for space in self.new_spaces})),
+            heard_again=all(old.hearing != self.models.hearing for old in self._before),
         )
 
     # ------------------------------------------------------------------ run
@@ -287,33 +293,33 @@ class Switch:
     def run(
         self, *, allow_missing: bool, on_progress: Callable[[SwitchCounts], None]
     ) -> SwitchSummary:
-        """Build, switch, remove. Raises MMSearchError; what was made is kept."""
+        """Build, switch, remove. Raises MMSearchError; written vectors are kept."""
         began = time.monotonic()
         remove_retired(self.library)
-        pairs = self.store.begin_switch(self.collection.id, self.target, self.wanted)
+        pairs = self.store.switches.begin(self.collection.id, self.target, self.new_spaces)
         counts = SwitchCounts(self.plan.needed, self.plan.done)
 
-        def made(count: int) -> None:
+        def add_written(count: int) -> None:
             counts.made += count
             counts.done += count
             counts.needed = max(counts.needed, counts.done)
             on_progress(counts)
 
         on_progress(counts)
-        reembedder = Reembedder(self._pipeline(), made)
-        # Read before looking for what is missing: all up to here will then be in the new spaces.
-        last = self.store.last_change()
+        reembedder = Reembedder(self.library, self.models, add_written)
+        # Read before embedding: all changes up to here will then be in the new spaces.
+        last = self.store.changes.last_id()
         _catch_up(reembedder, pairs)
         switched = allow_missing or not reembedder.failures
         removed = 0
         if switched:
             for _, new in pairs:
-                self.library.indexes.prepare(new, last)
+                self.library.indexes.build_space(new, last)
             switched = self._take_over(reembedder, pairs, counts, on_progress, allow_missing)
         if switched:
             self.library.refresh()
             removed = remove_retired(self.library)
-            Calibrations(self.library).prepare(self.store.collection(self.collection.name))
+            Calibrations(self.library).prepare(self.store.collections.get(self.collection.name))
         return SwitchSummary(
             plan=self.plan,
             switched=switched,
@@ -321,18 +327,7 @@ class Switch:
             removed=removed,
             seconds=time.monotonic() - began,
             failures=tuple(reembedder.failures.values()),
-            forgone=len(reembedder.forgone),
-        )
-
-    def _pipeline(self) -> Pipeline:
-        """What a run with the new models would use."""
-        return Pipeline(
-            settings=self.library.settings,
-            store=self.store,
-            sandbox=self.library.sandbox,
-            models=self.models,
-            collection=self.collection,
-            run_id=0,  # none is recorded: nothing is indexed
+            forgone=len(reembedder.skipped_segments),
         )
 
     def _take_over(
@@ -343,22 +338,22 @@ class Switch:
         on_progress: Callable[[SwitchCounts], None],
         allow_missing: bool,
     ) -> bool:
-        """Switch once nothing is missing; False if something newly indexed cannot be read."""
+        """Switch once nothing is missing; False if a newly indexed source cannot be decoded."""
         idle = 0
         while idle < ROUNDS_WITHOUT_PROGRESS:
-            made = counts.made
+            written_before = counts.made
             try:
-                # Only so that a run need not break off: the transaction minds all writers itself.
+                # The lock only spares a run from breaking off: the transaction checks for writers.
                 with write_lock(self.library.path, WRITER_SECONDS):
                     _catch_up(reembedder, pairs)
                     if reembedder.failures and not allow_missing:
                         return False
-                    missing = self.store.complete_switch(
+                    missing = self.store.switches.complete(
                         self.collection.id, self._completion(reembedder)
                     )
                 if not missing:
                     return True
-                idle = 0 if counts.made > made else idle + 1
+                idle = 0 if counts.made > written_before else idle + 1
             except LibraryBusyError:
                 counts.waiting = True
                 on_progress(counts)
@@ -368,17 +363,17 @@ class Switch:
     def _completion(self, reembedder: Reembedder) -> Completion:
         settings = self.library.settings
         new = recipe(settings, self.models)
-        old = {recipe(settings, one) for one in self._before}
+        old = {recipe(settings, models) for models in self._before}
         return Completion(
-            recipes={one: new for one in sorted(old) if one != new},
-            heard_again=self.plan.heard_again,
-            without=frozenset(self.plan.without),
-            forgone=frozenset(reembedder.forgone),
+            recipes={before: new for before in sorted(old) if before != new},
+            speech_changed=self.plan.heard_again,
+            dropped=frozenset(self.plan.without),
+            unreadable=frozenset(reembedder.skipped_segments),
         )
 
 
 def _catch_up(reembedder: Reembedder, pairs: list[Replacement]) -> None:
-    """Until a whole round has found nothing more to make."""
+    """Until a whole round finds no missing vector."""
     while sum(reembedder.fill(pair) for pair in pairs):
         pass
 

@@ -1,9 +1,8 @@
-"""Does a picture look as if it held words? A quick guess, so that few are read in vain.
+"""Text detection: whether a picture is likely to contain text, so that OCR can skip the others.
 
 A network of 10 000 weights (trained on photos with and without words drawn over them, and on
-drawn screens and pages) looks at the picture in grey, at most SIDE pixels long, and says for
-each 8 x 8 pixels how likely they are part of a written line. It is small enough for NumPy: a
-decoding worker loads no other library for it.
+drawn screens and pages) takes the picture in grey, at most SIDE pixels long, and scores each
+8 x 8 pixels as part of a line of text. It runs in NumPy: decoding workers load no other library.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from PIL import Image
 
 SIDE = 384
 FLAT = 0.7
-"""Share of pixels like their neighbour above which a picture is a screen or a page."""
+"""Share of pixels equal to their neighbour above which a picture is a screen or a page."""
 THRESHOLD_FLAT, THRESHOLD = 0.0, 2.0
-"""Above this score a picture is read. Leaves and faces score high at times, plain grounds do
-not; where they lie was chosen on held-out pictures."""
+"""Scores above which OCR reads a picture, chosen on held-out pictures. Leaves and faces may have
+high scores; even backgrounds do not."""
 
 _WEIGHTS = Path(__file__).with_name("textness.npz")
 _CELLS = 10
@@ -30,24 +29,24 @@ Array = npt.NDArray[np.float32]
 
 
 def looks_written(image: Image.Image) -> bool:
-    """Whether it is worth while to read the picture."""
+    """Whether OCR should read the picture."""
     grey = _grey(image)
     if min(grey.shape) < _LEAST:
         return False
-    told = score(grey)
-    return told > THRESHOLD or (told > THRESHOLD_FLAT and flatness(grey) > FLAT)
+    logit = score(grey)
+    return logit > THRESHOLD or (logit > THRESHOLD_FLAT and flatness(grey) > FLAT)
 
 
 def score(grey: npt.NDArray[np.uint8]) -> float:
-    """How much the likeliest cells look like written lines, as a logit: high is likely."""
+    """Mean logit of the cells that are most likely text."""
     logits = _logits(grey.astype(np.float32)).reshape(-1)
-    few = min(_CELLS, len(logits))
-    return float(np.partition(logits, -few)[-few:].mean())
+    count = min(_CELLS, len(logits))
+    return float(np.partition(logits, -count)[-count:].mean())
 
 
 def flatness(grey: npt.NDArray[np.uint8]) -> float:
-    """Share of pixels that are like the one to their left, 0..1."""
-    # Wrapping round makes -1, 0 and 1 the smallest three.
+    """Share of pixels that equal the pixel to their left within 1, 0..1."""
+    # Unsigned overflow makes -1, 0 and 1 the smallest three.
     return float((grey[:, 1:] - grey[:, :-1] + np.uint8(1) <= 2).mean())
 
 
@@ -62,17 +61,17 @@ def _grey(image: Image.Image) -> npt.NDArray[np.uint8]:
 
 
 def _logits(grey: Array) -> Array:
-    """(height // 8, width // 8) from (height, width) of 0..255: three layers and a read-out."""
+    """(height // 8, width // 8) from (height, width) of 0..255: three layers and an output."""
     weights = _weights()
     rows, columns = grey.shape[0] // 8, grey.shape[1] // 8
     x = grey[: rows * 8, : columns * 8].reshape(rows * 2, 4, columns * 2, 4)
-    # Layers whose stride is their size: cut into blocks, then one product. Grey is scaled to
-    # -1..1 by the first layer's own numbers.
+    # Layers whose stride is their kernel size: split into blocks, then one product. `_weights`
+    # folds the scaling of grey to -1..1 into the first layer.
     x = x.swapaxes(1, 2).reshape(-1, 16) @ weights["first"] + weights["first_bias"]
     x = np.maximum(x, 0, out=x).reshape(rows, 2, columns, 2, -1).swapaxes(1, 2)
     x = x.reshape(rows * columns, -1) @ weights["second"] + weights["second_bias"]
     np.maximum(x, 0, out=x)
-    # A layer of 3 x 3: one product for all nine neighbours, then each into its place.
+    # A 3 x 3 layer: one product for all nine neighbours, then a sum of shifted results.
     each = (x @ weights["third"]).reshape(rows, columns, 3, 3, -1)
     total = np.empty((rows, columns, each.shape[-1]), np.float32)
     total[:] = weights["third_bias"]
@@ -88,7 +87,7 @@ _SHIFTS = (
     (slice(None), slice(None)),
     (slice(None, -1), slice(1, None)),
 )
-"""(to, from) along one axis for the neighbour before, the cell itself, the one after."""
+"""(to, from) along one axis for the previous neighbour, the cell itself and the next one."""
 
 
 @lru_cache(maxsize=1)

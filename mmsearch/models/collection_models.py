@@ -1,4 +1,4 @@
-"""Which models a collection uses: those it was made with, or those of its last switch."""
+"""The models of a collection: those it was created with, or those of its last switch."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from mmsearch.settings import Settings
 from mmsearch.types import Collection
 
 MODEL_SETTINGS = ("clip_model", "text_model", "whisper_model", "sound_model")
-"""The settings that put another model in place of the profile's own."""
+"""The settings that replace a model of the profile."""
 
 _Choice = tuple[str, tuple[tuple[str, str], ...]]
+"""A profile, and the models that replace its own: (setting, name)."""
 
 
-def asked_models(settings: Settings) -> dict[str, str]:
-    """The models that the settings name in place of a profile's own."""
+def models_in(settings: Settings) -> dict[str, str]:
+    """The models that the settings name in place of a profile's own, by setting."""
     named = {name: getattr(settings, name) for name in MODEL_SETTINGS}
     return {name: model for name, model in named.items() if model is not None}
 
@@ -25,9 +26,8 @@ def asked_models(settings: Settings) -> dict[str, str]:
 class CollectionModels:
     """The models of the collections of one opened library. Thread-safe.
 
-    What the settings ask for must be what a collection was made with. A collection that is
-    switched to other models while the library is open is followed there, whatever was asked
-    for at the beginning.
+    If the settings name a profile, it must be the collection's. A collection that is switched to
+    other models while the library is open uses those, whatever the settings name.
     """
 
     def __init__(self, settings: Settings, make: Callable[..., ModelSet]) -> None:
@@ -38,7 +38,7 @@ class CollectionModels:
         self._last: dict[int, tuple[_Choice, ModelSet]] = {}
 
     def of(self, collection: Collection) -> ModelSet:
-        """Its models. Raises SpaceMismatchError if another profile was asked for."""
+        """Its models. Raises SpaceMismatchError if the settings name another profile."""
         now: _Choice = (collection.profile, collection.models)
         with self._lock:
             switched = self._first.get(collection.id, now) != now
@@ -50,32 +50,34 @@ class CollectionModels:
                 return last[1]
             models = self.chosen(*now, asked=not switched)
             self._last[collection.id] = (now, models)
-            if last is not None and all(last[1] is not one for _, one in self._last.values()):
-                last[1].release_all_but(models)
-            return models
+            in_use = [used for _, used in self._last.values()]
+        # Outside of the lock: releasing a model waits until it is loaded.
+        if last is not None and all(last[1] is not used for used in in_use):
+            last[1].release_all_but(models)
+        return models
 
     def chosen(
         self, profile: str, models: Mapping[str, str] | tuple[tuple[str, str], ...], *, asked: bool
     ) -> ModelSet:
-        """A profile with `models` in place of its own; `asked`: unless settings name others."""
+        """A profile with `models` in place of its own; with `asked` the settings override them."""
         if not models and asked:
             return self._make(profile)
         return self._make(profile, dict(models), asked=asked)
 
     def check(self, collection: Collection) -> None:
-        """Raise SpaceMismatchError if another profile was asked for than made the collection."""
+        """Raise SpaceMismatchError if the settings name another profile than the collection's."""
         with self._lock:
             first = self._first.get(collection.id)
         if first is None or first == (collection.profile, collection.models):
             self._check_profile(collection)
 
     def _check_profile(self, collection: Collection) -> None:
-        asked = self._settings.profile
-        if asked is not None and asked != collection.profile:
+        requested = self._settings.profile
+        if requested is not None and requested != collection.profile:
             raise SpaceMismatchError(
-                f"collection '{collection.name}' was made with profile {collection.profile}, and "
-                f"now {asked} was asked for: their vectors do not compare. Leave --profile out, "
-                "index into another collection (--collection) or library, or change the models "
-                f"of this one with: mmsearch models switch --profile {asked}",
+                f"collection '{collection.name}' was created with profile {collection.profile}, "
+                f"not {requested}: their vectors are not comparable. Leave --profile out, index "
+                "into another collection (--collection) or library, or change the models of this "
+                f"one with: mmsearch models switch --profile {requested}",
                 param="profile",
             )

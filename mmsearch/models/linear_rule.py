@@ -1,4 +1,4 @@
-"""A linear rule that comes in a model's folder (`mmsearch.json`)."""
+"""A linear classifier from a model's folder (`mmsearch.json`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class LinearRule:
-    """A score above 0 is a yes."""
+    """A score above 0 is positive."""
 
     weights: npt.NDArray[np.float64]
     """(features,)"""
@@ -20,9 +20,9 @@ class LinearRule:
 
     @classmethod
     def of(cls, value: Mapping[str, Any], features: int) -> Self:
-        """The rule over so many features that `value` writes down.
+        """The rule in `value`, {"weights": [...], "bias": b}, over this number of features.
 
-        Raises ValueError, KeyError or TypeError if it is none.
+        Raises ValueError, KeyError or TypeError if it is malformed.
         """
         weights = np.asarray(value["weights"], np.float64)
         if weights.shape != (features,) or not np.isfinite(weights).all():

@@ -1,8 +1,8 @@
-"""Where weights come from, whether they are whole, and what they are called.
+"""Finding a model's files, checking them, and naming their content.
 
-Shared by the adapters: the search order for a model's files (an explicit path, the user's
-model folder, the hub's cache, the hub), checksums of the models that ship with mmsearch,
-fingerprints, and loading once under a lock. Nothing here imports torch.
+Shared by the adapters: the order in which a model's files are searched for (an explicit path,
+the user's model folder, the hub's cache, the hub), the checksums of the models that ship with
+mmsearch, fingerprints, and thread-safe loading on first use. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import json
-import os
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 MANIFEST = "manifest.json"
 DESCRIPTION = "mmsearch.json"
-"""In a model's folder, optional: what an adapter has to know of this model and cannot see."""
+"""Optional file in a model's folder: properties of the model that its own files do not state."""
 HUB_SECONDS = 8.0
-"""How long a hub may take to say whether it has a model, before we say that it has not."""
+"""Timeout for a hub's answer to whether it has a model."""
 
 _FULL_HASH_BYTES = 64 * 2**20
 _HEAD_BYTES = 4 * 2**20
@@ -32,7 +32,7 @@ _SAMPLES, _SAMPLE_BYTES = 64, 64 * 2**10
 
 
 class Lazy(Generic[T]):
-    """A value made on first use, once, even when several threads ask at the same time."""
+    """A value that is made once, on first use. Thread-safe."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -40,7 +40,7 @@ class Lazy(Generic[T]):
         self._value: T | None = None
 
     def get(self) -> T:
-        """The value; made if need be. If making it raises, the next call tries again."""
+        """The value. If making it raises, the next call tries again."""
         value = self._value
         if value is None:
             with self._lock:
@@ -50,39 +50,39 @@ class Lazy(Generic[T]):
         return value
 
     def release(self) -> None:
-        """Forget the value; calls in progress finish with the one they hold."""
+        """Drop the value. Calls in progress finish with the one that they hold."""
         with self._lock:
             self._value = None
 
     @property
     def loaded(self) -> bool:
-        """Whether the value is there now."""
+        """Whether the value has been made and not released."""
         return self._value is not None
 
 
-# ------------------------------------------------------------------ finding
+# ------------------------------------------------------------------ finding files
 
 
 def local_model(name: str, model_folder: Path, needs: Sequence[str]) -> Path | None:
     """A folder on this machine that holds the model `name`, or None.
 
-    `name` may itself be a path. In `model_folder` a hub id `org/model` may lie as
-    `org/model`, `org--model` or `model`. Only a folder holding one of `needs` counts.
+    `name` is a path or a hub id. In `model_folder` the hub id `org/model` may be stored as
+    `org--model`, `org/model` or `model`. Only a folder that holds one of `needs` counts.
     """
-    given = Path(name).expanduser()
-    places = [given] if looks_like_path(name) else places_in(model_folder, name)
-    return next((place for place in places if _holds(place, needs)), None)
+    path = Path(name).expanduser()
+    folders = [path] if looks_like_path(name) else places_in(model_folder, name)
+    return next((folder for folder in folders if _holds(folder, needs)), None)
 
 
 def places_in(model_folder: Path, name: str) -> list[Path]:
-    """Where below the model folder `name` is looked for, the preferred place first."""
+    """The folders that may hold the model `name` in the model folder, the preferred one first."""
     root = model_folder.expanduser()
     names = dict.fromkeys([name.replace("/", "--"), name, name.rsplit("/", 1)[-1]])
     return [root / candidate for candidate in names]
 
 
 def looks_like_path(name: str) -> bool:
-    """Whether a model name is meant as a path: absolute, or beginning with . or ~."""
+    """Whether a model's name is a path: absolute, or beginning with . or ~."""
     return name.startswith(("/", "./", "../", "~", ".\\", "..\\")) or Path(name).is_absolute()
 
 
@@ -98,11 +98,11 @@ def hub_snapshot(
     allow_download: bool,
     ignored: Sequence[str] = (),
 ) -> Path:
-    """The folder of a hub repository's files, from the local cache or, if allowed, fetched.
+    """The folder of a hub repository's files: from the local cache, else downloaded if allowed.
 
-    The cache is asked first, so that a model that is there never waits for a network.
+    The cache comes first, so that a cached model never waits for the network.
     Raises LookupError with a short reason. (`hf_hub_download` retries an unreachable hub
-    for half a minute; `snapshot_download` asks once.)
+    for half a minute; `snapshot_download` tries once.)
     """
     import huggingface_hub
     from huggingface_hub.errors import HfHubHTTPError
@@ -152,11 +152,13 @@ def find_model(
 ) -> Path:
     """The folder of the model `name`: an explicit path, the model folder, then the hub.
 
-    `repo` is its hub id, None if it has none. Raises WeightsNotFoundError.
+    `repo` is its hub id, None if it has none. A folder must hold one of `needs`; of the hub's
+    files only those that match `patterns` and not `ignored` are downloaded.
+    Raises WeightsNotFoundError.
     """
-    found = local_model(name, model_folder, needs)
-    if found is not None:
-        return found
+    local = local_model(name, model_folder, needs)
+    if local is not None:
+        return local
     if looks_like_path(name):
         raise WeightsNotFoundError(
             name, str(Path(name).expanduser()), f"no folder there with {' or '.join(needs)}"
@@ -185,7 +187,7 @@ def nano_folder(kind: Literal["clip", "text", "whisper", "vlm"]) -> Path:
     return folder
 
 
-# ------------------------------------------------------------------ whole and unchanged
+# ------------------------------------------------------------------ checking files
 
 _verified: set[Path] = set()
 
@@ -193,8 +195,8 @@ _verified: set[Path] = set()
 def verify_manifest(folder: Path) -> None:
     """Compare a model folder with its `manifest.json`, once per process.
 
-    Nothing is checked where there is no manifest: public checkpoints have none.
-    Raises DamagedModelError, which names the file and what to do.
+    A folder without a manifest passes: public checkpoints have none.
+    Raises DamagedModelError, which names the file and the remedy.
     """
     path = folder / MANIFEST
     if folder in _verified or not path.is_file():
@@ -223,26 +225,26 @@ def _damaged(path: Path, what: str) -> DamagedModelError:
 
 
 def unreadable(model: str, folder: Path | str, error: BaseException) -> DamagedModelError:
-    """The error for files that are there but cannot be loaded."""
+    """The error for a model whose files exist but cannot be loaded."""
     return DamagedModelError(
         f"The model '{model}' in {folder} cannot be loaded: {_first_line(error)}. "
         "Its files are incomplete or damaged: fetch them again."
     )
 
 
-def described(model: str, folder: Path, understand: Callable[[dict[str, Any]], T]) -> T:
-    """What `understand` makes of the folder's `DESCRIPTION`, {} where there is none.
+def described(model: str, folder: Path, parse: Callable[[dict[str, Any]], T]) -> T:
+    """The result of `parse` for the JSON of the folder's `DESCRIPTION`, or for {} without one.
 
-    Raises DamagedModelError where it is not JSON, or nothing that can be understood.
+    Raises DamagedModelError if the file is not JSON or `parse` rejects it.
     """
     path = folder / DESCRIPTION
     try:
-        return understand(json.loads(path.read_text("utf-8")) if path.is_file() else {})
+        return parse(json.loads(path.read_text("utf-8")) if path.is_file() else {})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise unreadable(model, path, error) from error
 
 
-# ------------------------------------------------------------------ names for what moves a vector
+# ------------------------------------------------------------------ naming content
 
 
 def sha256_of(path: Path) -> str:
@@ -251,17 +253,50 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def weights_digest(paths: Iterable[Path]) -> str:
-    """Names the content of weight files, in seconds even for many gigabytes.
+def folder_digest(
+    folder: Path,
+    suffixes: Collection[str],
+    *,
+    recursive: bool = False,
+    skipped: Collection[str] = ("onnx", "openvino"),
+) -> str:
+    """`weights_digest` of a model folder's files with these suffixes, without its manifest.
 
-    Files up to 64 MiB enter whole. Larger ones enter with their size, their first 4 MiB
-    (a safetensors header with every tensor's name, shape and place) and 64 blocks of
-    64 KiB spread evenly to the end. That tells any two trained checkpoints apart; it is
-    no proof against a few bytes changed on purpose, which a fingerprint is not for.
+    `recursive` includes sub-folders other than `skipped`.
     """
+    paths = sorted(folder.rglob("*") if recursive else folder.iterdir())
+    return weights_digest(
+        path
+        for path in paths
+        if path.suffix in suffixes
+        and path.name != MANIFEST
+        and not set(skipped).intersection(path.relative_to(folder).parts)
+    )
+
+
+def weights_digest(paths: Iterable[Path]) -> str:
+    """Identifies the content of weight files, in seconds even for many gigabytes.
+
+    Files up to 64 MiB are hashed whole. Of larger ones, the size, the first 4 MiB (a
+    safetensors header with every tensor's name, shape and offset) and 64 blocks of 64 KiB
+    spread evenly to the end are hashed. This distinguishes any two trained checkpoints. It
+    does not detect a few bytes changed on purpose.
+
+    A process hashes the same files once: the result is cached by path, size, modification time
+    and inode.
+    """
+    return _weights_digest(tuple(map(_identity, sorted(paths, key=lambda path: path.name))))
+
+
+def _identity(path: Path) -> tuple[Path, int, int, int]:
+    status = path.stat()
+    return path, status.st_size, status.st_mtime_ns, status.st_ino
+
+
+@lru_cache(maxsize=256)
+def _weights_digest(files: tuple[tuple[Path, int, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(paths, key=lambda p: p.name):
-        size = path.stat().st_size
+    for path, size, _, _ in files:
         digest.update(f"{size}:".encode())
         with path.open("rb") as file:
             if size <= _FULL_HASH_BYTES:
@@ -274,19 +309,15 @@ def weights_digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()
 
 
+def revision_of(folder: Path, weights: str) -> str:
+    """Short name of a model's version: the hub's commit, else the beginning of its digest."""
+    return (folder.name if folder.parent.name == "snapshots" else weights)[:12]
+
+
 def fingerprint(**parts: Any) -> str:
-    """A short name (24 hex digits) for JSON-able `parts`; equal parts, equal name."""
+    """A short name (24 hex digits) for JSON-able `parts`. Equal parts have equal names."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:24]
-
-
-def arithmetic_threads(threads: int) -> int:
-    """The setting `threads` made definite: 0 is one per core this process may use."""
-    if threads:
-        return threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _first_line(error: BaseException) -> str:

@@ -1,9 +1,9 @@
-"""Which models make up a profile, and what is known about each: frozen data, nothing loads.
+"""The profiles: named sets of models, with facts about each model. Nothing is loaded here.
 
-Figures are those of the models' own cards and papers; costs are for one picture at the
-model's own size, one text of full length, or 30 seconds of speech. Public checkpoints are
-fetched by the libraries that own them, from a hub, a cache or a local folder; the nano
-models ship with mmsearch.
+Figures are from the models' cards and papers; costs are for one picture of the model's input
+size, one text of full length, or 30 seconds of speech. Each library downloads its public
+checkpoints from a hub, or reads them from a cache or a local folder. The nano models ship with
+mmsearch.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Kind = Literal["openclip", "sentence", "whisper", "clap", "vlm", "cross-encoder"
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """One model, by the names its library knows it under."""
+    """One model, by its library's names."""
 
     kind: Kind
     name: str
@@ -30,9 +30,9 @@ class ModelSpec:
     weights: str | None = None
     """Checkpoint tag or file of an open_clip architecture."""
     seed: int | None = None
-    """Random weights instead: for tests and benchmarks only."""
+    """Random weights instead, for tests and benchmarks only."""
     prompts: Mapping[Role, str] | None = None
-    """Prefixes of queries and documents, where the model's files do not name them."""
+    """Prefixes of queries and documents, if the model's files do not contain them."""
     source: str = "chosen by name"
     licence: str = "unknown: see the model's own page"
     dimension: int | None = None
@@ -43,7 +43,7 @@ class ModelSpec:
 
     @property
     def label(self) -> str:
-        """Name and weights in one string, as `parse_model` reads it."""
+        """Name and weights in one string, which `parse_model` parses."""
         if self.seed is not None:
             return f"{self.name}:random={self.seed}"
         return f"{self.name}:{self.weights}" if self.weights else self.name
@@ -51,7 +51,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A whole set of models under one name."""
+    """A named set of models."""
 
     name: str
     summary: str
@@ -59,13 +59,13 @@ class Profile:
     text: ModelSpec
     whisper: ModelSpec
     sound: ModelSpec | None = None
-    """None: this profile does not know sounds."""
+    """None: sounds are not embedded."""
     vlm: ModelSpec | None = None
-    """Looks at pictures again when reranking is asked for."""
+    """Reranks pictures, if reranking is requested."""
     cross_encoder: ModelSpec | None = None
-    """Reads passages and transcripts again when reranking is asked for."""
+    """Reranks passages and transcripts, if reranking is requested."""
     replaced: tuple[str, ...] = field(default=())
-    """Which of clip, text, whisper, sound are not the profile's own."""
+    """Which of clip, text, whisper, sound replace the profile's own."""
 
     def replace(
         self,
@@ -75,31 +75,31 @@ class Profile:
         whisper: str | ModelSpec | None = None,
         sound: str | ModelSpec | None = None,
     ) -> Profile:
-        """This profile with other models, given as `ModelSpec` or by name (`parse_model`)."""
-        given = {"clip": clip, "text": text, "whisper": whisper, "sound": sound}
-        replaced = tuple(part for part, model in given.items() if model is not None)
+        """This profile with other models, each a `ModelSpec` or a name (`parse_model`)."""
+        others = {"clip": clip, "text": text, "whisper": whisper, "sound": sound}
+        replaced = tuple(part for part, model in others.items() if model is not None)
         if not replaced:
             return self
         return _replace(
             self,
-            clip=_chosen("openclip", clip) or self.clip,
-            text=_chosen("sentence", text) or self.text,
-            whisper=_chosen("whisper", whisper) or self.whisper,
-            sound=_chosen("clap", sound) or self.sound,
+            clip=_spec_of("openclip", clip) or self.clip,
+            text=_spec_of("sentence", text) or self.text,
+            whisper=_spec_of("whisper", whisper) or self.whisper,
+            sound=_spec_of("clap", sound) or self.sound,
             replaced=tuple(dict.fromkeys((*self.replaced, *replaced))),
         )
 
 
-def _chosen(kind: Kind, model: str | ModelSpec | None) -> ModelSpec | None:
+def _spec_of(kind: Kind, model: str | ModelSpec | None) -> ModelSpec | None:
     return parse_model(kind, model) if isinstance(model, str) else model
 
 
 def parse_model(kind: Kind, text: str) -> ModelSpec:
-    """A model as one string.
+    """The model with this name.
 
     open_clip: "ViT-B-32:laion2b_s34b_b79k", "ViT-B-32:/weights.safetensors",
     "hf-hub:org/model", "local-dir:/folder" or "/folder". Others: a hub id, a folder, a
-    Whisper size. What a built-in profile knows about the model of that name is kept.
+    Whisper size. For a model of a built-in profile its spec there is returned.
     Raises ProfileError for an empty name.
     """
     text = text.strip()
@@ -128,7 +128,7 @@ def profile(name: str) -> Profile:
         ) from None
 
 
-_OURS = "ships with mmsearch, made by tools/nano"
+_SHIPPED = "ships with mmsearch, made by tools/nano"
 _HUB = "https://huggingface.co/"
 _CLAP = ModelSpec(
     "clap",
@@ -151,7 +151,7 @@ _LARGE_CLAP = ModelSpec(
     download_bytes=776_000_000,
 )
 
-_NANO_VLM = ModelSpec("vlm", "nano-vlm", source=_OURS, licence="Apache-2.0")
+_NANO_VLM = ModelSpec("vlm", "nano-vlm", source=_SHIPPED, licence="Apache-2.0")
 _SMOL_VLM = ModelSpec(
     "vlm",
     "HuggingFaceTB/SmolVLM-500M-Instruct",
@@ -200,17 +200,17 @@ BLIP2 = ModelSpec(
     parameters=1_170_000_000,
     download_bytes=4_690_000_000,
 )
-"""What reranking by "blip2" uses in every profile; chosen by name only."""
+"""The model of the reranker "blip2" in every profile; used only if that is named."""
 
 PROFILES: Mapping[str, Profile] = MappingProxyType(
     {
         "nano": Profile(
             name="nano",
-            summary="Very small models of our own inside the package: demonstration, tests, "
-            "offline trial. English only, far from the quality of the others.",
-            clip=ModelSpec("openclip", "nano-clip", source=_OURS, licence="Apache-2.0"),
-            text=ModelSpec("sentence", "nano-text", source=_OURS, licence="Apache-2.0"),
-            whisper=ModelSpec("whisper", "nano-whisper", source=_OURS, licence="Apache-2.0"),
+            summary="Very small models that ship with mmsearch, for demonstration, tests and "
+            "offline trials. English only, and of far lower quality than the others.",
+            clip=ModelSpec("openclip", "nano-clip", source=_SHIPPED, licence="Apache-2.0"),
+            text=ModelSpec("sentence", "nano-text", source=_SHIPPED, licence="Apache-2.0"),
+            whisper=ModelSpec("whisper", "nano-whisper", source=_SHIPPED, licence="Apache-2.0"),
             vlm=_NANO_VLM,
         ),
         "small": Profile(
@@ -251,7 +251,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         ),
         "base": Profile(
             name="base",
-            summary="Many languages, a good middle: the default for real use.",
+            summary="Many languages, a compromise of quality and cost: the default for real use.",
             clip=ModelSpec(
                 "openclip",
                 "ViT-B-32-SigLIP2-256",
@@ -288,7 +288,7 @@ PROFILES: Mapping[str, Profile] = MappingProxyType(
         ),
         "best": Profile(
             name="best",
-            summary="Highest quality, many languages; wants a GPU.",
+            summary="Highest quality, many languages; needs a GPU.",
             clip=ModelSpec(
                 "openclip",
                 "ViT-SO400M-16-SigLIP2-384",

@@ -1,7 +1,7 @@
-"""One JSON request to a model server: bounded in time and size, errors in the user's words.
+"""JSON requests to a model server, bounded in time and size.
 
-The address comes from the settings, never from a query. Redirects are not followed. Keys and
-addresses with passwords appear in no message and no log.
+The address comes from the settings, never from a query. Redirects are not followed. Keys, and
+passwords in addresses, appear in no message and no log.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     import httpx
 
 MAX_ANSWER_BYTES = 2 * 2**20
-_TOLD = 160
+_MAX_MESSAGE = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: any status, and the body if it was JSON."""
+    """A response of any status, with the body if it is JSON."""
 
     status: int
     value: Any
-    """None if the body was no JSON."""
+    """None if the body is not JSON."""
     message: str
-    """The server's own words about an error, shortened."""
+    """The server's error message, shortened; "" for a success."""
     retry_after: float | None = None
 
     @property
@@ -41,7 +41,7 @@ class Answer:
 
 
 class JsonServer:
-    """A server that takes JSON by POST. Thread-safe."""
+    """A server that takes JSON by POST. Thread-safe. Raises SettingsError for a bad address."""
 
     def __init__(self, url: str, key: str | None = None, *, setting: str = "rerank_url") -> None:
         parts = urlsplit(url)
@@ -49,14 +49,18 @@ class JsonServer:
             raise SettingsError(f"{setting} must be an http:// or https:// address", param=setting)
         self.url = url.rstrip("/")
         self.host = parts.hostname + (f":{parts.port}" if parts.port else "")
-        """For messages: no path, no user, no password."""
+        """For messages: without path, user and password."""
         self._key = key
         self._encrypted = parts.scheme == "https"
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
 
     def post(self, url: str, body: Mapping[str, Any], seconds: float) -> Answer:
-        """Raises RerankError: not reached, too slow, too large, cut off."""
+        """The response to `body`.
+
+        Raises RerankError if the server is not reached, closes the connection, or exceeds
+        `seconds` or MAX_ANSWER_BYTES.
+        """
         import httpx
 
         deadline = time.monotonic() + seconds
@@ -69,8 +73,8 @@ class JsonServer:
                 for chunk in response.iter_bytes():
                     content += chunk
                     if len(content) > MAX_ANSWER_BYTES:
-                        raise RerankError(f"{self.host} sent an answer without end")
-                    # httpx bounds every single wait: a byte now and then would go on for ever.
+                        raise RerankError(f"{self.host} sent more than {MAX_ANSWER_BYTES} bytes")
+                    # httpx bounds each wait only: a slow stream of bytes would never time out.
                     if time.monotonic() > deadline:
                         raise RerankError(f"{self.host} took longer than {seconds:.3g} s")
         except httpx.TimeoutException:
@@ -78,7 +82,9 @@ class JsonServer:
         except httpx.ConnectError:
             raise RerankError(f"{self.host} cannot be reached") from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise RerankError(f"{self.host} broke off ({type(error).__name__})") from None
+            raise RerankError(
+                f"{self.host} closed the connection ({type(error).__name__})"
+            ) from None
         value = _parsed(bytes(content))
         return Answer(
             response.status_code,
@@ -88,7 +94,7 @@ class JsonServer:
         )
 
     def close(self) -> None:
-        """Give connections back; the next request opens new ones."""
+        """Close the connections; the next request opens new ones."""
         with self._lock:
             client, self._client = self._client, None
         if client is not None:
@@ -97,7 +103,7 @@ class JsonServer:
     def _opened(self) -> httpx.Client:
         import httpx
 
-        # Its log lines hold addresses.
+        # Its log lines contain addresses.
         logging.getLogger("httpx").setLevel(logging.WARNING)
         with self._lock:
             if self._client is None:
@@ -105,8 +111,7 @@ class JsonServer:
                 self._client = httpx.Client(
                     headers=headers,
                     follow_redirects=False,
-                    # Without encryption there is nothing to verify, and reading the
-                    # certificates of the world takes 0.2 s.
+                    # Reading the certificates takes 0.2 s, and http needs none.
                     verify=self._encrypted,
                     limits=httpx.Limits(max_connections=64),
                 )
@@ -121,17 +126,17 @@ def _parsed(content: bytes) -> Any:
 
 
 def _message(value: Any, key: str | None) -> str:
-    """What an error body says: {"error": {"message"}}, {"error"}, {"detail"}, {"message"}."""
-    told: Any = value
+    """The message in {"error": {"message"}}, {"error"}, {"detail"} or {"message"}."""
+    message: Any = value
     for name in ("error", "message", "detail"):
-        if isinstance(told, dict) and name in told:
-            told = told[name]
-    if told is None or told == value:
+        if isinstance(message, dict) and name in message:
+            message = message[name]
+    if message is None or message == value:
         return ""
-    text = " ".join((told if isinstance(told, str) else json.dumps(told)).split())
+    text = " ".join((message if isinstance(message, str) else json.dumps(message)).split())
     if key:
         text = text.replace(key, "[key]")
-    return text[:_TOLD]
+    return text[:_MAX_MESSAGE]
 
 
 def _seconds(header: str | None) -> float | None:

@@ -1,4 +1,4 @@
-"""The models of one profile, as the engine and the indexer use them."""
+"""ModelSet: the models of one profile, for searching and indexing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 from mmsearch.errors import ProfileError
+from mmsearch.models import loading
 from mmsearch.protocols import (
     Captioner,
     Diariser,
@@ -19,7 +20,7 @@ from mmsearch.protocols import (
 
 
 class ModelSet:
-    """The models of one profile. Each adapter is made, and its library imported, on first use."""
+    """The models of one profile. Each adapter is imported and made on first use."""
 
     def __init__(
         self,
@@ -36,9 +37,9 @@ class ModelSet:
     ) -> None:
         self.profile = profile
         self.hearing = hearing
-        """Names the models that hear, as configured; recordings are taken in again by others."""
+        """Names the speech and sound models as configured; others re-index recordings."""
         self.recipe = recipe
-        """Names the models as configured; unlike their fingerprints, known before loading any."""
+        """Names the models as configured. Unlike their fingerprints it is known without loading."""
         self._lock = threading.Lock()
         self._make_clip = clip
         self._make_text = text
@@ -47,6 +48,23 @@ class ModelSet:
         self._make_ocr = ocr
         self._make_diariser = diariser
         self._make_captioner = captioner
+
+    @property
+    def weights(self) -> str | None:
+        """Identifies the files of the models whose output is indexed as segments.
+
+        These are speech recognition, OCR, diarisation and captions. (The embedders' files are
+        part of their spaces' fingerprints.) "" if none of them has files; None if the files of
+        any are not on this machine. Nothing is loaded or downloaded.
+        """
+        digests: dict[str, str] = {}
+        for name in ("transcriber", "ocr", "diariser", "captioner"):
+            model = getattr(self, name)
+            digest = "" if model is None else model.weights
+            if digest is None:
+                return None
+            digests[name] = digest
+        return loading.fingerprint(**digests) if any(digests.values()) else ""
 
     @cached_property
     def clip(self) -> ImageTextEmbedder:
@@ -65,13 +83,13 @@ class ModelSet:
 
     @cached_property
     def ocr(self) -> Ocr | None:
-        """What reads the words in pictures, if anything does."""
+        """None without OCR."""
         with self._lock:
             return self.__dict__["ocr"] if "ocr" in self.__dict__ else self._make_ocr()
 
     @cached_property
     def diariser(self) -> Diariser | None:
-        """What tells voices apart, if anything does."""
+        """None without diarisation."""
         with self._lock:
             if "diariser" in self.__dict__ or self._make_diariser is None:
                 return self.__dict__.get("diariser")
@@ -79,7 +97,7 @@ class ModelSet:
 
     @cached_property
     def captioner(self) -> Captioner | None:
-        """What describes pictures, if anything does."""
+        """None without captions."""
         with self._lock:
             if "captioner" in self.__dict__ or self._make_captioner is None:
                 return self.__dict__.get("captioner")
@@ -87,31 +105,31 @@ class ModelSet:
 
     @property
     def knows_sounds(self) -> bool:
-        """Whether there is a sound model; nothing is loaded."""
+        """Whether there is a sound model; loads nothing."""
         return self._make_sound is not None
 
     @cached_property
     def sound(self) -> SoundTextEmbedder | None:
-        """None where the profile has no sound model."""
+        """None if the profile has no sound model."""
         with self._lock:
             if "sound" in self.__dict__ or self._make_sound is None:
                 return self.__dict__.get("sound")
             return self._make_sound()
 
     def release_all_but(self, other: ModelSet) -> None:
-        """Free the weights of those that `other` does not share; a later call loads them again."""
+        """Free the weights of the models that `other` does not share; later calls reload them."""
         for name in ("clip", "text", "transcriber", "sound"):
             model = self.__dict__.get(name)
             if model is not None and model is not getattr(other, name):
                 model.release()
 
     def embedder(self, space: str) -> TextEmbedder:
-        """What makes the vectors of the space of that name. Raises ProfileError."""
+        """The embedder of the space of that name. Raises ProfileError."""
         if space == "sound":
             if self.sound is None:
                 raise ProfileError(
-                    f"this collection has sounds, but profile {self.profile} as set now has no "
-                    "sound model: name the one that it was indexed with (sound_model)",
+                    f"this collection has sounds, but profile {self.profile} as configured has no "
+                    "sound model: set sound_model to the one that indexed it",
                     param="sound_model",
                 )
             return self.sound

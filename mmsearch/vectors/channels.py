@@ -1,300 +1,329 @@
 """Keeps one vector index per channel in step with SQL.
 
-A channel is (space, modality). Each has a snapshot file in the library; what was committed
-after the snapshot's high-water mark is replayed from the change log. A snapshot that is
-missing, damaged or foreign is never searched: the index is built anew from SQL.
+A channel is one collection's vectors of one modality in one space. A backend stores its index
+together with a high-water mark; changes committed after the mark are replayed from the change
+log. An index that is missing, damaged or foreign is never searched: it is rebuilt from SQL.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal
 
 import numpy as np
 
 from mmsearch.errors import SnapshotError, StorageError
-from mmsearch.protocols import VectorIndex
+from mmsearch.protocols import VectorBackend, VectorIndex
 from mmsearch.stores.rows import EXPECTED_IN, Change, StoredSpace
-from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Ids, Modality, Vectors
+from mmsearch.stores.store import SqlStore
+from mmsearch.types import Channel, Modality
 
 logger = logging.getLogger(__name__)
 
+REBUILD_WARNING_SECONDS = 600.0
+"""How long `ChannelIndexes.warnings` reports an index that had to be rebuilt."""
 
-@dataclass(frozen=True, slots=True)
-class ChannelKey:
-    """What a snapshot must belong to."""
+_VERIFIED_AT_ONCE = 10_000
 
-    collection_id: int
-    space_id: int
-    modality: Modality
-    fingerprint: str
-    dimension: int
-
-    def __str__(self) -> str:
-        return f"collection {self.collection_id}, space {self.space_id}, {self.modality.value}"
-
-
-class IndexKeeper(Protocol):
-    """Makes, loads and publishes the index of a channel (FAISS in the composition root)."""
-
-    def build(self, key: ChannelKey, ids: Ids, vectors: Vectors) -> VectorIndex: ...
-
-    def load(self, key: ChannelKey) -> tuple[VectorIndex, int, int] | None:
-        """(index, high-water mark, generation); None if there is no snapshot. SnapshotError."""
-
-    def publish(self, key: ChannelKey, index: VectorIndex, mark: int, generation: int) -> None:
-        """Write a snapshot, atomically. StorageError."""
-
-    def discard(self, key: ChannelKey) -> None:
-        """Remove the snapshot, if there is one."""
+_Kind = Literal["rebuilt", "unsaved"]
 
 
 @dataclass(slots=True)
-class _Channel:
-    key: ChannelKey
+class _ChannelState:
+    channel: Channel
     index: VectorIndex
     mark: int
     """Id of the last change-log row that the index contains."""
-    generation: int
-    unpublished: int
-    """Segments added or removed since the last snapshot."""
+    unsaved: int
+    """Segments added or removed since the index was saved."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Warning:
+    channel: Channel
+    kind: _Kind
+    message: str
+    since: float
 
 
 class ChannelIndexes:
-    """All channels of a library. Thread-safe."""
+    """All channels of a library. Thread-safe.
 
-    def __init__(self, store: SqlStore, keeper: IndexKeeper, *, publish_every: int) -> None:
+    `save_every`: an index is saved after this many added or removed segments. `clock` gives
+    seconds, for the age of warnings.
+    """
+
+    def __init__(
+        self,
+        store: SqlStore,
+        backend: VectorBackend,
+        *,
+        save_every: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._store = store
-        self._keeper = keeper
-        self._publish_every = publish_every
+        self._backend = backend
+        self._save_every = save_every
+        self._clock = clock
         self._lock = threading.RLock()
-        self._channels: dict[tuple[int, Modality], _Channel] = {}
-        self._warnings: list[str] = []
+        self._channels: dict[tuple[int, Modality], _ChannelState] = {}
+        self._warnings: tuple[_Warning, ...] = ()
         self._seen = -1
         self.spaces: tuple[StoredSpace, ...] = ()
         """The spaces in use, as of the last refresh: these are the ones that can be searched."""
 
     def get(self, space_id: int, modality: Modality) -> VectorIndex | None:
-        channel = self._channels.get((space_id, modality))
-        return channel.index if channel else None
+        state = self._channels.get((space_id, modality))
+        return state.index if state else None
 
-    def take_warnings(self) -> list[str]:
-        """What went wrong since the last call; each is told once."""
-        with self._lock:
-            told, self._warnings = self._warnings, []
-            return told
+    @property
+    def last_change(self) -> int:
+        """Id of the newest change that the indexes contain; -1 before the first refresh."""
+        return self._seen
 
-    def refresh(self, *, publish: bool = False) -> bool:
-        """Load what is new and replay the change log; True if anything changed.
+    def warnings(self, collection_id: int | None = None) -> tuple[str, ...]:
+        """What is or recently was wrong with the indexes, of one collection or of all.
 
-        `publish`: write a snapshot of every channel that has moved on, however little.
+        Reading does not clear them. That an index was rebuilt is reported for
+        `REBUILD_WARNING_SECONDS`; that one cannot be saved, until it is saved. Both end when the
+        channel is no longer in use. There are at most two a channel.
         """
-        last = self._store.last_change()
-        if last == self._seen and not publish:
+        oldest = self._clock() - REBUILD_WARNING_SECONDS
+        return tuple(
+            warning.message
+            for warning in self._warnings
+            if (warning.kind == "unsaved" or warning.since > oldest)
+            and collection_id in (None, warning.channel.collection_id)
+        )
+
+    def refresh(self, *, save: bool = False) -> bool:
+        """Open new channels and replay the change log; True if anything changed.
+
+        `save`: save every index that has changed, however little.
+        """
+        last = self._store.changes.last_id()
+        if last == self._seen and not save:
             return False
         with self._lock:
-            if last == self._seen and not publish:
+            if last == self._seen and not save:
                 return False
-            spaces = self._store.spaces()
+            spaces = self._store.spaces.active()
+            # A library that is opened has saved indexes. Those of a collection that appears
+            # later are saved at the end of its first run, and the run itself is not warned.
+            expected = self._seen < 0 and not save
             for stored in spaces:
                 for modality in _modalities(stored):
                     if (stored.id, modality) not in self._channels:
-                        # A run that publishes is the one that makes the first snapshot.
-                        self._load(stored, modality, last, expected=not publish)
+                        self._open(stored, modality, last, expected=expected)
             self._drop_retired({s.id for s in spaces})
             for collection_id in {s.collection_id for s in spaces}:
                 self._replay(collection_id, last)
             self.spaces = tuple(spaces)
             self._seen = last
-            for channel in self._channels.values():
-                if channel.unpublished >= self._publish_every or (publish and channel.unpublished):
-                    self._publish(channel)
+            for state in self._channels.values():
+                if state.unsaved >= self._save_every or (save and state.unsaved):
+                    self._save(state)
             return True
 
     def close(self) -> None:
-        """Let every index end its background work."""
-        for channel in self._channels.values():
-            channel.index.close()
+        """End the background work of every index, and close the backend."""
+        for state in self._channels.values():
+            state.index.close()
+        self._backend.close()
 
-    def prepare(self, stored: StoredSpace, last: int) -> None:
-        """Write snapshots of a space that is still being built, for all who will follow.
+    def build_space(self, stored: StoredSpace, last: int) -> None:
+        """Build and save the indexes of a space that is not in use yet.
 
-        Every segment of change `last` and before must have its vector in it.
+        Every segment of change `last` and before must have its vector in the space.
         """
         for modality in _modalities(stored):
-            channel = self._from_sql(_key(stored, modality), last, 0)
-            if len(channel.index):
-                self._publish(channel)
-            channel.index.close()
+            state = self._from_sql(_channel(stored, modality), last)
+            if len(state.index):
+                self._save(state)
+            state.index.close()
 
-    def forget(self, stored: StoredSpace) -> None:
-        """Remove the snapshots of a space that is not in use any more."""
+    def delete_space(self, stored: StoredSpace) -> None:
+        """Delete the saved indexes of a space that is no longer in use."""
         for modality in Modality:
-            self._keeper.discard(_key(stored, modality))
+            self._backend.delete(_channel(stored, modality))
+        self._clear_warnings(lambda w: w.channel.space_id == stored.id)
 
     def rebuild(self) -> None:
-        """Build every index anew from SQL, whatever the snapshots hold, and publish it."""
+        """Rebuild every index from SQL, whatever is saved, and save it."""
         with self._lock:
-            last = self._store.last_change()
-            for stored in self._store.spaces():
+            last = self._store.changes.last_id()
+            for stored in self._store.spaces.active():
                 for modality in _modalities(stored):
-                    old = self._channels.get((stored.id, modality))
-                    generation = (
-                        old.generation if old else self._generation_on_disk(stored, modality)
-                    )
-                    channel = self._from_sql(_key(stored, modality), last, generation)
-                    self._channels[stored.id, modality] = channel
-                    self._publish(channel)
+                    state = self._from_sql(_channel(stored, modality), last)
+                    replaced = self._channels.get((stored.id, modality))
+                    self._channels[stored.id, modality] = state
+                    self._save(state)
+                    if replaced is not None:
+                        replaced.index.close()
             self._seen = -1
         self.refresh()
 
     def stats(self) -> dict[str, Any]:
         """By space name: type, size, generation, and the same for each channel."""
         names = {s.id: s.space.name for s in self.spaces}
-        found: dict[str, Any] = {}
-        for (space_id, modality), channel in sorted(self._channels.items()):
+        spaces: dict[str, Any] = {}
+        for (space_id, modality), state in sorted(self._channels.items()):
             if space_id not in names:
                 continue
-            stats = channel.index.stats()
-            space = found.setdefault(
+            stats = state.index.stats()
+            space = spaces.setdefault(
                 names[space_id], {"type": stats.type, "size": 0, "generation": 0, "channels": {}}
             )
             space["size"] += stats.size
-            space["generation"] = max(space["generation"], channel.generation)
+            space["generation"] = max(space["generation"], stats.generation)
             if stats.size > max((c["size"] for c in space["channels"].values()), default=-1):
                 space["type"] = stats.type
             entry = space["channels"].setdefault(modality.value, {"size": 0})
             entry |= {
                 "type": stats.type,
                 "size": entry["size"] + stats.size,
-                "generation": channel.generation,
+                "generation": stats.generation,
                 "memory_bytes": stats.memory_bytes,
                 "device": stats.device,
                 "recall": stats.recall,
             }
-        return found
+        return spaces
 
     def problems(self) -> list[str]:
         """Where an index and SQL differ, compared id by id."""
-        found: list[str] = []
+        problems: list[str] = []
         with self._lock:
             self.refresh()
-            for (space_id, modality), channel in self._channels.items():
-                wanted = self._store.vector_ids(space_id, modality)
-                have = channel.index.ids()
-                missing = len(np.setdiff1d(wanted, have, assume_unique=True))
-                extra = len(np.setdiff1d(have, wanted, assume_unique=True))
+            for (space_id, modality), state in self._channels.items():
+                expected = self._store.vectors.ids(space_id, modality)
+                present = sum(
+                    int(
+                        np.count_nonzero(
+                            state.index.contains(expected[at : at + _VERIFIED_AT_ONCE])
+                        )
+                    )
+                    for at in range(0, len(expected), _VERIFIED_AT_ONCE)
+                )
+                missing, extra = len(expected) - present, len(state.index) - present
                 if missing:
-                    found.append(f"index of {channel.key}: {missing} vectors are missing")
-                if extra:
-                    found.append(f"index of {channel.key}: {extra} vectors are extra")
-        return found
+                    problems.append(f"index of {state.channel}: {missing} vectors are missing")
+                if extra > 0:
+                    problems.append(f"index of {state.channel}: {extra} vectors are extra")
+        return problems
 
     # ------------------------------------------------------------------ inside the lock
 
-    def _load(self, stored: StoredSpace, modality: Modality, last: int, *, expected: bool) -> None:
-        key = _key(stored, modality)
+    def _open(self, stored: StoredSpace, modality: Modality, last: int, *, expected: bool) -> None:
+        channel = _channel(stored, modality)
         try:
-            loaded = self._keeper.load(key)
-            if loaded is not None and loaded[1] > max(last, self._store.last_change()):
+            opened = self._backend.open(channel)
+            if opened is not None and opened.high_water_mark > max(
+                last, self._store.changes.last_id()
+            ):
                 raise SnapshotError(
                     "it is ahead of the database: it belongs to another copy of this library"
                 )
         except SnapshotError as error:
-            self._warn(f"the index snapshot of {key} was refused and rebuilt from SQL: {error}")
-            self._channels[stored.id, modality] = self._from_sql(key, last, 0)
-            return
-        if loaded is not None:
-            index, mark, generation = loaded
-            self._channels[stored.id, modality] = _Channel(key, index, mark, generation, 0)
-            return
-        channel = self._from_sql(key, last, 0)
-        if len(channel.index) and expected:
-            self._warn(f"there is no index snapshot of {key}: built from SQL")
-        self._channels[stored.id, modality] = channel
+            state = self._from_sql(channel, last)
+            self._warn(
+                channel,
+                "rebuilt",
+                f"the index snapshot of {channel} was refused and rebuilt from SQL: {error}",
+            )
+        else:
+            if opened is not None:
+                state = _ChannelState(channel, opened.index, opened.high_water_mark, 0)
+            else:
+                state = self._from_sql(channel, last)
+                if len(state.index) and expected and self._backend.persistent:
+                    self._warn(
+                        channel,
+                        "rebuilt",
+                        f"there is no index snapshot of {channel}: built from SQL",
+                    )
+        self._channels[stored.id, modality] = state
 
     def _drop_retired(self, active: set[int]) -> None:
-        """Let go of the channels of spaces that others have taken the place of."""
-        gone = [key for key in self._channels if key[0] not in active]
-        if gone:
-            dropped = [self._channels[key] for key in gone]
-            # A new dictionary: others are reading the old one.
-            self._channels = {k: c for k, c in self._channels.items() if k not in gone}
-            for channel in dropped:
-                self._keeper.discard(channel.key)
-                channel.index.close()
+        """Remove the channels of spaces that are no longer in use."""
+        retired = [key for key in self._channels if key[0] not in active]
+        if retired:
+            removed = [self._channels[key] for key in retired]
+            # A new dictionary: searches are reading the old one.
+            self._channels = {k: c for k, c in self._channels.items() if k not in retired}
+            self._clear_warnings(lambda w: (w.channel.space_id, w.channel.modality) in retired)
+            for state in removed:
+                state.index.close()
+                self._backend.delete(state.channel)
 
-    def _from_sql(self, key: ChannelKey, last: int, generation: int) -> _Channel:
+    def _from_sql(self, channel: Channel, last: int) -> _ChannelState:
         # `last` was read before the vectors: what is committed meanwhile is replayed, and
         # replaying what is there already changes nothing.
-        batches = list(self._store.vectors(key.space_id, key.modality))
-        ids = np.concatenate([b[0] for b in batches]) if batches else np.empty(0, np.int64)
-        vectors = (
-            np.concatenate([b[1] for b in batches]).astype(np.float32)
-            if batches
-            else np.empty((0, key.dimension), np.float32)
-        )
-        index = self._keeper.build(key, ids, vectors)
-        return _Channel(key, index, last, generation, len(ids))
+        vectors = self._store.vectors.iterate(channel.space_id, channel.modality)
+        index = self._backend.build(channel, vectors)
+        return _ChannelState(channel, index, last, len(index))
 
     def _replay(self, collection_id: int, last: int) -> None:
-        channels = [c for c in self._channels.values() if c.key.collection_id == collection_id]
-        after = min((c.mark for c in channels), default=last)
+        states = [c for c in self._channels.values() if c.channel.collection_id == collection_id]
+        after = min((c.mark for c in states), default=last)
         while after < last:
-            changes = self._store.changes(collection_id, after)
+            changes = self._store.changes.after(collection_id, after)
             if not changes:
                 break
-            for space_id in {c.key.space_id for c in channels}:
-                self._apply(space_id, [c for c in channels if c.key.space_id == space_id], changes)
+            for space_id in {c.channel.space_id for c in states}:
+                members = [c for c in states if c.channel.space_id == space_id]
+                self._apply(space_id, members, changes)
             after = changes[-1].id
-        for channel in channels:
-            channel.mark = max(channel.mark, last)
+        for state in states:
+            state.mark = max(state.mark, last)
 
     def _apply(
-        self, space_id: int, channels: Iterable[_Channel], changes: Iterable[Change]
+        self, space_id: int, states: Iterable[_ChannelState], changes: Iterable[Change]
     ) -> None:
         added: set[int] = set()
         removed: set[int] = set()
         for change in changes:
             (added if change.op == "add" else removed).update(change.segment_ids)
-        fresh = self._store.vectors_of(space_id, sorted(added - removed))
-        gone = np.array(sorted(removed), np.int64)
-        for channel in channels:
-            ids, vectors = fresh.get(channel.key.modality, (None, None))
-            if ids is not None and vectors is not None:
-                channel.index.add(ids, vectors.astype(np.float32))
-                channel.unpublished += len(ids)
-            if len(gone):
-                channel.unpublished += channel.index.remove(gone)
+        added_vectors = self._store.vectors.of_segments(space_id, sorted(added - removed))
+        removed_ids = np.array(sorted(removed), np.int64)
+        for state in states:
+            if state.channel.modality in added_vectors:
+                ids, vectors = added_vectors[state.channel.modality]
+                state.index.add(ids, vectors)
+                state.unsaved += len(ids)
+            if len(removed_ids):
+                state.unsaved += state.index.remove(removed_ids)
 
-    def _publish(self, channel: _Channel) -> None:
+    def _save(self, state: _ChannelState) -> None:
+        channel = state.channel
         try:
-            self._keeper.publish(channel.key, channel.index, channel.mark, channel.generation + 1)
+            self._backend.save(channel, state.index, state.mark)
         except StorageError as error:
-            # The snapshot is only a cache: searching goes on from memory and SQL.
-            self._warn(f"no index snapshot could be written for {channel.key}: {error}")
+            # The saved index is only a cache: searching goes on from memory and SQL.
+            self._warn(
+                channel, "unsaved", f"no index snapshot could be written for {channel}: {error}"
+            )
             return
-        channel.generation += 1
-        channel.unpublished = 0
+        self._clear_warnings(lambda w: (w.channel, w.kind) == (channel, "unsaved"))
+        state.unsaved = 0
 
-    def _generation_on_disk(self, stored: StoredSpace, modality: Modality) -> int:
-        try:
-            loaded = self._keeper.load(_key(stored, modality))
-        except SnapshotError:
-            return 0
-        return loaded[2] if loaded else 0
-
-    def _warn(self, message: str) -> None:
+    def _warn(self, channel: Channel, kind: _Kind, message: str) -> None:
         logger.warning(message)
-        self._warnings.append(message)
+        with self._lock:
+            self._clear_warnings(lambda w: (w.channel, w.kind) == (channel, kind))
+            self._warnings = (*self._warnings, _Warning(channel, kind, message, self._clock()))
+
+    def _clear_warnings(self, ended: Callable[[_Warning], bool]) -> None:
+        with self._lock:
+            # A new tuple: others read the old one without a lock.
+            self._warnings = tuple(w for w in self._warnings if not ended(w))
 
 
-def _key(stored: StoredSpace, modality: Modality) -> ChannelKey:
-    return ChannelKey(
+def _channel(stored: StoredSpace, modality: Modality) -> Channel:
+    return Channel(
         stored.collection_id,
         stored.id,
         modality,

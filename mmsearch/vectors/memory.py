@@ -1,19 +1,18 @@
-"""Exact nearest neighbours in plain NumPy: the referee of the contract tests."""
+"""Exact nearest neighbours in plain NumPy: a backend without files, and the tests' referee."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import SnapshotError
-from mmsearch.types import Ids, IndexStats, SearchParams, Vectors
+from mmsearch.protocols import OpenedIndex, VectorIndex
+from mmsearch.types import Channel, HalfVectors, Ids, IndexStats, SearchParams, Vectors
 from mmsearch.vectors.checks import (
-    HalfVectors,
     best_first,
     check_ids,
     check_limits,
@@ -21,8 +20,9 @@ from mmsearch.vectors.checks import (
     check_vectors,
     empty_result,
     is_member,
+    joined,
+    sample_ids,
 )
-from mmsearch.vectors.snapshot import IndexContent, block, write_content
 
 _BLOCK = 8192
 """Rows scored at a time, which bounds the memory of the float64 copies."""
@@ -30,7 +30,7 @@ _BLOCK = 8192
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """Never changed, only replaced: a search works on the one it found."""
+    """Immutable: a write replaces it, and a running search keeps the state it began with."""
 
     ids: Ids
     """Ascending."""
@@ -61,9 +61,20 @@ class MemoryIndex:
         return len(self._state.ids)
 
     def ids(self) -> Ids:
+        """The live ids, ascending."""
         return self._state.ids.copy()
 
-    def add(self, ids: Ids, vectors: Vectors) -> None:
+    def contents(self) -> tuple[Ids, HalfVectors]:
+        """The live ids, ascending, and their vectors. Not to be written to."""
+        return self._state.ids, self._state.vectors
+
+    def contains(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        return is_member(check_ids(ids), self._state.ids)
+
+    def sample(self, n: int, seed: int) -> Ids:
+        return sample_ids(self._state.ids, n, seed)
+
+    def add(self, ids: Ids, vectors: Vectors | HalfVectors) -> None:
         new_ids, new_vectors = check_vectors(ids, vectors, self._dimension)
         with self._write:
             kept = ~is_member(self._state.ids, new_ids)
@@ -73,9 +84,9 @@ class MemoryIndex:
             self._state = _State(all_ids[order], all_vectors[order])
 
     def remove(self, ids: Ids) -> int:
-        gone = check_ids(ids)
+        removed_ids = check_ids(ids)
         with self._write:
-            kept = ~is_member(self._state.ids, gone)
+            kept = ~is_member(self._state.ids, removed_ids)
             removed = len(kept) - int(kept.sum())
             self._state = _State(self._state.ids[kept], self._state.vectors[kept])
         return removed
@@ -89,19 +100,19 @@ class MemoryIndex:
         params: SearchParams | None = None,
     ) -> tuple[npt.NDArray[np.float32], Ids]:
         check_limits(k, params)
-        given = check_queries(queries, self._dimension).astype(np.float64)
+        exact = check_queries(queries, self._dimension).astype(np.float64)
         state = self._state
         ids, vectors = state.ids, state.vectors
         if allowed is not None:
             mask = is_member(ids, check_ids(allowed))
             ids, vectors = ids[mask], vectors[mask]
-        scores, hits = empty_result(len(given), k)
+        scores, hits = empty_result(len(exact), k)
         if ids.size == 0:
             return scores, hits
         # Rounded to float32 before sorting: equal is what the caller can see to be equal.
         products = np.concatenate(
             [
-                (given @ vectors[start : start + _BLOCK].astype(np.float64).T).astype(np.float32)
+                (exact @ vectors[start : start + _BLOCK].astype(np.float64).T).astype(np.float32)
                 for start in range(0, len(ids), _BLOCK)
             ],
             axis=1,
@@ -121,31 +132,58 @@ class MemoryIndex:
             memory_bytes=state.ids.nbytes + state.vectors.nbytes,
         )
 
-    def export(self) -> IndexContent:
-        """All that `restore` needs."""
-        state = self._state
-        return IndexContent(
-            type="Exact",
-            dimension=self._dimension,
-            count=len(state.ids),
-            parameters={},
-            recall=None,
-            blocks={"main_ids": state.ids, "main_vectors": state.vectors},
-        )
-
-    @classmethod
-    def restore(cls, content: IndexContent) -> Self:
-        """The index that was exported. Raises SnapshotError if parts do not fit together."""
-        index = cls(content.dimension)
-        ids = block(content, "main_ids", np.int64, 1)
-        vectors = block(content, "main_vectors", np.float16, 2)
-        if vectors.shape != (len(ids), content.dimension) or (np.diff(ids) <= 0).any():
-            raise SnapshotError("the snapshot's ids and vectors do not belong together")
-        index._state = _State(ids, vectors)
-        return index
-
     def close(self) -> None:
         """Nothing runs in the background."""
 
-    def save(self, path: Path) -> None:
-        write_content(path, self.export())
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    channel: Channel
+    contents: tuple[Ids, HalfVectors]
+    high_water_mark: int
+    generation: int
+
+
+class MemoryBackend:
+    """`VectorBackend` without files. Each process builds its indexes from SQL when it starts."""
+
+    persistent = False
+
+    def __init__(self) -> None:
+        self._saved: dict[tuple[int, int, str], _Saved] = {}
+
+    def open(self, channel: Channel) -> OpenedIndex | None:
+        saved = self._saved.get(_place(channel))
+        if saved is None:
+            return None
+        if saved.channel != channel:
+            raise SnapshotError(
+                f"the saved index of {channel} has another fingerprint or dimension"
+            )
+        index = MemoryIndex(channel.dimension)
+        index.add(*saved.contents)
+        index.generation = saved.generation
+        return OpenedIndex(index, saved.high_water_mark)
+
+    def build(self, channel: Channel, batches: Iterable[tuple[Ids, HalfVectors]]) -> MemoryIndex:
+        index = MemoryIndex(channel.dimension)
+        index.add(*joined(batches, channel.dimension))
+        return index
+
+    def save(self, channel: Channel, index: VectorIndex, high_water_mark: int) -> None:
+        assert isinstance(index, MemoryIndex)
+        saved = self._saved.get(_place(channel))
+        index.generation = max(index.generation, saved.generation if saved else 0) + 1
+        self._saved[_place(channel)] = _Saved(
+            channel, index.contents(), high_water_mark, index.generation
+        )
+
+    def delete(self, channel: Channel) -> None:
+        self._saved.pop(_place(channel), None)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def _place(channel: Channel) -> tuple[int, int, str]:
+    return channel.collection_id, channel.space_id, channel.modality.value

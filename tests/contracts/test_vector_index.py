@@ -2,102 +2,26 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from mmsearch.errors import DimensionError, LimitError
+from mmsearch.errors import DimensionError, LimitError, MMSearchError, QueryError
 from mmsearch.protocols import VectorIndex
-from mmsearch.types import Ids, SearchParams, Vectors
+from mmsearch.types import SearchParams
 from mmsearch.vectors.faiss.index import FaissIndex
-from mmsearch.vectors.memory import MemoryIndex
-from mmsearch.vectors.snapshot import IndexContent, read_content
-
-DIMENSION = 32
-CROWD = 1600
-"""Enough vectors that the compressed form is used."""
-FIRST_CROWD_ID = 1_000_000
-
-Make = Callable[[], VectorIndex]
-Restore = Callable[[IndexContent], VectorIndex]
-
-
-def unit(vectors: npt.NDArray[np.float32]) -> Vectors:
-    result: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return result
-
-
-def clustered(count: int, seed: int) -> Vectors:
-    """Unit vectors around a few centres, so that neighbours are worth finding."""
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(0).standard_normal((40, DIMENSION))
-    noise = 0.5 * random.standard_normal((count, DIMENSION))
-    return unit((centres[random.integers(0, 40, count)] + noise).astype(np.float32))
-
-
-def crowd() -> tuple[Ids, Vectors]:
-    ids = np.arange(FIRST_CROWD_ID, FIRST_CROWD_ID + CROWD, dtype=np.int64)
-    return ids, clustered(CROWD, seed=99)
-
-
-def make_compressed() -> FaissIndex:
-    """Compressed and empty again but for what the tests put in: the crowd is looked away."""
-    index = FaissIndex.build(*crowd(), exact_below=0, k_factor=15, device="cpu")
-    assert index.stats().type.startswith("PQ")
-    return index
-
-
-def make_gpu() -> FaissIndex:
-    return FaissIndex(DIMENSION, device="gpu")
-
-
-EMPTY: dict[str, Make] = {
-    "memory": lambda: MemoryIndex(DIMENSION),
-    "faiss": lambda: FaissIndex(DIMENSION, device="cpu"),
-}
-GPU = pytest.param("gpu", marks=pytest.mark.gpu)
-
-
-@pytest.fixture(params=["memory", "faiss", GPU])
-def empty(request: pytest.FixtureRequest) -> VectorIndex:
-    """An index with nothing in it."""
-    return make_gpu() if request.param == "gpu" else EMPTY[request.param]()
-
-
-@pytest.fixture(params=["memory", "faiss", "faiss-sealed", "faiss-compressed", GPU])
-def crowded(request: pytest.FixtureRequest) -> VectorIndex:
-    """An index that holds the crowd."""
-    ids, vectors = crowd()
-    if request.param == "faiss-compressed":
-        return make_compressed()
-    if request.param == "faiss-sealed":
-        return FaissIndex.build(ids, vectors, device="cpu")
-    if request.param == "gpu":
-        return FaissIndex.build(ids, vectors, device="gpu")
-    index = EMPTY[request.param]()
-    index.add(ids, vectors)
-    return index
-
-
-def referee_of(ids: Ids, vectors: Vectors) -> MemoryIndex:
-    referee = MemoryIndex(DIMENSION)
-    referee.add(ids, vectors)
-    return referee
-
-
-EXACT = SearchParams(exact=True)
-
-
-def assert_same(
-    got: tuple[npt.NDArray[np.float32], Ids], wanted: tuple[npt.NDArray[np.float32], Ids]
-) -> None:
-    np.testing.assert_array_equal(got[1], wanted[1])
-    np.testing.assert_allclose(got[0], wanted[0], rtol=0, atol=1e-6)
-
+from tests.support.vectors import (
+    CROWD,
+    DIMENSION,
+    EXACT,
+    FIRST_CROWD_ID,
+    assert_same,
+    clustered,
+    crowd,
+    ids_of,
+    referee_of,
+)
 
 # ---------------------------------------------------------------------------- the basics
 
@@ -114,7 +38,8 @@ def test_an_empty_index_answers_with_nothing(empty: VectorIndex) -> None:
     assert scores.dtype == np.float32
     assert ids.dtype == np.int64
     assert len(empty) == 0
-    assert empty.ids().size == 0
+    assert empty.sample(5, seed=0).size == 0
+    assert empty.contains(np.array([4])).tolist() == [False]
     assert empty.remove(np.array([4])) == 0
     assert empty.search(clustered(1, 1), 2, allowed=np.array([4]))[1].tolist() == [[-1, -1]]
 
@@ -163,17 +88,17 @@ def test_an_id_that_is_there_is_replaced(crowded: VectorIndex) -> None:
 def test_of_an_id_given_twice_the_last_vector_counts(empty: VectorIndex) -> None:
     first, last = clustered(1, 7), clustered(1, 8)
     empty.add(np.array([5, 6, 5]), np.concatenate([first, first, last]))
-    assert empty.ids().tolist() == [5, 6]
+    assert ids_of(empty) == [5, 6]
     scores, ids = empty.search(last, 1)
     assert ids[0, 0] == 5
     assert scores[0, 0] == pytest.approx(1, abs=2e-3)
 
 
-def test_ids_are_ascending_and_live(crowded: VectorIndex) -> None:
+def test_live_ids_are_those_added_and_not_removed(crowded: VectorIndex) -> None:
     crowded.add(np.array([9, 3]), clustered(2, 1))
     crowded.remove(np.array([FIRST_CROWD_ID + 1, 9]))
     expected = [3, FIRST_CROWD_ID, *range(FIRST_CROWD_ID + 2, FIRST_CROWD_ID + CROWD)]
-    assert crowded.ids().tolist() == expected
+    assert ids_of(crowded) == expected
     assert len(crowded) == len(expected)
     assert crowded.stats().size == len(expected)
 
@@ -210,17 +135,65 @@ def test_vectors_are_copied(empty: VectorIndex) -> None:
 
 def test_equal_scores_come_in_the_order_of_ids(crowded: VectorIndex) -> None:
     """Also where there are more equals than any list of candidates holds."""
-    twin = clustered(1, 42)
+    repeated = clustered(1, 42)
     ids = np.random.default_rng(0).permutation(700).astype(np.int64)
-    crowded.add(ids, np.repeat(twin, 700, axis=0))
+    crowded.add(ids, np.repeat(repeated, 700, axis=0))
     if isinstance(crowded, FaissIndex):
-        assert crowded.search(twin, 12)[1][0].tolist() == list(range(12))
+        assert crowded.search(repeated, 12)[1][0].tolist() == list(range(12))
         crowded.compact()
-    assert crowded.search(twin, 12)[1][0].tolist() == list(range(12))
+    assert crowded.search(repeated, 12)[1][0].tolist() == list(range(12))
     crowded.remove(np.array([0, 2, 4]))
-    assert crowded.search(twin, 5)[1][0].tolist() == [1, 3, 5, 6, 7]
+    assert crowded.search(repeated, 5)[1][0].tolist() == [1, 3, 5, 6, 7]
     allowed = np.arange(699, 99, -1)
-    assert crowded.search(twin, 3, allowed=allowed)[1][0].tolist() == [100, 101, 102]
+    assert crowded.search(repeated, 3, allowed=allowed)[1][0].tolist() == [100, 101, 102]
+
+
+def test_contains_marks_the_live_ids(crowded: VectorIndex) -> None:
+    """In the order asked for, repetitions included; removed ids are not live."""
+    crowded.add(np.array([9, 3, FIRST_CROWD_ID]), clustered(3, 1))
+    crowded.remove(np.array([9, FIRST_CROWD_ID + 1]))
+    some = np.array([FIRST_CROWD_ID + 1, 9, 3, 2**62, FIRST_CROWD_ID, 3, FIRST_CROWD_ID + CROWD])
+    assert crowded.contains(some).tolist() == [False, False, True, False, True, True, False]
+    assert crowded.contains(some).dtype == np.bool_
+    assert crowded.contains(np.empty(0, dtype=np.int64)).shape == (0,)
+    assert crowded.contains(crowd()[0]).sum() == CROWD - 1
+
+
+def test_a_sample_is_random_and_repeatable(crowded: VectorIndex) -> None:
+    """Live ids, each once; the same for the same seed and contents, else another."""
+    crowded.remove(crowd()[0][:800])
+    sample = crowded.sample(100, seed=4)
+    assert sample.dtype == np.int64
+    assert len(set(sample.tolist())) == 100
+    assert crowded.contains(sample).all()
+    assert crowded.sample(100, seed=4).tolist() == sample.tolist()
+    assert crowded.sample(100, seed=5).tolist() != sample.tolist()
+    assert sample.tolist() != sorted(sample.tolist())
+    assert sorted(crowded.sample(10_000, seed=4).tolist()) == crowd()[0][800:].tolist()
+
+
+def test_indexes_in_this_process_draw_the_same_sample(crowded: VectorIndex) -> None:
+    """Calibrations depend on samples: they do not change with the backend or its history."""
+    if crowded.stats().device == "remote":
+        pytest.skip("a remote store draws its own samples")
+    crowded.remove(crowd()[0][::3])
+    crowded.add(np.array([7, 5]), clustered(2, 1))
+    live = np.sort(np.concatenate([np.array([5, 7]), np.delete(crowd()[0], np.s_[::3])]))
+    expected = np.random.default_rng(11).permutation(live)[:300]
+    assert crowded.sample(300, seed=11).tolist() == expected.tolist()
+
+
+def test_a_change_that_is_replayed_again_changes_nothing(crowded: VectorIndex) -> None:
+    """After a restart the change log is replayed from the high-water mark or before it."""
+    ids, vectors = crowd()
+    added, new = np.array([3, 9]), clustered(2, 1)
+    for _ in range(2):
+        crowded.add(added, new)
+        crowded.remove(ids[:50])
+    assert len(crowded) == CROWD + 2 - 50
+    referee = referee_of(np.append(ids[50:], added), np.concatenate([vectors[50:], new]))
+    queries = clustered(5, 4)
+    assert_same(crowded.search(queries, 10, params=EXACT), referee.search(queries, 10))
 
 
 # ---------------------------------------------------------------------------- filters
@@ -234,18 +207,18 @@ def test_filters_are_exact_at_every_selectivity(
     ids, vectors = crowd()
     random = np.random.default_rng(count)
     allowed = random.permutation(ids)[:count]
-    given = clustered(queries, seed=3)
-    wanted = referee_of(ids, vectors).search(given, 10, allowed=allowed)
-    got = crowded.search(given, 10, allowed=allowed)
-    assert (got[1] >= 0).sum(axis=1).tolist() == [min(10, count)] * queries
-    assert_same(got, wanted)
+    batch = clustered(queries, seed=3)
+    expected = referee_of(ids, vectors).search(batch, 10, allowed=allowed)
+    result = crowded.search(batch, 10, allowed=allowed)
+    assert (result[1] >= 0).sum(axis=1).tolist() == [min(10, count)] * queries
+    assert_same(result, expected)
 
 
 def test_filters_ignore_unknown_and_repeated_ids(crowded: VectorIndex) -> None:
     ids, _ = crowd()
     allowed = np.array([3, ids[5], ids[5], ids[2], 2**62])
-    _, found = crowded.search(clustered(1, 3), 4, allowed=allowed)
-    assert sorted(found[0].tolist()) == [-1, -1, ids[2], ids[5]]
+    _, hit_ids = crowded.search(clustered(1, 3), 4, allowed=allowed)
+    assert sorted(hit_ids[0].tolist()) == [-1, -1, ids[2], ids[5]]
 
 
 def test_filters_leave_out_what_was_removed_or_replaced(crowded: VectorIndex) -> None:
@@ -281,28 +254,44 @@ def test_vectors_without_direction_are_refused(
 ) -> None:
     bad = clustered(3, 1)
     bad[1] = value
-    with pytest.raises(ValueError, match=f"id 8 .*{why}"):
+    with pytest.raises(DimensionError, match=f"id 8 .*{why}"):
         crowded.add(np.array([7, 8, 9]), bad)
-    with pytest.raises(ValueError, match=f"query 1 .*{why}"):
+    with pytest.raises(DimensionError, match=f"query 1 .*{why}"):
         crowded.search(bad, 1)
     assert len(crowded) == CROWD
-    assert 7 not in crowded.ids()
+    assert not crowded.contains(np.array([7])).any()
 
 
 def test_a_vector_that_float16_cannot_hold_is_refused(empty: VectorIndex) -> None:
-    with pytest.raises(ValueError, match="infinite"):
+    with pytest.raises(DimensionError, match="infinite"):
         empty.add(np.array([1]), clustered(1, 1) * 1e6)
-    with pytest.raises(ValueError, match="zeros"):
+    with pytest.raises(DimensionError, match="zeros"):
         empty.add(np.array([1]), clustered(1, 1) * 1e-9)
 
 
 def test_ids_that_are_no_keys_are_refused(empty: VectorIndex) -> None:
-    with pytest.raises(ValueError, match="never negative"):
+    with pytest.raises(QueryError, match="never negative"):
         empty.add(np.array([-1]), clustered(1, 1))
-    with pytest.raises(ValueError, match="integers"):
+    with pytest.raises(QueryError, match="integers"):
         empty.add(np.array([1.5]), clustered(1, 1))
-    with pytest.raises(ValueError, match="2 ids for 1 vectors"):
+    with pytest.raises(DimensionError, match="2 ids for 1 vectors"):
         empty.add(np.array([1, 2]), clustered(1, 1))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 0.0])
+def test_a_bad_query_raises_an_error_of_ours(crowded: VectorIndex, bad: float) -> None:
+    """Who searches a batch catches MMSearchError: a bare ValueError would end the whole batch."""
+    queries = np.full((1, DIMENSION), bad, dtype=np.float32)
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: crowded.search(queries, 1),
+        lambda: crowded.search(queries[:, 1:], 1),
+        lambda: crowded.search(clustered(1, 1), 1, allowed=np.array([-1])),
+        lambda: crowded.search(clustered(1, 1), 1, allowed=np.array([[1]])),
+        lambda: crowded.search(clustered(1, 1), 0),
+    )
+    for call in calls:
+        with pytest.raises(MMSearchError):
+            call()
 
 
 def test_numbers_below_one_are_refused(crowded: VectorIndex) -> None:
@@ -320,21 +309,21 @@ def test_exact_search_equals_the_referee(crowded: VectorIndex) -> None:
     queries = clustered(40, 4)
     referee = referee_of(ids, vectors)
     for k in (1, 10, 100):
-        wanted = referee.search(queries, k)
-        assert_same(crowded.search(queries, k, params=EXACT), wanted)
+        expected = referee.search(queries, k)
+        assert_same(crowded.search(queries, k, params=EXACT), expected)
         for row in range(3):
-            one = crowded.search(queries[row : row + 1], k, params=EXACT)
-            assert_same(one, (wanted[0][row : row + 1], wanted[1][row : row + 1]))
+            single = crowded.search(queries[row : row + 1], k, params=EXACT)
+            assert_same(single, (expected[0][row : row + 1], expected[1][row : row + 1]))
 
 
 def test_default_search_finds_nearly_all_with_true_scores(crowded: VectorIndex) -> None:
     ids, vectors = crowd()
     queries = clustered(50, 4)
-    scores, found = crowded.search(queries, 10)
-    _, wanted = referee_of(ids, vectors).search(queries, 10)
-    hits = [len(set(a) & set(b)) for a, b in zip(found.tolist(), wanted.tolist(), strict=True)]
-    assert sum(hits) >= 0.97 * wanted.size
-    half = vectors.astype(np.float16).astype(np.float64)[found - FIRST_CROWD_ID]
+    scores, hit_ids = crowded.search(queries, 10)
+    _, expected = referee_of(ids, vectors).search(queries, 10)
+    hits = [len(set(a) & set(b)) for a, b in zip(hit_ids.tolist(), expected.tolist(), strict=True)]
+    assert sum(hits) >= 0.97 * expected.size
+    half = vectors.astype(np.float16).astype(np.float64)[hit_ids - FIRST_CROWD_ID]
     truth = np.einsum("qkd,qd->qk", half, queries.astype(np.float64))
     np.testing.assert_allclose(scores, truth, rtol=0, atol=1e-6)
     assert (np.diff(scores, axis=1) <= 0).all()
@@ -357,118 +346,3 @@ def test_a_batch_gives_what_single_queries_give(crowded: VectorIndex) -> None:
             batch,
             (np.concatenate([s for s, _ in singles]), np.concatenate([i for _, i in singles])),
         )
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_random_histories_agree_with_the_referee(crowded: VectorIndex, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    referee = referee_of(*crowd())
-    known = crowd()[0]
-    for step in range(50):
-        action = random.choice(["add", "remove", "search", "filter", "compact"])
-        if action == "add":
-            count = int(random.integers(1, 60))
-            new = random.integers(FIRST_CROWD_ID - 300, FIRST_CROWD_ID + CROWD + 300, count)
-            vectors = clustered(count, seed=1000 * seed + step)
-            crowded.add(new, vectors)
-            referee.add(new, vectors)
-            known = np.union1d(known, new)
-        elif action == "remove":
-            gone = random.choice(known, int(random.integers(1, 100)))
-            assert crowded.remove(gone) == referee.remove(gone)
-        elif action == "compact":
-            if isinstance(crowded, FaissIndex):
-                crowded.compact()
-        else:
-            queries = clustered(int(random.choice([1, 2, 26])), seed=2000 * seed + step)
-            k = int(random.choice([1, 10, 40]))
-            allowed = (
-                random.choice(known, int(random.integers(0, len(known))))
-                if action == "filter"
-                else None
-            )
-            assert_same(
-                crowded.search(queries, k, allowed=allowed, params=EXACT),
-                referee.search(queries, k, allowed=allowed),
-            )
-        assert len(crowded) == len(referee)
-    np.testing.assert_array_equal(crowded.ids(), referee.ids())
-
-
-def test_searches_run_while_others_write(crowded: VectorIndex) -> None:
-    """Never an error, never an id whose removal has returned, never a hole in an answer."""
-    ids, vectors = crowd()
-    removed: set[int] = set()
-    faults: list[str] = []
-    done = threading.Event()
-    queries = clustered(8, 4)
-
-    def searcher(number: int) -> None:
-        random = np.random.default_rng(number)
-        allowed = ids[:: number + 1]
-        while not done.is_set():
-            gone = frozenset(removed)  # before the search begins
-            only = allowed if random.random() < 0.5 else None
-            count = int(random.choice([1, 8]))
-            try:
-                scores, found = crowded.search(queries[:count], 10, allowed=only)
-            except Exception as error:
-                faults.append(repr(error))
-                return
-            if gone & set(found.ravel().tolist()):
-                faults.append("a removed id was found")
-            if (found < 0).any() or any(len(set(row)) < 10 for row in found.tolist()):
-                faults.append("an answer has holes or repetitions")
-            if (np.diff(scores, axis=1) > 0).any():
-                faults.append("an answer is out of order")
-
-    threads = [threading.Thread(target=searcher, args=(number,)) for number in range(3)]
-    for thread in threads:
-        thread.start()
-    random = np.random.default_rng(5)
-    leaving = random.permutation(ids)[:600]
-    for start in range(0, 600, 20):
-        batch = leaving[start : start + 20]
-        crowded.remove(batch)
-        removed |= set(batch.tolist())
-        crowded.add(np.arange(start, start + 20), clustered(20, seed=start))
-        staying = random.integers(FIRST_CROWD_ID, FIRST_CROWD_ID + CROWD, 5)
-        staying = staying[~np.isin(staying, leaving)]
-        crowded.add(staying, vectors[staying - FIRST_CROWD_ID])
-        if isinstance(crowded, FaissIndex) and start % 200 == 0:
-            crowded.compact()
-    done.set()
-    for thread in threads:
-        thread.join(timeout=60)
-        assert not thread.is_alive()
-    assert faults == []
-    assert len(crowded) == CROWD
-
-
-def test_a_saved_index_answers_the_same(crowded: VectorIndex, tmp_path: Path) -> None:
-    ids, _ = crowd()
-    crowded.remove(ids[:20])
-    crowded.add(np.arange(30), clustered(30, 8))
-    path = tmp_path / "index"
-    crowded.save(path)
-    content = read_content(path)
-    assert content.count == len(crowded)
-    restored: VectorIndex
-    if isinstance(crowded, FaissIndex):
-        on_gpu = crowded.stats().device != "cpu"
-        restored = FaissIndex.restore(
-            content, exact_below=0, k_factor=15, device="gpu" if on_gpu else "cpu"
-        )
-        restored.close()
-    else:
-        restored = MemoryIndex.restore(content)
-    np.testing.assert_array_equal(restored.ids(), crowded.ids())
-    queries = clustered(9, 4)
-    assert_same(
-        restored.search(queries, 10, params=EXACT), crowded.search(queries, 10, params=EXACT)
-    )
-    if crowded.stats().type == restored.stats().type:
-        assert_same(restored.search(queries, 10), crowded.search(queries, 10))
-    restored.add(np.array([77]), queries[:1])
-    assert restored.search(queries[:1], 1)[1][0, 0] == 77
-    assert restored.remove(np.array([77])) == 1

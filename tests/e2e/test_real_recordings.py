@@ -14,13 +14,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexer.segmenting.sounds import SoundCutter
+from indexer.segmenting.sounds import SoundSegmenter, SoundWindows
 from mmsearch.errors import WeightsNotFoundError
 from mmsearch.media.formats import audio
 from mmsearch.models.profiles import profile
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.speech.whisper import WhisperTranscriber, from_spec
 from mmsearch.settings import load_settings
 from mmsearch.types import SOUND_RATE
+
+
+def transcriber_of(name: str, folder: Path) -> WhisperTranscriber:
+    """The transcriber of a profile, with the default settings."""
+    settings = load_settings(folder)
+    return from_spec(profile(name).whisper, settings, Runtime.from_settings(settings))
 
 
 def rows(data: Path, folder: str, name: str) -> list[dict[str, Any]]:
@@ -121,7 +128,7 @@ def errors(said: list[str], heard: list[str]) -> int:
 @pytest.mark.slow
 def test_whisper_hears_people(data: Path, tmp_path: Path) -> None:
     """English recordings with transcripts: word error rate below 0.25 with the small profile."""
-    transcriber = from_spec(profile("small").whisper, load_settings(tmp_path))
+    transcriber = transcriber_of("small", tmp_path)
     wrong = total = 0
     for row in rows(data, "audio", "speech"):
         if not row["text"] or not row["language"].startswith("en"):
@@ -138,7 +145,7 @@ def test_whisper_hears_people(data: Path, tmp_path: Path) -> None:
 @pytest.mark.network
 @pytest.mark.slow
 def test_whisper_names_languages_and_keeps_silent_in_sounds(data: Path, tmp_path: Path) -> None:
-    transcriber = from_spec(profile("base").whisper, load_settings(tmp_path))
+    transcriber = transcriber_of("base", tmp_path)
     named = [row for row in rows(data, "audio", "speech") if row["duration"] > 5]
     right = [
         row["language"][:2]
@@ -159,16 +166,19 @@ def test_clap_finds_sounds_by_their_names(data: Path, tmp_path: Path) -> None:
 
     spec = profile("small").sound
     assert spec is not None
-    embedder = clap.from_spec(spec, load_settings(tmp_path))
+    embedder = clap.from_spec(spec, Runtime.from_settings(load_settings(tmp_path)))
     some = rows(data, "sounds", "sounds")
     vectors = []
     for row in some:
-        cutter = SoundCutter(embedder, similarity=-1, longest_seconds=3600)
+        windows = SoundWindows(embedder.window_seconds)
+        segmenter = SoundSegmenter(similarity=-1, longest_seconds=3600)
         path = data / "sounds" / row["file"]
         for chunk in audio.chunks(path, 600, sounds=True):
             if chunk.rate == SOUND_RATE:
-                cutter.add(chunk.samples, last=chunk.last)
-        spans, found = cutter.segments()
+                loud = windows.add(chunk.samples, last=chunk.last)
+                if loud:
+                    segmenter.add(loud, embedder.encode_sounds([one.samples for one in loud]))
+        spans, found = segmenter.segments()
         vectors.append(found.mean(axis=0) if spans else np.zeros(embedder.space.dimension))
     labels = [row["label"] for row in some]
     names = sorted({label for label in labels if labels.count(label) >= 5})

@@ -67,6 +67,18 @@ def test_a_truncated_snapshot_is_refused_and_rebuilt(library: Path) -> None:
     assert any("refused and rebuilt" in warning for warning in warnings)
 
 
+def test_every_client_is_warned_of_a_refused_snapshot(library: Path) -> None:
+    """Neither a search nor the status takes the warning away from others."""
+    for path in snapshots(library):
+        path.write_bytes(path.read_bytes()[:-7])
+    with open_fake(library) as engine:
+        warnings = engine.library.status()["warnings"]
+        assert len(warnings) == len(snapshots(library))
+        for query in QUERIES:
+            assert engine.search(query).warnings == tuple(warnings)
+        assert engine.library.status()["warnings"] == warnings
+
+
 def test_a_snapshot_of_another_model_is_refused(library: Path, tmp_path: Path) -> None:
     """Swapped in from a library made with other weights."""
     before, _ = answers(library)
@@ -125,11 +137,11 @@ def test_another_process_is_followed_within_a_second(library: Path, tmp_path: Pa
                 time.sleep(0.02)
             seen_after.append(time.monotonic())
 
-        before = other.library.store.last_change()
+        before = other.library.store.changes.last_id()
         watcher = threading.Thread(target=watch)
         watcher.start()
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        while other.library.store.last_change() == before:
+        while other.library.store.changes.last_id() == before:
             time.sleep(0.01)
         committed.set()
         at = time.monotonic()

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from indexer.inputs.named import Named, check_named
-from indexer.runs import RunSummary, index_into, write_lock
+from indexer.runs import index_into, write_lock
 from mmsearch.errors import (
     LibraryBusyError,
     NotFoundError,
@@ -21,36 +21,14 @@ from mmsearch.errors import (
 )
 from mmsearch.types import Modality
 from tests.support.fakes import a_picture, open_fake, some_files
-
-
-def run(library: Path, *paths: Path, prune: bool = False, revision: str = "1") -> RunSummary:
-    """One run with fake models; the counts of a fresh library must equal what SQL holds."""
-    with open_fake(library, revision=revision, workers=2) as engine:
-        return index_into(engine.library, list(paths), prune=prune)
-
-
-def contents(library: Path) -> dict[str, list[tuple[str, str | None, bytes]]]:
-    """All that a library holds, by path: modality, text and vector bytes of each segment."""
-    with open_fake(library) as engine:
-        store = engine.library.store
-        found: dict[str, list[tuple[str, str | None, bytes]]] = {}
-        for source in store.sources(limit=10_000):
-            rows = []
-            for segment in store.segments_of(source.id):
-                vectors = b""
-                for stored in store.spaces():
-                    for _, matrix in store.vectors_of(stored.id, [segment.id]).values():
-                        vectors += matrix.tobytes()
-                rows.append((segment.modality.value, segment.text, vectors))
-            found[source.path] = rows
-        return found
+from tests.support.library import contents, run_index
 
 
 def test_a_run_takes_everything_in_and_counts_it(tmp_path: Path) -> None:
     """The summary's counts equal what SQL holds, and verify finds nothing wrong."""
     files = some_files(tmp_path / "files")
     library = tmp_path / "library"
-    summary = run(library, files)
+    summary = run_index(library, files)
     counts = summary.counts
     assert (counts.seen, counts.indexed, counts.failed) == (5, 5, 0)
     with open_fake(library) as engine:
@@ -67,8 +45,8 @@ def test_a_run_takes_everything_in_and_counts_it(tmp_path: Path) -> None:
 def test_a_second_run_embeds_nothing(tmp_path: Path) -> None:
     """Unchanged files are only counted."""
     files = some_files(tmp_path / "files")
-    run(tmp_path / "library", files)
-    again = run(tmp_path / "library", files).counts
+    run_index(tmp_path / "library", files)
+    again = run_index(tmp_path / "library", files).counts
     assert (again.seen, again.unchanged, again.indexed, again.vectors) == (5, 5, 0, 0)
 
 
@@ -76,13 +54,13 @@ def test_moved_copied_changed_and_deleted_files(tmp_path: Path) -> None:
     """A move keeps the source, a copy shares the vectors, a change replaces, prune removes."""
     files = some_files(tmp_path / "files")
     library = tmp_path / "library"
-    run(library, files)
+    run_index(library, files)
     before = contents(library)
     (files / "pictures/red.png").rename(files / "pictures/scarlet.png")
     shutil.copy(files / "boats.txt", files / "boats-copy.txt")
     (files / "tea.md").write_text("Coffee now.")
     (files / "pictures/blue.png").unlink()
-    counts = run(library, files, prune=True).counts
+    counts = run_index(library, files, prune=True).counts
     assert (counts.moved, counts.copied, counts.removed) == (1, 1, 1)
     assert counts.indexed == 2  # the copy and the changed note
     after = contents(library)
@@ -96,20 +74,20 @@ def test_moved_copied_changed_and_deleted_files(tmp_path: Path) -> None:
 def test_without_prune_deleted_files_stay(tmp_path: Path) -> None:
     """A folder that is not mounted today does not empty the library."""
     files = some_files(tmp_path / "files")
-    run(tmp_path / "library", files)
+    run_index(tmp_path / "library", files)
     (files / "tea.md").unlink()
-    assert run(tmp_path / "library", files).counts.removed == 0
+    assert run_index(tmp_path / "library", files).counts.removed == 0
     assert len(contents(tmp_path / "library")) == 5
 
 
 def test_a_touched_file_is_not_embedded_again(tmp_path: Path) -> None:
     """A new modification time over the same bytes only updates the record."""
     files = some_files(tmp_path / "files")
-    run(tmp_path / "library", files)
+    run_index(tmp_path / "library", files)
     os.utime(files / "tea.md", (1, 1))
-    counts = run(tmp_path / "library", files).counts
+    counts = run_index(tmp_path / "library", files).counts
     assert (counts.indexed, counts.unchanged, counts.vectors) == (0, 5, 0)
-    assert run(tmp_path / "library", files).counts.unchanged == 5
+    assert run_index(tmp_path / "library", files).counts.unchanged == 5
 
 
 def test_a_broken_file_costs_only_itself(tmp_path: Path) -> None:
@@ -118,14 +96,14 @@ def test_a_broken_file_costs_only_itself(tmp_path: Path) -> None:
     whole = (files / "pictures/red.png").read_bytes()
     broken = files / "pictures/broken.png"
     broken.write_bytes(whole[: len(whole) // 2])
-    first = run(tmp_path / "library", files)
+    first = run_index(tmp_path / "library", files)
     assert first.counts.indexed == 5
     assert [(f.path, f.code) for f in first.failures] == [(str(broken), "corrupt")]
     assert not first.ok
-    again = run(tmp_path / "library", files)
+    again = run_index(tmp_path / "library", files)
     assert again.failures == first.failures
     broken.write_bytes(whole)
-    mended = run(tmp_path / "library", files)
+    mended = run_index(tmp_path / "library", files)
     assert mended.ok
     assert mended.counts.copied == 1
 
@@ -136,7 +114,7 @@ def test_two_copies_of_a_broken_file_both_fail(tmp_path: Path) -> None:
     files.mkdir()
     for name in ("a.png", "b.png"):
         (files / name).write_bytes(b"\x89PNG\r\n\x1a\n" + b"0" * 50)
-    summary = run(tmp_path / "library", files)
+    summary = run_index(tmp_path / "library", files)
     assert summary.counts.failed == 2
     assert len({f.reason for f in summary.failures}) == 1
 
@@ -147,7 +125,7 @@ def test_copies_within_one_run_are_embedded_once(tmp_path: Path) -> None:
     original = a_picture(files / "0.png", "red")
     for n in range(1, 10):
         shutil.copy(original, files / f"{n}.png")
-    counts = run(tmp_path / "library", files).counts
+    counts = run_index(tmp_path / "library", files).counts
     assert (counts.indexed, counts.copied) == (10, 9)
     assert len({rows[0][2] for rows in contents(tmp_path / "library").values()}) == 1
 
@@ -155,7 +133,7 @@ def test_copies_within_one_run_are_embedded_once(tmp_path: Path) -> None:
 def test_what_is_indexed_is_found(tmp_path: Path) -> None:
     """Words find the picture of their colour and the note that says them."""
     files = some_files(tmp_path / "files")
-    run(tmp_path / "library", files)
+    run_index(tmp_path / "library", files)
     with open_fake(tmp_path / "library") as engine:
         hit = engine.search("something red", modality="image").hits[0]
         assert hit.source.path.endswith("red.png")
@@ -169,20 +147,20 @@ def test_a_second_writer_is_told_who_is_first(tmp_path: Path) -> None:
     """Two indexing runs at once: the second changes nothing and says why."""
     files = some_files(tmp_path / "files")
     library = tmp_path / "library"
-    run(library, files)
+    run_index(library, files)
     with write_lock(library), pytest.raises(LibraryBusyError, match=f"process {os.getpid()}"):
-        run(library, files)
+        run_index(library, files)
 
 
 def test_other_models_are_refused_before_anything_is_written(tmp_path: Path) -> None:
     """The same profile with other weights: the space does not match, the library is intact."""
     files = some_files(tmp_path / "files")
     library = tmp_path / "library"
-    run(library, files)
+    run_index(library, files)
     before = contents(library)
     a_picture(files / "new.png", "black")
     with pytest.raises(SpaceMismatchError, match="made with"):
-        run(library, files, revision="2")
+        run_index(library, files, revision="2")
     assert contents(library) == before
     with (
         open_fake(library, profile="small") as engine,
@@ -197,7 +175,7 @@ def test_nothing_to_index_makes_no_library(tmp_path: Path) -> None:
         check_named(Named((tmp_path / "nope",)))
     with pytest.raises(QueryError, match="at least one"):
         check_named(Named())
-    summary = run(tmp_path / "library", some_files(tmp_path / "files"), tmp_path / "nope")
+    summary = run_index(tmp_path / "library", some_files(tmp_path / "files"), tmp_path / "nope")
     assert summary.counts.indexed == 5
     assert [(f.path, f.code) for f in summary.failures] == [(str(tmp_path / "nope"), "missing")]
 
@@ -206,22 +184,22 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The third transaction fails: the first two stay, verify is content, the next run goes on."""
-    from mmsearch.stores.sql import SqlStore
+    from mmsearch.stores.sources import SourceStore
 
     files = tmp_path / "files"
     for n in range(12):
         a_picture(files / f"{n:02}.png", (n * 20, 0, 0))
     library = tmp_path / "library"
-    write = SqlStore.write_sources
+    write = SourceStore.write
     calls = []
 
-    def failing(self: SqlStore, *args: object) -> list[int]:
+    def failing(self: SourceStore, *args: object) -> list[int]:
         calls.append(1)
         if len(calls) == 3:
             raise StorageError("the library's database cannot be written: database or disk is full")
         return write(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SqlStore, "write_sources", failing)
+    monkeypatch.setattr(SourceStore, "write", failing)
     with open_fake(library, commit_files=3) as engine, pytest.raises(StorageError, match="full"):
         index_into(engine.library, [files])
     monkeypatch.undo()
@@ -229,19 +207,19 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_committed(
         status = engine.library.status(verify=True)
         assert 3 <= status["sources"] < 12
         assert status["verify"]["ok"]
-    assert run(library, files).counts.seen == 12
+    assert run_index(library, files).counts.seen == 12
     assert len(contents(library)) == 12
 
 
 def test_a_vector_is_unit_length_and_of_the_right_space(tmp_path: Path) -> None:
     """What SQL holds are float16 unit vectors of the embedder's dimension."""
-    run(tmp_path / "library", some_files(tmp_path / "files"))
+    run_index(tmp_path / "library", some_files(tmp_path / "files"))
     with open_fake(tmp_path / "library") as engine:
-        engine_spaces = {s.space.name: s for s in engine.library.store.spaces()}
+        engine_spaces = {s.space.name: s for s in engine.library.store.spaces.active()}
         for name, dimension in (("clip", 64), ("text", engine_spaces["text"].space.dimension)):
             stored = engine_spaces[name]
             for modality in Modality:
-                for _, matrix in engine.library.store.vectors(stored.id, modality):
+                for _, matrix in engine.library.store.vectors.iterate(stored.id, modality):
                     assert matrix.shape[1] == dimension
                     norms = np.linalg.norm(matrix.astype(np.float32), axis=1)
                     np.testing.assert_allclose(norms, 1, atol=2e-3)
@@ -256,8 +234,8 @@ def test_progress_is_reported_and_runs_are_recorded(tmp_path: Path) -> None:
             [some_files(tmp_path / "files")],
             on_progress=lambda c: seen.append(c.done),
         )
-        recorded = engine.library.store.run(1)
-        items = engine.library.store.run_items(1)
+        recorded = engine.library.store.runs.get(1)
+        items = engine.library.store.runs.items(1)
     assert seen == sorted(seen)
     assert seen[-1] == 5
     assert (recorded.state, recorded.counts["indexed"]) == ("done", 5)
@@ -271,11 +249,11 @@ def test_a_library_inside_its_folder_and_names_of_any_bytes(tmp_path: Path) -> N
     with open(odd, "w") as stream:  # noqa: PTH123  # pathlib has no bytes paths
         stream.write("A note about the odd name of this file.")
     library = files / "library"
-    assert run(library, files).counts.indexed == 6
-    again = run(library, files).counts
+    assert run_index(library, files).counts.indexed == 6
+    again = run_index(library, files).counts
     assert (again.seen, again.unchanged) == (6, 6)
     os.unlink(odd)  # noqa: PTH108
-    assert run(library, files, prune=True).counts.removed == 1
+    assert run_index(library, files, prune=True).counts.removed == 1
 
 
 def test_a_library_on_postgresql(
@@ -302,11 +280,11 @@ def test_a_file_moved_over_another_replaces_it(tmp_path: Path) -> None:
     """`mv a b` where both were indexed: one source is left, with the content of a."""
     files = some_files(tmp_path / "files")
     library = tmp_path / "library"
-    run(library, files)
+    run_index(library, files)
     before = contents(library)
     red, blue = files / "pictures/red.png", files / "pictures/blue.png"
     red.replace(blue)
-    counts = run(library, files).counts
+    counts = run_index(library, files).counts
     assert (counts.moved, counts.indexed, counts.seen) == (1, 0, 4)
     after = contents(library)
     assert str(red) not in after
@@ -319,8 +297,8 @@ def test_prune_spares_what_may_only_be_out_of_reach(tmp_path: Path) -> None:
     """A root that is not there today, and files that may not be looked at, are not gone."""
     files = some_files(tmp_path / "files")
     library = tmp_path / "library"
-    run(library, files)
+    run_index(library, files)
     files.rename(tmp_path / "elsewhere")
-    counts = run(library, files, tmp_path / "elsewhere", prune=True).counts
+    counts = run_index(library, files, tmp_path / "elsewhere", prune=True).counts
     assert counts.removed == 0
     assert counts.moved == 5

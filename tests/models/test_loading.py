@@ -14,6 +14,7 @@ import pytest
 from mmsearch.errors import DamagedModelError, ProfileError, WeightsNotFoundError
 from mmsearch.models import loading, profiles
 from mmsearch.models.clip.openclip import OpenClipEmbedder
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.speech.whisper import WhisperTranscriber
 from mmsearch.models.text import long_texts
 from mmsearch.models.text.sentence import SentenceEmbedder
@@ -61,10 +62,10 @@ def test_a_damaged_folder_is_refused(tmp_path: Path, damage: object, said: str) 
 
 @pytest.mark.parametrize("content", ["{", "[1]", '{"familiar": {"weights": [1], "bias": 0}}'])
 def test_a_description_that_cannot_be_understood(tmp_path: Path, content: str) -> None:
-    assert loading.described("mine", tmp_path, vlm._familiarity) is None
+    assert loading.described("mine", tmp_path, vlm._detector) is None
     (tmp_path / loading.DESCRIPTION).write_text(content)
     with pytest.raises(DamagedModelError, match=r"mine.*mmsearch\.json"):
-        loading.described("mine", tmp_path, vlm._familiarity)
+        loading.described("mine", tmp_path, vlm._detector)
 
 
 @pytest.mark.parametrize("allow_download", [False, True])
@@ -79,14 +80,14 @@ def test_unreachable_weights_are_told_within_seconds(
     # A port of this machine where nothing listens: no test may reach a real hub.
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", "http://127.0.0.1:9")
     folder = tmp_path / "models"
-    common = {"model_folder": folder, "allow_download": allow_download}
+    runtime = Runtime(model_folder=folder, allow_download=allow_download)
     started = time.monotonic()
     with pytest.raises(WeightsNotFoundError) as clip:
-        _ = OpenClipEmbedder("ViT-B-32", weights="laion2b_s34b_b79k", **common).space  # type: ignore[arg-type]
+        _ = OpenClipEmbedder("ViT-B-32", weights="laion2b_s34b_b79k", runtime=runtime).space
     with pytest.raises(WeightsNotFoundError) as text:
-        _ = SentenceEmbedder("intfloat/multilingual-e5-small", **common).space  # type: ignore[arg-type]
+        _ = SentenceEmbedder("intfloat/multilingual-e5-small", runtime=runtime).space
     with pytest.raises(WeightsNotFoundError) as whisper:
-        _ = WhisperTranscriber("small", **common).fingerprint  # type: ignore[arg-type]
+        _ = WhisperTranscriber("small", runtime=runtime).fingerprint
     assert time.monotonic() - started < 60
     for caught, name in ((clip, "ViT-B-32"), (text, "multilingual-e5-small"), (whisper, "small")):
         message = str(caught.value)

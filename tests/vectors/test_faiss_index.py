@@ -9,63 +9,30 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mmsearch.errors import ConfigurationError, MissingDependencyError
+from mmsearch.errors import MissingDependencyError
 from mmsearch.types import Ids, SearchParams, Vectors
 from mmsearch.vectors.faiss import compressed as faiss_compressed
 from mmsearch.vectors.faiss import index as faiss_index
 from mmsearch.vectors.faiss.compressed import Compressed
 from mmsearch.vectors.faiss.index import FaissIndex
 from mmsearch.vectors.faiss.rows import Rows, load_faiss
-from mmsearch.vectors.memory import MemoryIndex
-
-SIZE, DIMENSION = 3000, 64
-
-
-def unit(vectors: Any) -> Vectors:
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), dtype=np.float32)
-
-
-def mixture(count: int, seed: int, dimension: int = DIMENSION) -> Vectors:
-    random = np.random.default_rng(seed)
-    centres = np.random.default_rng(0).standard_normal((200, dimension))
-    noise = random.standard_normal((count, dimension))
-    return unit(centres[random.integers(0, 200, count)] + 0.7 * noise)
+from tests.support.vectors import (
+    MIXTURE,
+    MIXTURE_DIMENSION,
+    from_another_modality,
+    mixture,
+    referee_of,
+)
 
 
-def from_another_modality(count: int, seed: int, dimension: int = DIMENSION) -> Vectors:
-    """Queries beside the data: half a vector, a common shift, noise of their own."""
-    shift = np.random.default_rng(77).standard_normal((1, dimension))
-    noise = np.random.default_rng(seed).standard_normal((count, dimension))
-    return unit(0.5 * mixture(count, seed, dimension) + 0.7 * unit(shift) + 0.6 * unit(noise))
-
-
-@pytest.fixture(scope="module")
-def rows() -> tuple[Ids, Vectors]:
-    return np.arange(SIZE, dtype=np.int64), mixture(SIZE, 1)
-
-
-@pytest.fixture
-def index(rows: tuple[Ids, Vectors]) -> FaissIndex:
-    """Compressed; it compacts only when told to."""
-    made = FaissIndex.build(*rows, exact_below=0, device="cpu", auto_compact=False)
-    assert made.stats().type == "PQ64x4fs,Refine(SQfp16)"
-    return made
-
-
-def referee_of(ids: Ids, vectors: Vectors) -> MemoryIndex:
-    referee = MemoryIndex(vectors.shape[1])
-    referee.add(ids, vectors)
-    return referee
-
-
-def recall(found: Ids, wanted: Ids) -> float:
-    pairs = zip(found.tolist(), wanted.tolist(), strict=True)
-    return sum(len(set(a) & set(b)) for a, b in pairs) / wanted.size
+def recall(hit_ids: Ids, expected: Ids) -> float:
+    pairs = zip(hit_ids.tolist(), expected.tolist(), strict=True)
+    return sum(len(set(a) & set(b)) for a, b in pairs) / expected.size
 
 
 # ---------------------------------------------------------------------------- compressed form
@@ -80,26 +47,26 @@ def test_recall_on_queries_of_another_modality(size: int, dimension: int) -> Non
     assert stats.recall is not None
     assert stats.recall >= 0.98
     queries = from_another_modality(100, 9, dimension)
-    wanted = referee_of(ids, vectors).search(queries, 10)[1]
-    assert recall(index.search(queries, 10)[1], wanted) >= 0.98
-    assert recall(index.search(queries, 10, params=SearchParams(exact=True))[1], wanted) == 1
+    expected = referee_of(ids, vectors).search(queries, 10)[1]
+    assert recall(index.search(queries, 10)[1], expected) >= 0.98
+    assert recall(index.search(queries, 10, params=SearchParams(exact=True))[1], expected) == 1
 
 
 def test_it_compresses_itself_when_it_has_grown(rows: tuple[Ids, Vectors]) -> None:
     ids, vectors = rows
-    index = FaissIndex(DIMENSION, exact_below=1500, device="cpu")
-    for start in range(0, SIZE, 500):
+    index = FaissIndex(MIXTURE_DIMENSION, exact_below=1500, device="cpu")
+    for start in range(0, MIXTURE, 500):
         index.add(ids[start : start + 500], vectors[start : start + 500])
     index.close()
     assert index.stats().type.startswith("PQ")
-    assert len(index) == SIZE
+    assert len(index) == MIXTURE
     assert index.search(vectors[5:6], 1)[1][0, 0] == 5
 
 
 def test_a_small_index_stays_exact(rows: tuple[Ids, Vectors]) -> None:
     ids, vectors = rows
     for index in (
-        FaissIndex.build(ids, vectors, exact_below=SIZE, device="cpu"),
+        FaissIndex.build(ids, vectors, exact_below=MIXTURE, device="cpu"),
         FaissIndex.build(ids[:1000], vectors[:1000], exact_below=0, device="cpu"),
     ):
         assert index.stats().type == "Flat(SQfp16)"
@@ -128,13 +95,13 @@ def test_an_index_that_compresses_badly_is_exact(
     monkeypatch.setattr(Compressed, "measure", lambda *_: 0.5)
     with caplog.at_level(logging.WARNING):
         index = FaissIndex.build(*rows, exact_below=0, device="cpu")
-        index.add(np.array([SIZE]), rows[1][:1])
+        index.add(np.array([MIXTURE]), rows[1][:1])
         index.close()
     assert caplog.text.count("recall 0.500") == 1, "it is not tried again at every write"
     assert index.stats().type == "Flat(SQfp16)"
     queries = from_another_modality(10, 9)
-    wanted = referee_of(np.arange(SIZE + 1), np.concatenate([rows[1], rows[1][:1]]))
-    np.testing.assert_array_equal(index.search(queries, 10)[1], wanted.search(queries, 10)[1])
+    expected = referee_of(np.arange(MIXTURE + 1), np.concatenate([rows[1], rows[1][:1]]))
+    np.testing.assert_array_equal(index.search(queries, 10)[1], expected.search(queries, 10)[1])
 
 
 def test_recall_is_measured_on_the_queries_given(
@@ -159,15 +126,15 @@ def test_recall_is_measured_on_the_queries_given(
 def test_measured_recall_is_that_of_searching(
     rows: tuple[Ids, Vectors], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(faiss_compressed, "WANTED_RECALL", 0.0)
+    monkeypatch.setattr(faiss_compressed, "TARGET_RECALL", 0.0)
     queries = from_another_modality(200, 4)
     index = FaissIndex.build(
         *rows, exact_below=0, device="cpu", k_factor=1, calibration_queries=queries
     )
-    wanted = referee_of(*rows).search(queries, 10)[1]
-    found = index.search(queries, 10)[1]
-    assert recall(found, wanted) < 0.99, "or the test shows nothing"
-    assert index.stats().recall == pytest.approx(recall(found, wanted), abs=0.002)
+    expected = referee_of(*rows).search(queries, 10)[1]
+    hit_ids = index.search(queries, 10)[1]
+    assert recall(hit_ids, expected) < 0.99, "or the test shows nothing"
+    assert index.stats().recall == pytest.approx(recall(hit_ids, expected), abs=0.002)
 
 
 def test_removals_around_a_query_leave_no_hole(
@@ -178,10 +145,10 @@ def test_removals_around_a_query_leave_no_hole(
     nearest = index.search(query, 700)[1][0]
     index.remove(nearest)
     rest = np.setdiff1d(ids, nearest)
-    wanted = referee_of(rest, vectors[rest]).search(query, 10)
-    found = index.search(query, 10)
-    np.testing.assert_array_equal(found[1], wanted[1])
-    np.testing.assert_array_equal(found[0], wanted[0])
+    expected = referee_of(rest, vectors[rest]).search(query, 10)
+    result = index.search(query, 10)
+    np.testing.assert_array_equal(result[1], expected[1])
+    np.testing.assert_array_equal(result[0], expected[0])
 
 
 def test_rows_are_decoded_alike_with_and_without_torch(
@@ -205,15 +172,15 @@ def test_a_few_new_vectors_do_not_train_again(
 ) -> None:
     index = FaissIndex.build(*rows, exact_below=0, device="cpu")
     monkeypatch.setattr(Compressed, "build", lambda *_: pytest.fail("it trained again"))
-    index.add(np.arange(SIZE, SIZE + 900), mixture(900, 8))
+    index.add(np.arange(MIXTURE, MIXTURE + 900), mixture(900, 8))
     index.remove(np.arange(0, 50))
     index.close()
-    assert len(index) == SIZE + 850
-    assert index.search(mixture(900, 8)[:1], 1)[1][0, 0] == SIZE
+    assert len(index) == MIXTURE + 850
+    assert index.search(mixture(900, 8)[:1], 1)[1][0, 0] == MIXTURE
 
 
 class Held:
-    """Compressed.build that waits in the middle until it is let go."""
+    """Compressed.build that waits in the middle until it is released."""
 
     def __init__(self) -> None:
         self.begun, self.go = threading.Event(), threading.Event()
@@ -239,7 +206,7 @@ def test_searches_and_writes_do_not_wait_for_a_compaction(
     index.remove(np.array([5, 10_003]))
     index.add(np.array([7, 10_004, 20_000]), mixture(3, 9))
     during = index.search(newer[4:5], 5, params=SearchParams(exact=True))
-    assert len(index) == SIZE + 1200 - 1
+    assert len(index) == MIXTURE + 1200 - 1
     held.go.set()
     index.close()
     referee = referee_of(ids, vectors)
@@ -257,7 +224,7 @@ def test_searches_and_writes_do_not_wait_for_a_compaction(
     assert index.remove(np.array([7, 20_000])) == 2
 
 
-def test_a_failed_compaction_is_told_and_harms_nothing(
+def test_a_failed_compaction_is_logged_and_harms_nothing(
     rows: tuple[Ids, Vectors], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     index = FaissIndex.build(*rows, exact_below=0, device="cpu")
@@ -270,7 +237,7 @@ def test_a_failed_compaction_is_told_and_harms_nothing(
         index.add(np.arange(10_000, 11_200), mixture(1200, 8))
         index.close()
     assert "could not be compacted" in caplog.text
-    assert len(index) == SIZE + 1200
+    assert len(index) == MIXTURE + 1200
     assert index.search(mixture(1200, 8)[:1], 1)[1][0, 0] == 10_000
     index.remove(np.array([10_001]))  # the next write tries again
     index.close()
@@ -300,121 +267,6 @@ def test_faiss_is_imported_only_when_an_index_is_made() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-# ---------------------------------------------------------------------------- devices
-
-
-def test_a_gpu_demanded_in_vain_is_an_error() -> None:
-    if load_faiss().get_num_gpus() > 0:
-        pytest.skip("FAISS has a GPU here")
-    with pytest.raises(ConfigurationError, match=r"no GPU .*mmsearch\[gpu\]"):
-        FaissIndex(4, device="gpu")
-    assert FaissIndex(4, device="auto").stats().device == "cpu"
-    with pytest.raises(ConfigurationError, match="not 'cuda'"):
-        FaissIndex(4, device="cuda")  # type: ignore[arg-type]
-
-
-class FakeGpu:
-    """Stands for FAISS's GPU functions: an exact index that counts and can fail."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int = 1) -> None:
-        faiss = load_faiss()
-        self.searches: list[int] = []
-        self.loads: list[bool] = []
-        self.broken = False
-        self.refused: tuple[bool, ...] = ()
-        monkeypatch.setattr(faiss, "get_num_gpus", lambda: count)
-        monkeypatch.setattr(faiss, "index_cpu_to_all_gpus", self.load, raising=False)
-        monkeypatch.setattr(faiss, "GpuMultipleClonerOptions", SimpleNamespace, raising=False)
-
-    def load(self, source: Any, co: Any, ngpu: int) -> Self:
-        self.loads.append(co.shard)
-        if co.shard in self.refused:
-            raise RuntimeError("out of memory")
-        self.source = source
-        return self
-
-    def search(self, queries: Vectors, k: int) -> Any:
-        if self.broken:
-            raise RuntimeError("the GPU fell off the bus")
-        assert k <= 2048, "FAISS refuses more on a GPU"
-        self.searches.append(k)
-        return self.source.search(queries, k)
-
-
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeGpu:
-    return FakeGpu(monkeypatch)
-
-
-def test_unfiltered_searches_go_to_the_gpu(gpu: FakeGpu, rows: tuple[Ids, Vectors]) -> None:
-    index = FaissIndex.build(*rows, exact_below=0, device="gpu", auto_compact=False)
-    assert index.stats().device == "gpu:1"
-    gpu.searches.clear()
-    referee = referee_of(*rows)
-    queries = from_another_modality(20, 3)
-    np.testing.assert_array_equal(index.search(queries, 10)[1], referee.search(queries, 10)[1])
-    assert len(gpu.searches) == 1
-    allowed = rows[0][::2]
-    np.testing.assert_array_equal(
-        index.search(queries, 10, allowed=allowed)[1],
-        referee.search(queries, 10, allowed=allowed)[1],
-    )
-    assert len(gpu.searches) == 1, "a GPU would ignore the filter"
-    index.search(queries[:1], 1500)
-    index.search(queries[:1], 5, params=SearchParams(exact=True))
-    assert len(gpu.searches) == 1
-    # What is written later counts as well: tail and removals.
-    gone = index.search(queries[:1], 60)[1][0]
-    for target in (index, referee):
-        target.remove(gone)
-        target.add(np.array([9000]), queries[:1])
-    np.testing.assert_array_equal(index.search(queries, 40)[1], referee.search(queries, 40)[1])
-
-
-def test_a_failing_gpu_hands_over_to_the_cpu(
-    gpu: FakeGpu, rows: tuple[Ids, Vectors], caplog: pytest.LogCaptureFixture
-) -> None:
-    index = FaissIndex.build(*rows, exact_below=0, device="auto")
-    gpu.broken = True
-    queries = from_another_modality(5, 3)
-    wanted = referee_of(*rows).search(queries, 10)[1]
-    np.testing.assert_array_equal(index.search(queries, 10)[1], wanted)
-    assert "fell off the bus" in caplog.text
-    index.close()
-    assert index.stats().device == "cpu"
-    assert index.stats().type.startswith("PQ"), "it is compressed for the CPU in the background"
-
-
-def test_vectors_that_no_gpu_holds_stay_on_the_cpu(
-    monkeypatch: pytest.MonkeyPatch, rows: tuple[Ids, Vectors], caplog: pytest.LogCaptureFixture
-) -> None:
-    gpu = FakeGpu(monkeypatch, count=2)
-    gpu.refused = (False,)
-    index = FaissIndex.build(*rows, exact_below=0, device="gpu")
-    assert gpu.loads == [False, True], "shards, where one GPU cannot hold a replica"
-    assert index.stats().device == "gpu:2"
-    gpu.refused = (False, True)
-    index = FaissIndex.build(*rows, exact_below=0, device="gpu")
-    assert index.stats().device == "cpu"
-    assert index.stats().type.startswith("PQ")
-    assert "out of memory" in caplog.text
-
-
-def test_a_snapshot_from_a_gpu_is_restored_on_either(
-    gpu: FakeGpu, rows: tuple[Ids, Vectors], index: FaissIndex
-) -> None:
-    on_gpu = FaissIndex.build(*rows, exact_below=0, device="gpu")
-    on_cpu = FaissIndex.restore(on_gpu.export(), exact_below=0, device="cpu")
-    on_cpu.close()
-    assert on_cpu.stats().type.startswith("PQ")
-    index.remove(rows[0][:5])
-    index.add(np.array([8000]), rows[1][:1])
-    again = FaissIndex.restore(index.export(), exact_below=0, device="gpu")
-    assert again.stats().device == "gpu:1"
-    np.testing.assert_array_equal(again.ids(), index.ids())
-    assert again.search(rows[1][:1], 1)[1][0, 0] == 8000
-
-
 def test_rows_that_are_not_contiguous_are_refused() -> None:
     with pytest.raises(ValueError, match="contiguous"):
         Rows.of(np.arange(2), np.ones((8, 4), dtype=np.float16)[::4])
@@ -422,7 +274,7 @@ def test_rows_that_are_not_contiguous_are_refused() -> None:
 
 def test_thresholds_leave_room_for_adding(rows: tuple[Ids, Vectors]) -> None:
     """An index is not compacted at every write."""
-    index = FaissIndex.build(*rows, exact_below=SIZE, device="cpu")
+    index = FaissIndex.build(*rows, exact_below=MIXTURE, device="cpu")
     before = index.export().blocks["main_ids"].size
     for start in range(0, faiss_index._TAIL, 100):
         index.add(np.arange(10_000 + start, 10_100 + start), mixture(100, start))
@@ -442,10 +294,10 @@ def test_candidates_that_all_score_alike_are_not_trusted(index: FaissIndex) -> N
         search = SimpleNamespace(search=lambda *_, **__: (scores[None], positions))
         return replace(fast, refine=search)
 
-    count = fast.wanted(10, None)
+    count = fast.candidate_count(10, None)
     alike = np.full(count, 0.5, dtype=np.float32)
     assert answer(alike).candidates(mixture(1, 1), 10, None, main) == [None]
     falling = np.linspace(0.9, 0.1, count, dtype=np.float32)
-    (found,) = answer(falling).candidates(mixture(1, 1), 10, None, main)
-    assert found is not None
-    assert found.tolist() == list(range(10))
+    (positions,) = answer(falling).candidates(mixture(1, 1), 10, None, main)
+    assert positions is not None
+    assert positions.tolist() == list(range(10))

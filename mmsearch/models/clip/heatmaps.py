@@ -1,16 +1,16 @@
-"""Where in a picture a text finds itself: one function per family of image towers.
+"""Heat maps: where in a picture a text matches, with one method per family of image towers.
 
-- Towers of convolutions: Grad-CAM (Selvaraju and others, 2017) on the last cells. They take
-  pictures of any size, so one that is three times as large gives three times as fine a map.
-- open_clip's own vision transformers: what each patch passes on through the values of the last
-  block, projected like the pooled vector (MaskCLIP, Zhou and others, 2022, without the residual,
-  as ClearCLIP, Lan and others, 2024).
+- Convolutional towers: Grad-CAM (Selvaraju and others, 2017) on the last feature map. They take
+  pictures of any size, and a picture three times as large gives a map three times as fine.
+- open_clip's vision transformers: the values of the last block for each patch, projected like the
+  pooled vector (MaskCLIP, Zhou and others, 2022, without the residual, as ClearCLIP, Lan and
+  others, 2024).
 - timm's vision transformers (SigLIP): gradient times activation of the last tokens.
-- Anything else: how much the similarity falls when a part is covered (occlusion, Zeiler and
-  Fergus, 2014).
+- Others: the decrease of the similarity when a part is covered (occlusion, Zeiler and Fergus,
+  2014).
 
-On the picture book, where objects' boxes are known, tests measure how often a map's peak lies on
-the object that was named; see tests/models/clip/test_heatmaps.py.
+tests/models/clip/test_heatmaps.py measures on the picture book, whose objects have boxes, how
+often the peak of a map lies on the named object.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ Tower: TypeAlias = Callable[[Tensor], Tensor]
 Family: TypeAlias = Literal["cells", "patches", "tokens", "occlusion"]
 
 FINER = 3
-"""A tower of convolutions is shown the picture this many times larger than for its vector."""
+"""Factor by which pictures for a convolutional tower's maps are larger than for its vectors."""
 _MOST_PIXELS = 1024 * 1024
 _GRID, _COVERED = 7, 0.35
-"""Occlusion: places along a side, and the covered part of a side."""
+"""Occlusion: positions along a side, and the covered share of a side."""
 _PER_CALL = 16
 
 
 def family(tower: Tower, size: tuple[int, int]) -> tuple[Family, tuple[int, int]]:
-    """How maps are made with this tower, and the (height, width) of the pictures for it."""
+    """The method for this tower, and the (height, width) of its pictures."""
     if isinstance(tower, VitImageTower):
         return ("patches" if tower.one_position else "occlusion"), size
     visual = tower.visual if isinstance(tower, ModuleImageTower) else None
@@ -60,7 +60,7 @@ def family(tower: Tower, size: tuple[int, int]) -> tuple[Family, tuple[int, int]
 def heat_map(tower: Tower, kind: Family, pixels: Tensor, text: Tensor) -> npt.NDArray[np.float32]:
     """`pixels` (height, width, 3) uint8, `text` (dimension,) of unit length: (h, w) in 0..1.
 
-    1 is where this picture matches best, 0 is anything below its average.
+    1 is the best match in this picture; 0 is at or below its average.
     """
     if kind == "patches":
         assert isinstance(tower, VitImageTower)
@@ -73,8 +73,8 @@ def heat_map(tower: Tower, kind: Family, pixels: Tensor, text: Tensor) -> npt.ND
     return _scaled(raw.float().cpu().numpy())
 
 
-def as_preprocess(spec: Preprocess, size: tuple[int, int]) -> Preprocess:
-    """The whole picture, squeezed: a map must have a place for every part of it."""
+def squash_preprocess(spec: Preprocess, size: tuple[int, int]) -> Preprocess:
+    """Preprocessing that squashes the whole picture, so that the map covers every part of it."""
     return Preprocess(
         size=size,
         mean=spec.mean,
@@ -92,7 +92,7 @@ def _patches(tower: VitImageTower, pixels: Tensor, text: Tensor) -> Tensor:
 
 
 def _gradient(tower: ModuleImageTower, pixels: Tensor, text: Tensor) -> Tensor:
-    """sum over channels of d similarity / d activation * activation, per cell or token."""
+    """Sum over channels of d similarity / d activation * activation, per cell or token."""
     visual: Any = tower.visual
     with torch.no_grad():
         last = visual.trunk.forward_features(tower.normalised(pixels[None]))
@@ -100,11 +100,11 @@ def _gradient(tower: ModuleImageTower, pixels: Tensor, text: Tensor) -> Tensor:
         last = last.detach().clone().requires_grad_(True)
         vector = visual.head(visual.trunk.forward_head(last))
         similarity = F.cosine_similarity(vector.float()[0], text.to(vector.device).float(), dim=0)
-        (slope,) = torch.autograd.grad(similarity, last)
-    told = (slope * last).detach().float()
-    if told.ndim == 4:
-        return told[0].sum(dim=0)
-    tokens = told[0, getattr(visual.trunk, "num_prefix_tokens", 0) :].sum(dim=-1)
+        (gradient,) = torch.autograd.grad(similarity, last)
+    relevance = (gradient * last).detach().float()
+    if relevance.ndim == 4:
+        return relevance[0].sum(dim=0)
+    tokens = relevance[0, getattr(visual.trunk, "num_prefix_tokens", 0) :].sum(dim=-1)
     rows, columns = visual.trunk.patch_embed.grid_size
     return tokens.view(rows, columns)
 
@@ -112,22 +112,22 @@ def _gradient(tower: ModuleImageTower, pixels: Tensor, text: Tensor) -> Tensor:
 def _occlusion(tower: Tower, pixels: Tensor, text: Tensor) -> Tensor:
     height, width, _ = pixels.shape
     half = (max(1, round(height * _COVERED / 2)), max(1, round(width * _COVERED / 2)))
-    plain = pixels.float().mean(dim=(0, 1)).to(torch.uint8)
+    average = pixels.float().mean(dim=(0, 1)).to(torch.uint8)
     covered = []
     for y in np.linspace(0, height - 1, _GRID).round().astype(int).tolist():
         for x in np.linspace(0, width - 1, _GRID).round().astype(int).tolist():
             other = pixels.clone()
-            other[max(0, y - half[0]) : y + half[0], max(0, x - half[1]) : x + half[1]] = plain
+            other[max(0, y - half[0]) : y + half[0], max(0, x - half[1]) : x + half[1]] = average
             covered.append(other)
-    every = torch.stack([pixels, *covered])
+    pictures = torch.stack([pixels, *covered])
     with torch.inference_mode():
-        vectors = torch.cat([tower(part) for part in every.split(_PER_CALL)])
+        vectors = torch.cat([tower(part) for part in pictures.split(_PER_CALL)])
         similarities = F.normalize(vectors.float(), dim=-1) @ text.to(vectors.device).float()
     return (similarities[0] - similarities[1:]).view(_GRID, _GRID)
 
 
 def _works(tower: Tower, size: tuple[int, int], *, dimensions: int) -> bool:
-    """Whether a map of `dimensions` (4: cells, 3: tokens) can be made of pictures of `size`."""
+    """Whether a map from `dimensions` (4: cells, 3: tokens) works for pictures of `size`."""
     assert isinstance(tower, ModuleImageTower)
     visual: Any = tower.visual
     device = next(visual.parameters()).device
@@ -139,10 +139,10 @@ def _works(tower: Tower, size: tuple[int, int], *, dimensions: int) -> bool:
             return False
         with torch.no_grad():
             dimension = visual.head(visual.trunk.forward_head(last)).shape[-1]
-        made = _gradient(tower, blank, torch.ones(dimension, device=device))
-        return made.ndim == 2 and bool(torch.isfinite(made).all())
+        trial = _gradient(tower, blank, torch.ones(dimension, device=device))
+        return trial.ndim == 2 and bool(torch.isfinite(trial).all())
     except (RuntimeError, AssertionError, ValueError, TypeError, AttributeError) as error:
-        logger.debug("no map of pictures of %s: %s", size, error)
+        logger.debug("no heat map for pictures of %s: %s", size, error)
         return False
 
 

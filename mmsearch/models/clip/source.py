@@ -1,7 +1,7 @@
-"""Which files make up an open_clip model: configuration, checkpoint, tokenizer.
+"""Finds the files of an open_clip model: configuration, checkpoint, tokenizer.
 
-A model is named as open_clip names it (see `parse`). Whatever the name, the outcome is a
-`Source` of local files, so that loading itself never touches a network.
+Models have open_clip's names (see `parse`). Every name resolves to a `Source` of local files, so
+that loading never uses the network.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from mmsearch.errors import ConfigurationError, WeightsNotFoundError
 from mmsearch.models import loading
+from mmsearch.models.runtime import Runtime
 
 CONFIG = "open_clip_config.json"
 CHECKPOINTS = (
@@ -45,33 +46,28 @@ _RANDOM = re.compile(r"random=(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Local files of one model, or an architecture at random weights."""
+    """Local files of one model, or an architecture with random weights."""
 
     model: str
-    """For people: as the user named it."""
+    """The user's name of it, for messages."""
     architecture: str
-    """What `open_clip.create_model` takes: an architecture or `local-dir:` and a path."""
+    """Argument of `open_clip.create_model`: an architecture, or `local-dir:` and a path."""
     config: Mapping[str, Any]
     """open_clip's `model_cfg`."""
     checkpoint: Path | None
     """None: random weights from `seed`."""
     tokenizer: Path | None
-    """Folder of a Hugging Face tokenizer; None: the one bundled with open_clip."""
+    """Folder of a Hugging Face tokenizer; None: the tokenizer bundled with open_clip."""
     preprocess: Mapping[str, Any]
-    """Overrides of open_clip's default `PreprocessCfg` that belong to the checkpoint."""
+    """The checkpoint's overrides of open_clip's default `PreprocessCfg`."""
     revision: str
     seed: int | None = None
 
 
-def find(
-    name: str,
-    weights: str | None,
-    *,
-    model_folder: Path,
-    allow_download: bool,
-    seed: int | None = None,
+def find_source(
+    name: str, weights: str | None, *, runtime: Runtime, seed: int | None = None
 ) -> Source:
-    """Locate the model `name`; fetch it if it must and may be.
+    """Find the files of the model `name`; download them if necessary and allowed.
 
     `name` is an architecture ("ViT-B-32", with `weights` a checkpoint tag or file), a hub
     id ("hf-hub:org/model"), or a folder ("local-dir:/path", or simply a path). With `seed`
@@ -79,28 +75,23 @@ def find(
     Raises ConfigurationError, WeightsNotFoundError, DamagedModelError.
     """
     if name == "nano-clip":
-        folder = loading.nano_folder("clip")
-        return _from_folder(name, folder, model_folder, seed, allow_download=False)
+        return _from_folder(name, loading.nano_folder("clip"), seed, runtime.offline())
     prefix, _, rest = name.partition(":")
     if prefix == "local-dir" or loading.looks_like_path(name):
         folder = Path(rest if prefix == "local-dir" else name).expanduser()
-        return _from_folder(name, folder, model_folder, seed, allow_download=allow_download)
+        return _from_folder(name, folder, seed, runtime)
     if prefix == "hf-hub":
-        folder = loading.find_model(
+        folder = runtime.find_model(
             rest,
-            model_folder=model_folder,
             repo=rest,
             patterns=(CONFIG, *CHECKPOINTS[:3], *_TOKENIZER_PATTERNS),
             needs=(CONFIG,),
-            allow_download=allow_download,
         )
-        return _from_folder(name, folder, model_folder, seed, allow_download=allow_download)
-    return _from_architecture(name, weights, model_folder, seed, allow_download=allow_download)
+        return _from_folder(name, folder, seed, runtime)
+    return _from_architecture(name, weights, seed, runtime)
 
 
-def _from_folder(
-    name: str, folder: Path, model_folder: Path, seed: int | None, *, allow_download: bool
-) -> Source:
+def _from_folder(name: str, folder: Path, seed: int | None, runtime: Runtime) -> Source:
     loading.verify_manifest(folder)
     try:
         described = json.loads((folder / CONFIG).read_text("utf-8"))
@@ -117,7 +108,7 @@ def _from_folder(
         architecture=f"local-dir:{folder}",
         config=config,
         checkpoint=checkpoint,
-        tokenizer=_tokenizer(name, config, folder, model_folder, allow_download=allow_download),
+        tokenizer=_tokenizer(name, config, folder, runtime),
         preprocess=described.get("preprocess_cfg", {}),
         revision=_revision(folder, checkpoint, seed),
         seed=seed,
@@ -125,16 +116,16 @@ def _from_folder(
 
 
 def _from_architecture(
-    name: str, weights: str | None, model_folder: Path, seed: int | None, *, allow_download: bool
+    name: str, weights: str | None, seed: int | None, runtime: Runtime
 ) -> Source:
     import open_clip
 
     config = open_clip.get_model_config(name)
     if config is None:
-        near = [known for known in open_clip.list_models() if known[:5] == name[:5]]
+        similar = [known for known in open_clip.list_models() if known[:5] == name[:5]]
         raise ConfigurationError(
             f"open_clip knows no architecture '{name}'. "
-            f"Near it: {', '.join(near) or 'see open_clip.list_models()'}."
+            f"Similar names: {', '.join(similar) or 'see open_clip.list_models()'}."
         )
     preprocess: Mapping[str, Any] = {}
     if seed is not None:
@@ -161,20 +152,14 @@ def _from_architecture(
                 f"the weights '{weights}' were trained with another activation function than "
                 f"the architecture '{name}': use '{_other_gelu(name)}'."
             )
-        checkpoint = _tagged(name, weights, tag, model_folder, allow_download=allow_download)
+        checkpoint = _tagged(name, weights, tag, runtime)
         preprocess = tag
     return Source(
         model=name,
         architecture=name,
         config=config,
         checkpoint=checkpoint,
-        tokenizer=_tokenizer(
-            name,
-            config,
-            checkpoint.parent if checkpoint else None,
-            model_folder,
-            allow_download=allow_download,
-        ),
+        tokenizer=_tokenizer(name, config, checkpoint.parent if checkpoint else None, runtime),
         preprocess=preprocess,
         revision=weights
         if weights and checkpoint and not loading.looks_like_path(weights)
@@ -183,32 +168,32 @@ def _from_architecture(
     )
 
 
-def _tagged(
-    name: str, weights: str, tag: Mapping[str, Any], model_folder: Path, *, allow_download: bool
-) -> Path:
+def _tagged(name: str, weights: str, tag: Mapping[str, Any], runtime: Runtime) -> Path:
     """The checkpoint file of an open_clip tag."""
-    for place in loading.places_in(model_folder, f"{name}-{weights}"):
-        loading.verify_manifest(place)
-        if (found := _checkpoint_in(place)) is not None:
-            return found
+    folders = loading.places_in(runtime.model_folder, f"{name}-{weights}")
+    for folder in folders:
+        loading.verify_manifest(folder)
+        if (checkpoint := _checkpoint_in(folder)) is not None:
+            return checkpoint
     repo, _, file = str(tag.get("hf_hub", "")).rpartition("/")
     wanted = [file] if file else list(CHECKPOINTS)
     if file.endswith((".bin", ".pth", ".pt")):
         wanted.insert(0, str(Path(file).with_suffix(".safetensors")))
-    folder = str(loading.places_in(model_folder, f"{name}-{weights}")[0])
     try:
         if repo:
-            # Only the best format that exists is worth its gigabytes.
+            # Only the preferred format that exists is downloaded.
             patterns = (*wanted[:2], *_TOKENIZER_PATTERNS)
-            snapshot = loading.hub_snapshot(repo, patterns, wanted, allow_download=allow_download)
+            snapshot = loading.hub_snapshot(
+                repo, patterns, wanted, allow_download=runtime.allow_download
+            )
             return next(snapshot / w for w in wanted if (snapshot / w).is_file())
-        return _from_url(str(tag.get("url", "")), allow_download=allow_download)
+        return _from_url(str(tag.get("url", "")), allow_download=runtime.allow_download)
     except LookupError as error:
-        raise WeightsNotFoundError(f"{name}:{weights}", folder, str(error)) from error
+        raise WeightsNotFoundError(f"{name}:{weights}", str(folders[0]), str(error)) from error
 
 
 def _from_url(url: str, *, allow_download: bool) -> Path:
-    """A checkpoint that only has an address: open_clip's own cache, or its download."""
+    """A checkpoint that has only a URL: from open_clip's cache, else downloaded by open_clip."""
     import open_clip.pretrained
 
     cached = Path("~/.cache/clip").expanduser() / Path(url).name
@@ -225,12 +210,7 @@ def _checkpoint_in(folder: Path) -> Path | None:
 
 
 def _tokenizer(
-    name: str,
-    config: Mapping[str, Any],
-    folder: Path | None,
-    model_folder: Path,
-    *,
-    allow_download: bool,
+    name: str, config: Mapping[str, Any], folder: Path | None, runtime: Runtime
 ) -> Path | None:
     repo = config.get("text_cfg", {}).get("hf_tokenizer_name")
     if not repo:
@@ -238,13 +218,8 @@ def _tokenizer(
     if folder is not None and any((folder / file).is_file() for file in TOKENIZER_FILES):
         return folder
     try:
-        return loading.find_model(
-            str(repo),
-            model_folder=model_folder,
-            repo=str(repo),
-            patterns=_TOKENIZER_PATTERNS,
-            needs=TOKENIZER_FILES,
-            allow_download=allow_download,
+        return runtime.find_model(
+            str(repo), repo=str(repo), patterns=_TOKENIZER_PATTERNS, needs=TOKENIZER_FILES
         )
     except WeightsNotFoundError as error:
         raise WeightsNotFoundError(
@@ -257,9 +232,7 @@ def _tokenizer(
 def _revision(folder: Path | None, checkpoint: Path | None, seed: int | None) -> str:
     if seed is not None or checkpoint is None:
         return f"random={seed}"
-    if folder is not None and folder.parent.name == "snapshots":
-        return folder.name[:12]
-    return loading.weights_digest([checkpoint])[:12]
+    return loading.revision_of(folder or checkpoint, loading.weights_digest([checkpoint]))
 
 
 def _other_gelu(name: str) -> str:

@@ -1,13 +1,13 @@
-"""The forward passes of an open_clip model, as fast as the bound on their error allows.
+"""Forward passes of an open_clip model, as fast as the bound on their error allows.
 
-open_clip's modules are the reference: every faster way below is compared with them on
-probe inputs when the model is loaded (`agree`), and not taken where it differs.
+open_clip's modules are the reference. `selection` compares every faster way below with them on
+probe inputs when a model is loaded, and uses it only where the vectors agree.
 
-- `FastTransformer` runs open_clip's own transformer blocks with fewer, larger operations,
-  and the last block only at the position that is pooled: the rest of it is never used.
-- Causal text towers read up to the longest end-of-text token only: what comes after it
-  cannot reach it. Towers that read both ways (SigLIP, MobileCLIP) see all their padding.
-- Normalising pixels is folded into the patch embedding of a vision transformer.
+- `FastTransformer` runs open_clip's transformer blocks with fewer, larger operations, and the
+  last block only at the pooled position, because nothing else of its output is used.
+- Causal text towers read up to the longest end-of-text token only: later tokens cannot influence
+  it. Towers with bidirectional attention (SigLIP, MobileCLIP) read all their padding.
+- The normalisation of pixels is folded into the patch embedding of a vision transformer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import warnings
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
 import torch
 from open_clip.transformer import (
     ResidualAttentionBlock,
@@ -31,28 +30,6 @@ from mmsearch.types import Preprocess
 
 Arithmetic: TypeAlias = Literal["fp32", "bf16", "int8"]
 Linear: TypeAlias = Callable[[Tensor], Tensor]
-
-AGREEMENT = 0.9995
-"""Least cosine to open_clip's own fp32 vector on every probe, for a faster way to be taken.
-The promise is 0.999 on any input."""
-
-
-DISTINCTION = 0.08
-"""Most by which a probe's vector may be off, as a share of what distinguishes the probes: where a
-model says nearly the same of everything, a cosine hides that the little it tells is lost."""
-
-
-def agree(vectors: Tensor, reference: Tensor, least: float = AGREEMENT) -> bool:
-    """Whether every row points the same way as its reference, NaN counting as no, and rows keep
-    what tells them apart."""
-    cosines = F.cosine_similarity(vectors.double(), reference.double(), dim=-1)
-    if not bool((cosines >= least).all()):
-        return False
-    ours, theirs = F.normalize(vectors.double(), dim=-1), F.normalize(reference.double(), dim=-1)
-    apart = (theirs - theirs.mean(dim=0)).norm(dim=-1).max()
-    off = (ours - theirs).norm(dim=-1).max()
-    return len(theirs) == 1 or bool(off <= DISTINCTION * apart)
-
 
 # ------------------------------------------------------------------ arithmetic
 
@@ -75,7 +52,7 @@ class Int8Linear(nn.Module):
     """
 
     int8_original_dtype = torch.float32
-    """What open_clip's blocks ask a linear layer that is not a float one for its dtype."""
+    """open_clip's blocks read the dtype of a layer without float weights here."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
         super().__init__()
@@ -83,7 +60,7 @@ class Int8Linear(nn.Module):
         scales = (w.abs().amax(dim=1) / 127).clamp_min(1e-12)
         zeros = torch.zeros(len(w), dtype=torch.long)
         with warnings.catch_warnings():
-            # torch announces that these tensors will go; `devices.can_quantise` watches for it.
+            # torch has deprecated these tensors; `runtime.can_quantise` checks for them.
             warnings.simplefilter("ignore", UserWarning)
             quantised = torch.quantize_per_channel(w, scales, zeros, 0, torch.qint8)
         b = None if bias is None else bias.detach().float()
@@ -163,7 +140,7 @@ class _Block:
         self._head = width // self._heads
 
     def values(self, x: Tensor) -> Tensor:
-        """What each position passes on through attention, as if it saw itself alone."""
+        """The attention output of each position if it attended to itself only."""
         v = self._split(self._qkv(self._ln_1(x)))[2]
         return self._out(v.transpose(1, 2).flatten(2))
 
@@ -199,7 +176,7 @@ class _Block:
 
 
 def _scaled(layer: nn.Linear, scale: nn.Module) -> tuple[Tensor, Tensor]:
-    """A layer's weight and bias with the LayerScale after it folded in."""
+    """A layer's weight and bias multiplied by the LayerScale that follows it."""
     gamma = getattr(scale, "gamma", None)
     if gamma is None:
         return layer.weight, layer.bias
@@ -210,7 +187,7 @@ def _scaled(layer: nn.Linear, scale: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 class VitImageTower:
-    """open_clip's own VisionTransformer, from uint8 pixels to vectors not yet normalised."""
+    """open_clip's VisionTransformer, from uint8 pixels to vectors that are not normalised."""
 
     def __init__(
         self, visual: VisionTransformer, preprocess: Preprocess, arithmetic: Arithmetic
@@ -224,7 +201,7 @@ class VitImageTower:
         std = torch.tensor(preprocess.std, device=weight.device).view(1, 3, 1, 1)
         mean = torch.tensor(preprocess.mean, device=weight.device).view(1, 3, 1, 1)
         folded = weight / (255 * std)
-        # Patches are flattened as the pixels lie in memory: row, column, channel.
+        # Patches are flattened in the memory order of pixels: row, column, channel.
         self._embed = folded.permute(0, 2, 3, 1).flatten(1).contiguous()
         shift = -(weight.double() * (mean / std)).sum(dim=(1, 2, 3)).float()
         position = visual.positional_embedding.detach().float()
@@ -235,18 +212,18 @@ class VitImageTower:
 
     @property
     def one_position(self) -> bool:
-        """Whether the vector is that of the class token alone."""
+        """Whether the vector is pooled from the class token only."""
         return self._one_position
 
     def patches(self, pixels: Tensor) -> Tensor:
-        """(n, height, width, 3) uint8 to (n, rows, columns, dimension) fp32: each patch's own
-        part, in the space of the vectors."""
+        """(n, height, width, 3) uint8 to (n, rows, columns, dimension) fp32: the contribution of
+        each patch, projected into the space of the vectors."""
         n, height, width, _ = pixels.shape
         values = self._blocks.last_values(self._tokens(pixels)).float()[:, 1:]
         visual = self._visual
-        own = visual.ln_post(values)
-        own = own @ visual.proj if visual.proj is not None else own
-        return own.view(n, height // self._patch[0], width // self._patch[1], -1)
+        patches = visual.ln_post(values)
+        patches = patches @ visual.proj if visual.proj is not None else patches
+        return patches.view(n, height // self._patch[0], width // self._patch[1], -1)
 
     def __call__(self, pixels: Tensor) -> Tensor:
         """(n, height, width, 3) uint8 to (n, dimension) fp32."""
@@ -261,7 +238,7 @@ class VitImageTower:
         return pooled @ visual.proj if visual.proj is not None else pooled
 
     def _tokens(self, pixels: Tensor) -> Tensor:
-        """The class token and the patches as the first block takes them."""
+        """The class token and the patches as input of the first block."""
         n, height, width, _ = pixels.shape
         ph, pw = self._patch
         patches = pixels.view(n, height // ph, ph, width // pw, pw, 3).transpose(2, 3)
@@ -277,7 +254,7 @@ def is_plain_vit(visual: nn.Module) -> bool:
 
 
 class ModuleImageTower:
-    """Any open_clip image tower, run as it is, in fp32 or bf16."""
+    """Any open_clip image tower, unchanged, in fp32 or bf16."""
 
     def __init__(self, visual: nn.Module, preprocess: Preprocess) -> None:
         self._visual = visual
@@ -290,12 +267,12 @@ class ModuleImageTower:
 
     @property
     def visual(self) -> nn.Module:
-        """open_clip's own module."""
+        """open_clip's module."""
         return self._visual
 
     def normalised(self, pixels: Tensor) -> Tensor:
-        """(n, height, width, 3) uint8 to (n, 3, height, width) as the module takes it."""
-        # The permuted view is channels_last already: no copy, and convolutions like it.
+        """(n, height, width, 3) uint8 to normalised (n, 3, height, width) in the module's dtype."""
+        # The permuted view is channels_last already: no copy, and convolutions are fast on it.
         images = pixels.permute(0, 3, 1, 2).float().mul_(self._scale).add_(self._shift)
         return images.to(self._dtype)
 
@@ -309,7 +286,7 @@ class ModuleImageTower:
 
 
 class FastTextTower:
-    """open_clip's own text tower; a causal one reads up to the longest end-of-text only."""
+    """open_clip's text tower; a causal one reads up to the longest end-of-text token only."""
 
     def __init__(self, model: nn.Module, arithmetic: Arithmetic) -> None:
         parts = text_parts(model)
@@ -335,13 +312,13 @@ class FastTextTower:
         return pooled @ parts.projection
 
     def drop_originals(self) -> None:
-        """Free open_clip's own blocks: after this only this tower can run."""
+        """Free open_clip's blocks: from now on only this tower can run."""
         self._parts.owner.transformer = nn.Identity()
         self._parts.transformer = nn.Identity()
 
 
 class TextParts:
-    """The parts of a plain text tower, wherever the model class keeps them."""
+    """The parts of a plain text tower, independent of the model's class."""
 
     def __init__(self, owner: Any, *, pool_type: str, eos: int) -> None:
         self.owner = owner
@@ -354,7 +331,7 @@ class TextParts:
         self.projection: nn.Linear | Tensor | None = owner.text_projection
 
     def pooled_at(self, tokens: Tensor) -> Tensor:
-        """The position that is pooled, for each row: (n,) int64."""
+        """The pooled position of each row, (n,) int64."""
         if self.pool_type == "argmax":
             return tokens.argmax(dim=-1)
         if self.pool_type == "eos":
@@ -366,8 +343,8 @@ class TextParts:
 def text_parts(model: Any) -> TextParts | None:
     """The parts of the model's text tower if FastTextTower can run it, else None.
 
-    Cutting a text behind the pooled position is exact where attention is causal. A class
-    token behind the text, or padding that is masked besides, is left to open_clip.
+    Truncating a text behind the pooled position is exact with causal attention. A class token
+    behind the text, or a separate padding mask, is not supported.
     """
     text: Any = getattr(model, "text", None)
     if text is None and getattr(model, "token_embedding", None) is not None:
@@ -381,7 +358,7 @@ def text_parts(model: Any) -> TextParts | None:
 
 
 class ModuleTextTower:
-    """Any open_clip text tower on its full context, padding and all."""
+    """Any open_clip text tower on its full context, with padding."""
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -389,37 +366,3 @@ class ModuleTextTower:
     def __call__(self, tokens: Tensor) -> Tensor:
         """(n, context) int64 to (n, dimension) fp32."""
         return self._model.encode_text(tokens).float()
-
-
-# ------------------------------------------------------------------ probes
-
-
-def probe_pixels(preprocess: Preprocess, n: int = 6) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(n, height, width, 3) uint8 with the spectrum of photographs, and one of flat colours."""
-    height, width = preprocess.size
-    random = np.random.default_rng(20240229)
-    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :])
-    falloff = 1 / np.maximum(frequency, 1 / max(height, width))
-    images = np.empty((n, height, width, 3), np.float64)
-    for image in images:
-        grey = random.standard_normal((height, width))
-        for channel in range(3):
-            noise = grey + 0.5 * random.standard_normal((height, width))
-            image[..., channel] = np.fft.ifft2(np.fft.fft2(noise) * falloff).real
-        image -= image.mean()
-        image *= random.uniform(25, 75) / image.std()
-        image += random.uniform(60, 190, size=3)
-    images[-1] = (
-        random.uniform(0, 255, (4, 4, 3))
-        .repeat(-(-height // 4), 0)
-        .repeat(-(-width // 4), 1)[:height, :width]
-    )
-    return images.clip(0, 255).astype(np.uint8)
-
-
-PROBE_TEXTS = (
-    "a dog",
-    "a photo of two children who run along the beach at sunset",
-    "Rechnung vom 3. März 2021, Betrag 1.249,50 €",
-    " ".join(["the quick brown fox jumps over the lazy dog while a brass band plays on"] * 3),
-)

@@ -1,7 +1,7 @@
-"""BLIP-2's image-text matching head (transformers): pictures, video frames and pages.
+"""Reranking of pictures, video frames and pages by BLIP-2's image-text matching (transformers).
 
-P(the text describes the picture), as in the paper: two logits per query token of the Q-Former,
-averaged, softmax. Li, Li, Savarese and Hoi, "BLIP-2", 2023.
+The score is P(the text describes the picture), as in the paper: the mean of two logits per query
+token of the Q-Former, softmax. Li, Li, Savarese and Hoi, "BLIP-2", 2023.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mmsearch.models import loading
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.local_vlm import UNREADABLE, opened
+from mmsearch.models.runtime import Runtime
 from mmsearch.types import VISUAL, Modality, RerankCandidate, RerankScore, RerankScores
 
 _NEEDS = ("config.json",)
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
 _MAX_TOKENS = 64
-"""Of the description; the published heads were trained on captions of up to 32."""
+"""Of the query; the published heads were trained on captions of up to 32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class _Loaded:
 
 
 class Blip2Reranker:
-    """A hub id or a folder that `Blip2ForImageTextRetrieval` loads."""
+    """A `Reranker`: a hub id or a folder that `Blip2ForImageTextRetrieval` loads."""
 
     concurrency = 1
     gives_reasons = False
@@ -41,19 +41,14 @@ class Blip2Reranker:
         self,
         model: str,
         *,
-        model_folder: Path = Path("~/.cache/mmsearch/models"),
-        allow_download: bool = False,
-        device: str = "auto",
-        threads: int = 0,
+        runtime: Runtime = Runtime(),  # noqa: B008  # frozen
         batch_size: int = 8,
     ) -> None:
         self._name = model
-        self._model_folder = model_folder
-        self._allow_download = allow_download
-        self._device = device
-        self._threads = loading.arithmetic_threads(threads)
+        self._runtime = runtime
         self._batch_size = batch_size
         self._lazy = loading.Lazy(self._load)
+        # Tokenizers change their own state in each call.
         self._preparing = threading.Lock()
 
     @property
@@ -76,15 +71,15 @@ class Blip2Reranker:
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
-        seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
+        seconds: float,  # noqa: ARG002  # a forward pass cannot be interrupted
         reasons: bool = False,  # noqa: ARG002  # it has none
     ) -> RerankScores:
         loaded = self._lazy.get()
-        shown = [opened(candidate) for candidate in candidates]
-        images = [image for image in shown if image is not None]
+        pictures = [opened(candidate) for candidate in candidates]
+        images = [picture for picture in pictures if picture is not None]
         scores = iter(self._score(loaded, query, images) if images else ())
-        each = tuple(None if image is None else RerankScore(next(scores)) for image in shown)
-        return RerankScores(each, (UNREADABLE,) if len(images) < len(shown) else ())
+        each = tuple(None if picture is None else RerankScore(next(scores)) for picture in pictures)
+        return RerankScores(each, (UNREADABLE,) if len(images) < len(pictures) else ())
 
     def release(self) -> None:
         self._lazy.release()
@@ -92,8 +87,7 @@ class Blip2Reranker:
     def _score(self, loaded: _Loaded, query: str, images: list[Any]) -> list[float]:
         import torch
 
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+        self._runtime.limit_torch_threads()
         text = " ".join(query.split())[: prompts.MAX_QUERY]
         with self._preparing:
             inputs = loaded.processor.image_processor(images=images, return_tensors="pt")
@@ -101,12 +95,12 @@ class Blip2Reranker:
                 [text], truncation=True, max_length=loaded.tokens, return_tensors="pt"
             )
         ids, mask = words["input_ids"], words["attention_mask"]
-        place = loaded.model.config.image_token_index
-        if place is not None:
-            # Checkpoints of this form expect as many picture tokens before the text as there
-            # are query tokens; the model itself takes them away again.
+        image_token = loaded.model.config.image_token_index
+        if image_token is not None:
+            # These checkpoints expect one picture token per query token before the text; the
+            # model removes them again.
             count = loaded.model.config.num_query_tokens
-            ids = torch.cat([torch.full((1, count), place, dtype=ids.dtype), ids], dim=1)
+            ids = torch.cat([torch.full((1, count), image_token, dtype=ids.dtype), ids], dim=1)
             mask = torch.cat([torch.ones((1, count), dtype=mask.dtype), mask], dim=1)
         device, dtype = loaded.model.device, loaded.model.dtype
         with torch.inference_mode():
@@ -124,20 +118,14 @@ class Blip2Reranker:
         from transformers import AutoProcessor, Blip2ForImageTextRetrieval
         from transformers.utils.logging import disable_progress_bar
 
-        from mmsearch.models.devices import native_bf16, resolve_device
-
-        folder = loading.find_model(
+        folder = self._runtime.find_model(
             self._name,
-            model_folder=self._model_folder,
             repo=self._name if "/" in self._name else None,
             patterns=_PATTERNS,
             needs=_NEEDS,
-            allow_download=self._allow_download,
         )
-        loading.verify_manifest(folder)
-        device = resolve_device(self._device)
-        half = device.type == "cuda" and native_bf16(device)
-        # Its bar for reading a file from the disk tells nobody anything.
+        weights = loading.folder_digest(folder, (".safetensors", ".json"))
+        device = self._runtime.torch_device()
         disable_progress_bar()
         try:
             processor = AutoProcessor.from_pretrained(
@@ -147,15 +135,12 @@ class Blip2Reranker:
                 folder,
                 local_files_only=True,
                 use_safetensors=True,
-                dtype=torch.bfloat16 if half else torch.float32,
+                dtype=torch.bfloat16 if self._runtime.use_bf16(device) else torch.float32,
             )
         except MemoryError:
             raise
         except Exception as error:
             raise loading.unreadable(self._name, folder, error) from error
-        weights = loading.weights_digest(
-            path for path in folder.iterdir() if path.suffix in (".safetensors", ".json")
-        )
         longest = int(model.config.qformer_config.max_position_embeddings)
         return _Loaded(
             model=model.eval().to(device),

@@ -1,4 +1,4 @@
-"""Which rerankers a word of the settings means.
+"""Makes the rerankers that the setting `rerank` names.
 
 To add one: an adapter beside this file, a name and a line here.
 """
@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from mmsearch.errors import QueryError, SettingsError
-from mmsearch.models.profiles import BLIP2, Profile
+from mmsearch.models.profiles import BLIP2, Profile, profile
 from mmsearch.models.rerankers import prompts
+from mmsearch.models.runtime import Runtime
 from mmsearch.protocols import Reranker
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ NAMES = (NONE, "auto", "vlm", "blip2", "cross-encoder", "openai", "server")
 
 
 def check_choice(choice: str) -> str:
-    """The same choice, or the QueryError that lists what there is to choose."""
+    """Returns `choice`. Raises QueryError, which lists the names, if it is invalid."""
     parts = choice.split("+")
     single = len(parts) == 1 and choice in NAMES
     several = all(part in NAMES and part not in (NONE, "auto") for part in parts)
@@ -34,18 +35,17 @@ def check_choice(choice: str) -> str:
     )
 
 
-def rerankers_of(
-    settings: Settings, profile_of: Callable[[str], Profile]
-) -> Callable[[str, str], Sequence[Reranker]]:
-    """`(profile, choice)` to rerankers; each is wired once, and loads when it is first used.
+def rerankers_of(settings: Settings) -> Callable[[str, str], Sequence[Reranker]]:
+    """A function from (profile, choice) to rerankers. Each is made once and loads on first use.
 
-    Raises SettingsError, QueryError.
+    The function raises SettingsError, QueryError.
     """
-    made: dict[tuple[str, str], Reranker] = {}
+    runtime = Runtime.from_settings(settings)
+    cache: dict[tuple[str, str], Reranker] = {}
     lock = threading.Lock()
 
-    def rerankers(profile: str, choice: str) -> Sequence[Reranker]:
-        chosen = profile_of(profile)
+    def rerankers(name: str, choice: str) -> Sequence[Reranker]:
+        chosen = profile(name)
         parts = check_choice(choice).split("+")
         if choice == NONE:
             return ()
@@ -53,40 +53,34 @@ def rerankers_of(
             parts = _automatic(chosen, settings)
         with lock:
             for part in parts:
-                if (profile, part) not in made:
-                    made[profile, part] = _make(part, chosen, settings)
-            return [made[profile, part] for part in parts]
+                if (name, part) not in cache:
+                    cache[name, part] = _make(part, chosen, settings, runtime)
+            return [cache[name, part] for part in parts]
 
     return rerankers
 
 
-def _automatic(profile: Profile, settings: Settings) -> list[str]:
-    """The server, where one is named; else what the profile brings."""
+def _automatic(chosen: Profile, settings: Settings) -> list[str]:
+    """The server, if the settings name one; else the profile's rerankers."""
     if settings.rerank_url:
         return ["openai"]
-    return ["vlm"] * (profile.vlm is not None) + ["cross-encoder"] * (
-        profile.cross_encoder is not None or settings.rerank_text_model is not None
+    return ["vlm"] * (chosen.vlm is not None) + ["cross-encoder"] * (
+        chosen.cross_encoder is not None or settings.rerank_text_model is not None
     )
 
 
-def _make(name: str, profile: Profile, settings: Settings) -> Reranker:
+def _make(name: str, chosen: Profile, settings: Settings, runtime: Runtime) -> Reranker:
     if name == "vlm":
-        return _vlm(profile, settings)
+        return _vlm(chosen, settings, runtime)
     if name == "blip2":
         from mmsearch.models.rerankers.blip2 import Blip2Reranker
 
-        return Blip2Reranker(
-            settings.rerank_model or BLIP2.name,
-            model_folder=settings.model_folder,
-            allow_download=settings.allow_download,
-            device=settings.device,
-            threads=settings.threads,
-        )
+        return Blip2Reranker(settings.rerank_model or BLIP2.name, runtime=runtime)
     if name == "cross-encoder":
-        return _cross_encoder(profile, settings)
+        return _cross_encoder(chosen, settings, runtime)
     if settings.rerank_url is None:
         raise SettingsError(
-            f"rerank={name} needs to know where the server is: set rerank_url",
+            f"rerank={name} needs the address of the server: set rerank_url",
             param="rerank_url",
         )
     key = settings.rerank_api_key.get_secret_value() if settings.rerank_api_key else None
@@ -106,7 +100,7 @@ def _make(name: str, profile: Profile, settings: Settings) -> Reranker:
     )
 
 
-def _vlm(profile: Profile, settings: Settings) -> Reranker:
+def _vlm(chosen: Profile, settings: Settings, runtime: Runtime) -> Reranker:
     import io
 
     from PIL import Image
@@ -114,49 +108,39 @@ def _vlm(profile: Profile, settings: Settings) -> Reranker:
     from mmsearch.models.rerankers.local_vlm import LocalVlmReranker
     from mmsearch.models.vision.vlm import ShownExample, VisionLanguageScorer
 
-    model = settings.rerank_model or (profile.vlm.name if profile.vlm else None)
+    model = settings.rerank_model or (chosen.vlm.name if chosen.vlm else None)
     if model is None:
         raise SettingsError(
-            f"profile {profile.name} has no vision-language model: set rerank_model",
+            f"profile {chosen.name} has no vision-language model: set rerank_model",
             param="rerank_model",
         )
-    shown = []
+    examples = []
     for example in _examples(settings):
         if example.image is not None:
-            # The user's own file, named in the user's own settings.
+            # The user's file, named in the user's settings: decoded without the sandbox.
             with Image.open(io.BytesIO(example.image), formats=("JPEG", "PNG", "WEBP")) as image:
-                shown.append(ShownExample(example.query, image.convert("RGB"), example.answer))
+                examples.append(ShownExample(example.query, image.convert("RGB"), example.answer))
     return LocalVlmReranker(
         VisionLanguageScorer(
             model,
-            model_folder=settings.model_folder,
-            allow_download=settings.allow_download,
-            device=settings.device,
-            precision=settings.precision,
-            threads=settings.threads,
+            runtime=runtime,
             max_pixels=settings.rerank_pixels,
-            examples=shown,
+            examples=examples,
         )
     )
 
 
-def _cross_encoder(profile: Profile, settings: Settings) -> Reranker:
+def _cross_encoder(chosen: Profile, settings: Settings, runtime: Runtime) -> Reranker:
     from mmsearch.models.rerankers.cross_encoder import CrossEncoderReranker
 
-    own = profile.cross_encoder.name if profile.cross_encoder else None
-    model = settings.rerank_text_model or own
+    default = chosen.cross_encoder.name if chosen.cross_encoder else None
+    model = settings.rerank_text_model or default
     if model is None:
         raise SettingsError(
-            f"profile {profile.name} has no cross-encoder: set rerank_text_model",
+            f"profile {chosen.name} has no cross-encoder: set rerank_text_model",
             param="rerank_text_model",
         )
-    return CrossEncoderReranker(
-        model,
-        model_folder=settings.model_folder,
-        allow_download=settings.allow_download,
-        device=settings.device,
-        threads=settings.threads,
-    )
+    return CrossEncoderReranker(model, runtime=runtime)
 
 
 def _examples(settings: Settings) -> tuple[prompts.Example, ...]:

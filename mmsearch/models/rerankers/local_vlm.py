@@ -1,4 +1,4 @@
-"""A vision-language model on this machine: pictures, video frames and pages, by yes or no."""
+"""Reranking of pictures, video frames and pages by a local vision-language model."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from mmsearch.models.vision.vlm import VisionLanguageScorer
 from mmsearch.types import VISUAL, Modality, RerankCandidate, RerankScore, RerankScores
 
 UNREADABLE = "the picture cannot be read"
-UNFAMILIAR = "{} has learnt from other pictures than these"
-_REMEMBERED = 100_000
-"""Pictures that are known to be unfamiliar; each is decoded for that once."""
+OUT_OF_DOMAIN = "{} was not trained on pictures like these"
+_CACHED = 100_000
+"""Most pictures that are cached as out of domain, so that each is decoded once."""
 
 
 class LocalVlmReranker:
-    """See `mmsearch.models.vision.vlm`: sigmoid(logit(yes) - logit(no)) at the last position."""
+    """A `Reranker` by yes or no; see `mmsearch.models.vision.vlm`."""
 
     concurrency = 1
 
     def __init__(self, scorer: VisionLanguageScorer) -> None:
         self._scorer = scorer
-        self._unfamiliar: set[str] = set()
-        """Their `content`."""
+        self._out_of_domain: set[str] = set()
+        """The `content` of candidates."""
 
     @property
     def name(self) -> str:
@@ -51,43 +51,46 @@ class LocalVlmReranker:
         query: str,
         candidates: Sequence[RerankCandidate],
         *,
-        seconds: float,  # noqa: ARG002  # a forward pass cannot be broken off
+        seconds: float,  # noqa: ARG002  # a forward pass cannot be interrupted
         reasons: bool = False,
     ) -> RerankScores:
-        shown = [self._shown(candidate) for candidate in candidates]
-        seen = [i for i, image in enumerate(shown) if image is not None]
-        images = [image for image in shown if image is not None]
-        scores = self._scorer.score(query, images, [candidates[i].content for i in seen])
+        pictures: dict[int, Image.Image] = {}
+        problems: set[str] = set()
+        for i, candidate in enumerate(candidates):
+            picture = self._picture(candidate)
+            if isinstance(picture, str):
+                problems.add(picture)
+            else:
+                pictures[i] = picture
+        images, keys = list(pictures.values()), [candidates[i].content for i in pictures]
         each: list[RerankScore | None] = [None] * len(candidates)
-        for i, image, score in zip(seen, images, scores.tolist(), strict=True):
-            why = prompts.shortened(self._scorer.explain(query, image)) if reasons else None
-            each[i] = RerankScore(score, why)
-        problems = {
-            UNFAMILIAR.format(self.name) if one.content in self._unfamiliar else UNREADABLE
-            for one, image in zip(candidates, shown, strict=True)
-            if image is None
-        }
+        scores = self._scorer.score(query, images, keys).tolist()
+        for (i, image), score in zip(pictures.items(), scores, strict=True):
+            reason = prompts.shortened(self._scorer.explain(query, image)) if reasons else None
+            each[i] = RerankScore(score, reason)
         return RerankScores(tuple(each), tuple(sorted(problems)))
 
-    def _shown(self, candidate: RerankCandidate) -> Image.Image | None:
-        """The picture, if it can be read and the model can be asked about it."""
-        if candidate.content in self._unfamiliar:
-            return None
+    def _picture(self, candidate: RerankCandidate) -> Image.Image | str:
+        """The candidate's picture, or the reason why it is not scored."""
+        if candidate.content in self._out_of_domain:
+            return OUT_OF_DOMAIN.format(self.name)
         image = opened(candidate, self._scorer.max_pixels)
-        if image is None or self._scorer.familiar(image):
+        if image is None:
+            return UNREADABLE
+        if self._scorer.in_domain(image):
             return image
-        if len(self._unfamiliar) >= _REMEMBERED:
-            self._unfamiliar.clear()
-        self._unfamiliar.add(candidate.content)
-        return None
+        if len(self._out_of_domain) >= _CACHED:
+            self._out_of_domain.clear()
+        self._out_of_domain.add(candidate.content)
+        return OUT_OF_DOMAIN.format(self.name)
 
     def release(self) -> None:
-        self._unfamiliar.clear()
+        self._out_of_domain.clear()
         self._scorer.release()
 
 
 def opened(candidate: RerankCandidate, max_pixels: int | None = None) -> Image.Image | None:
-    """A candidate's picture: a JPEG that our own decoding worker wrote."""
+    """A candidate's picture, RGB; the JPEG was written by a decoding worker. None: unreadable."""
     content = candidate.picture(max_pixels)
     if content is None:
         return None

@@ -1,43 +1,38 @@
-"""Any server that speaks OpenAI's chat completions as a reranker.
+"""Reranking by a server with OpenAI's chat completions.
 
-vLLM, llama.cpp, Ollama, LM Studio, `transformers serve`, OpenAI. One request per candidate; the
-picture goes in it as a data URI (some servers refuse addresses, and none needs to fetch any).
-What a server can do is found out from its answers and remembered:
+vLLM, llama.cpp, Ollama, LM Studio, `transformers serve`, OpenAI. One request per candidate, with
+the picture as a data URI. What a server supports is learnt from its responses:
 
-- log-probabilities of the first token, where it gives them: P(yes) / (P(yes) + P(no));
-- else a grade from 0 to 10, as a JSON schema where it takes one, else in words;
-- which names and bounds of parameters it takes (`max_completion_tokens`, fewer `top_logprobs`).
+- log-probabilities of the first token, where it returns them: P(yes) / (P(yes) + P(no));
+- else a grade from 0 to 10, as a JSON schema where the server supports schemas, else as text;
+- the names and bounds of parameters (`max_completion_tokens`, fewer `top_logprobs`).
 """
 
 from __future__ import annotations
 
-import base64
 import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from mmsearch.errors import ConfigurationError, RerankError
-from mmsearch.models import loading
+from mmsearch.models import chat, loading
 from mmsearch.models.remote import Answer, JsonServer
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.prompts import Example
 from mmsearch.types import VERBAL, VISUAL, Modality, RerankCandidate, RerankScore, RerankScores
 
 _ADAPTATIONS = 5
-"""How many times one request is sent anew with other parameters."""
+"""Most attempts of one request, with other parameters each."""
 _GRADE_TOKENS, _REASON_TOKENS = 24, 120
 _RETRY_SECONDS = 5.0
-_FATAL = (401, 402, 403, 404)
-"""Nothing that is asked later will fare better."""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What is known of a server so far."""
+    """The known capabilities of a server."""
 
     answers: Literal["logprobs", "grade"] = "logprobs"
     alternatives: int = 20
@@ -47,7 +42,7 @@ class Dialect:
 
 
 class OpenAIReranker:
-    """See the module. `url` may end in the host, in /v1 or in /v1/chat/completions."""
+    """A `Reranker`. `url` ends in the host, in /v1 or in /v1/chat/completions."""
 
     batch_size = 1
 
@@ -65,10 +60,10 @@ class OpenAIReranker:
     ) -> None:
         if not model:
             raise ConfigurationError(
-                "rerank_model must say what the server calls its model", param="rerank_model"
+                "rerank_model must be the server's name of its model", param="rerank_model"
             )
         self._server = JsonServer(url, key)
-        self._url = _endpoint(self._server.url)
+        self._url = chat.endpoint(self._server.url)
         self._model = model
         self._concurrency = concurrency
         self._max_pixels = max_pixels
@@ -85,12 +80,12 @@ class OpenAIReranker:
 
     @property
     def dialect(self) -> Dialect:
-        """What the server's answers have shown so far."""
+        """The server's capabilities, as learnt so far."""
         return self._dialect
 
     @property
     def fingerprint(self) -> str:
-        # A server may have been given another model under the same name: that cannot be seen.
+        # Another model behind the same name on the server cannot be detected.
         return loading.fingerprint(
             adapter="openai/1",
             url=self._url,
@@ -125,7 +120,7 @@ class OpenAIReranker:
         problems: list[str] = []
         for candidate in candidates:
             try:
-                each.append(self._one(query, candidate, deadline, reasons=reasons))
+                each.append(self._score_one(query, candidate, deadline, reasons=reasons))
             except _UnansweredError as error:
                 each.append(None)
                 problems.append(str(error))
@@ -136,7 +131,7 @@ class OpenAIReranker:
 
     # ------------------------------------------------------------------ one candidate
 
-    def _one(
+    def _score_one(
         self, query: str, candidate: RerankCandidate, deadline: float, *, reasons: bool
     ) -> RerankScore:
         content = _content(candidate)
@@ -144,31 +139,31 @@ class OpenAIReranker:
         if self._dialect.answers == "logprobs":
             text = prompts.question(query, picture=picture)
             choice = self._ask("logprobs", content, text, deadline, reason=False)
-            said = _text_of(choice)
             share = _share_of(choice)
             if share is not None:
-                why = self._why(content, text, deadline) if reasons else None
-                return RerankScore(share, why)
+                reason = self._reason(content, text, deadline) if reasons else None
+                return RerankScore(share, reason)
             if _alternatives_of(choice):
-                # It can give them, and neither yes nor no was among them.
-                raise _UnansweredError(_problem(choice, said))
+                # Neither yes nor no is among the tokens that the server listed.
+                raise _UnansweredError(_problem(choice))
             self._learn(answers="grade")
         text = prompts.grade(query, picture=picture, reason=reasons)
         choice = self._ask("grade", content, text, deadline, reason=reasons)
-        said = _text_of(choice)
-        graded = prompts.read_grade(said)
+        graded = prompts.read_grade(chat.text_of(choice))
         if graded is None:
-            raise _UnansweredError(_problem(choice, said))
+            raise _UnansweredError(_problem(choice))
         return RerankScore(*graded)
 
-    def _why(self, content: dict[str, Any], asked: str, deadline: float) -> str | None:
-        """A reason is worth having, but no score is thrown away for the lack of one."""
-        text = asked.replace("Answer yes or no.", "Say yes or no and why, in one short sentence.")
+    def _reason(self, content: dict[str, Any], question: str, deadline: float) -> str | None:
+        """The model's reason; None if it gives none, which does not discard the score."""
+        text = question.replace(
+            "Answer yes or no.", "Say yes or no and why, in one short sentence."
+        )
         try:
-            said = _text_of(self._ask("words", content, text, deadline, reason=True))
+            reason = chat.text_of(self._ask("words", content, text, deadline, reason=True))
         except (_UnansweredError, RerankError):
             return None
-        return None if prompts.looks_like_refusal(said) else prompts.shortened(said)
+        return None if prompts.looks_like_refusal(reason) else prompts.shortened(reason)
 
     def _ask(
         self,
@@ -179,7 +174,7 @@ class OpenAIReranker:
         *,
         reason: bool,
     ) -> Mapping[str, Any]:
-        """The first choice of the answer, after as many adaptations as the server needs."""
+        """The response's first choice, after up to _ADAPTATIONS changes of parameters."""
         retried = False
         for _ in range(_ADAPTATIONS):
             left = deadline - time.monotonic()
@@ -205,11 +200,11 @@ class OpenAIReranker:
         raise _UnansweredError("the server refused every form of the question")
 
     def _failed(self, answer: Answer) -> Exception:
-        said = f": {answer.message}" if answer.message else ""
-        told = f"HTTP {answer.status}{said}"
-        if answer.status in _FATAL:
-            return RerankError(f"{self._server.host} answered {told}")
-        return _UnansweredError(told)
+        message = f": {answer.message}" if answer.message else ""
+        problem = f"HTTP {answer.status}{message}"
+        if answer.status in chat.FATAL:
+            return RerankError(f"{self._server.host} answered {problem}")
+        return _UnansweredError(problem)
 
     def _body(
         self,
@@ -224,7 +219,7 @@ class OpenAIReranker:
             "model": self._model,
             "messages": [
                 *self._example_turns(kind, picture=content["type"] == "image_url"),
-                {"role": "user", "content": [content, {"type": "text", "text": text}]},
+                {"role": "user", "content": [content, chat.text_part(text)]},
             ],
             "stream": False,
         }
@@ -248,24 +243,24 @@ class OpenAIReranker:
         return body
 
     def _example_turns(self, kind: str, *, picture: bool) -> list[dict[str, Any]]:
-        """Worked examples of the same kind, as turns of the conversation so far.
+        """Few-shot examples of the same kind, as earlier turns of the conversation.
 
-        They come first and are the same for every candidate: a server that keeps the state of
-        a common beginning (vLLM, llama.cpp) reads them once.
+        They come first and are the same for every candidate: a server with a prefix cache (vLLM,
+        llama.cpp) computes them once.
         """
         turns: list[dict[str, Any]] = []
         for example in self._examples:
             if (example.image is not None) != picture:
                 continue
             if kind == "grade":
-                asked = prompts.grade(example.query, picture=picture, reason=False)
-                said = '{"score": 10}' if example.answer else '{"score": 0}'
+                question = prompts.grade(example.query, picture=picture, reason=False)
+                answer = '{"score": 10}' if example.answer else '{"score": 0}'
             else:
-                asked = prompts.question(example.query, picture=picture)
-                said = "Yes" if example.answer else "No"
-            shown = _picture(example.image) if example.image else _text(example.text or "")
-            turns.append({"role": "user", "content": [shown, {"type": "text", "text": asked}]})
-            turns.append({"role": "assistant", "content": said})
+                question = prompts.question(example.query, picture=picture)
+                answer = "Yes" if example.answer else "No"
+            shown = chat.image_part(example.image) if example.image else _text(example.text or "")
+            turns.append({"role": "user", "content": [shown, chat.text_part(question)]})
+            turns.append({"role": "assistant", "content": answer})
         return turns
 
     def _learn(self, **known: Any) -> None:
@@ -278,16 +273,10 @@ class OpenAIReranker:
 
 
 class _UnansweredError(Exception):
-    """This candidate was not scored; the others may be."""
+    """This candidate has no score; others may have one."""
 
 
-# ------------------------------------------------------------------ what is sent
-
-
-def _endpoint(url: str) -> str:
-    if url.endswith("/chat/completions"):
-        return url
-    return f"{url}/chat/completions" if urlsplit(url).path else f"{url}/v1/chat/completions"
+# ------------------------------------------------------------------ requests
 
 
 def _content(candidate: RerankCandidate) -> dict[str, Any]:
@@ -295,34 +284,28 @@ def _content(candidate: RerankCandidate) -> dict[str, Any]:
         content = candidate.picture()
         if content is None:
             raise _UnansweredError("the picture cannot be read")
-        return _picture(content)
+        return chat.image_part(content)
     if not candidate.text:
         raise _UnansweredError("there is no text")
     return _text(candidate.text)
 
 
-def _picture(content: bytes) -> dict[str, Any]:
-    kind = "png" if content.startswith(b"\x89PNG") else "jpeg"
-    encoded = base64.b64encode(content).decode("ascii")
-    return {"type": "image_url", "image_url": {"url": f"data:image/{kind};base64,{encoded}"}}
-
-
 def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": f"Text:\n<<<\n{text[: prompts.MAX_TEXT]}\n>>>\n"}
+    return chat.text_part(f"Text:\n<<<\n{text[: prompts.MAX_TEXT]}\n>>>\n")
 
 
-# ------------------------------------------------------------------ what comes back
+# ------------------------------------------------------------------ responses
 
 
 def _adapted(dialect: Dialect, answer: Answer) -> Dialect | None:
-    """Another way to ask, going by what the server objects to; None if there is none."""
-    said = answer.message.casefold()
-    if dialect.length in said and dialect.length == "max_tokens":
+    """Capabilities without what the server's message rejects; None if it names nothing known."""
+    message = answer.message.casefold()
+    if dialect.length in message and dialect.length == "max_tokens":
         return replace(dialect, length="max_completion_tokens")
-    if "temperature" in said and dialect.temperature:
+    if "temperature" in message and dialect.temperature:
         return replace(dialect, temperature=False)
-    if "logprobs" in said and dialect.answers == "logprobs":
-        # OpenAI takes up to 20 of them, some servers up to 5, some none.
+    if "logprobs" in message and dialect.answers == "logprobs":
+        # OpenAI returns up to 20 alternatives, some servers up to 5, some none.
         if dialect.alternatives > 5:
             return replace(dialect, alternatives=5)
         return replace(dialect, answers="grade")
@@ -332,28 +315,17 @@ def _adapted(dialect: Dialect, answer: Answer) -> Dialect | None:
 
 
 def _choice(answer: Answer) -> Mapping[str, Any]:
-    choices = answer.value.get("choices") if isinstance(answer.value, dict) else None
-    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+    choice = chat.first_choice(answer.value)
+    if choice is None:
         raise _UnansweredError("the answer is not a chat completion")
-    return choices[0]
+    return choice
 
 
-def _text_of(choice: Mapping[str, Any]) -> str:
-    message = choice.get("message")
-    if not isinstance(message, dict):
-        return ""
-    content = message.get("content")
-    if isinstance(content, list):  # parts, as some servers send them
-        parts = [part.get("text", "") for part in content if isinstance(part, dict)]
-        content = "".join(part for part in parts if isinstance(part, str))
-    return content if isinstance(content, str) else ""
-
-
-def _problem(choice: Mapping[str, Any], said: str) -> str:
+def _problem(choice: Mapping[str, Any]) -> str:
     message = choice.get("message")
     if isinstance(message, dict) and message.get("refusal"):
         return prompts.REFUSED
-    return prompts.problem_of(said)
+    return prompts.problem_of(chat.text_of(choice))
 
 
 def _share_of(choice: Mapping[str, Any]) -> float | None:
@@ -363,7 +335,7 @@ def _share_of(choice: Mapping[str, Any]) -> float | None:
 
 
 def _alternatives_of(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
-    """The first token's alternatives: OpenAI's chat form, or the completions form before it."""
+    """(token, log-probability) of the first token, in OpenAI's chat or older completions form."""
     logprobs = choice.get("logprobs")
     if not isinstance(logprobs, dict):
         return []
@@ -372,14 +344,14 @@ def _alternatives_of(choice: Mapping[str, Any]) -> list[tuple[str, float]]:
         first = content[0]
         listed = first.get("top_logprobs")
         items = [first, *(listed if isinstance(listed, list) else [])]
-        found = {
+        alternatives = {
             item["token"]: float(item["logprob"])
             for item in items
             if isinstance(item, dict)
             and isinstance(item.get("token"), str)
             and isinstance(item.get("logprob"), int | float)
         }
-        return list(found.items())
+        return list(alternatives.items())
     older = logprobs.get("top_logprobs")
     if isinstance(older, list) and older and isinstance(older[0], dict):
         return [

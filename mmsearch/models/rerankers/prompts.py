@@ -1,9 +1,9 @@
-"""What a model is asked about a candidate, and how what it says becomes a score.
+"""Prompts for reranking, and the parsing of answers into scores.
 
-Every question is about one candidate alone (pointwise): small models cannot put lists in order.
-The query enters as one plain line in quotation marks, never as a template or an instruction of
-ours; a model may still be swayed by what it reads in a query or a document, which is why its
-answer is only ever read as a number or a yes, and only ever moves a hit up or down.
+Each prompt is about one candidate (pointwise): small models cannot order lists. The query is
+inserted as one plain line in quotation marks. A query or document may still try to instruct the
+model (prompt injection): answers are only parsed as a number or a yes, and only change the order
+of hits.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Any
 from mmsearch.errors import SettingsError
 
 MAX_QUERY = 400
-"""Characters of a query that are read; a description is a sentence, not a page."""
+"""Longer queries are truncated to this many characters."""
 MAX_TEXT = 4000
-"""Characters of a candidate's text that are read."""
+"""Longer texts of candidates are truncated to this many characters."""
 MAX_REASON = 300
 MAX_EXAMPLES = 16
 
@@ -51,17 +51,17 @@ _REFUSALS = ("sorry", "cannot", "can't", "can not", "unable", "i won't", "not ab
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A worked example that rides in the prompt."""
+    """A few-shot example, part of every prompt."""
 
     query: str
     answer: bool
     text: str | None = None
     image: bytes | None = None
-    """An encoded picture."""
+    """An encoded picture (JPEG, PNG or WebP)."""
 
 
 def one_line(query: str) -> str:
-    """The query as one plain phrase: no line breaks, no quotation marks that end ours."""
+    """The query on one line, without double quotation marks, which would end the prompt's."""
     return " ".join(query.split())[:MAX_QUERY].replace('"', "'") or "anything"
 
 
@@ -71,9 +71,9 @@ def question(query: str, *, picture: bool) -> str:
 
 
 def grade(query: str, *, picture: bool, reason: bool) -> str:
-    """The question for a grade from 0 to 10, to be answered as `GRADE_SCHEMA` says."""
-    asked = (PICTURE_GRADE if picture else TEXT_GRADE).replace("{}", one_line(query))
-    return asked + (AS_JSON_WITH_REASON if reason else AS_JSON)
+    """The question for a grade from 0 to 10; the answer has the form of `grade_schema`."""
+    text = (PICTURE_GRADE if picture else TEXT_GRADE).replace("{}", one_line(query))
+    return text + (AS_JSON_WITH_REASON if reason else AS_JSON)
 
 
 def grade_schema(*, reason: bool) -> dict[str, Any]:
@@ -89,11 +89,11 @@ def grade_schema(*, reason: bool) -> dict[str, Any]:
     }
 
 
-# ------------------------------------------------------------------ reading answers
+# ------------------------------------------------------------------ parsing answers
 
 
 def yes_or_no(answer: str) -> float | None:
-    """1 for yes, 0 for no, by the first word; None for anything else."""
+    """1 if the first word is yes, 0 if it is no, else None."""
     match = _WORD.search(answer)
     word = match[0].casefold() if match else ""
     return 1.0 if word in _YES else 0.0 if word in _NO else None
@@ -102,9 +102,9 @@ def yes_or_no(answer: str) -> float | None:
 def yes_share(logprobs: Mapping[str, float] | Sequence[tuple[str, float]]) -> float | None:
     """P(yes) / (P(yes) + P(no)) of the first token's alternatives; None if neither is there.
 
-    Spellings ("Yes", " yes") are added up. Where only one of the two is listed, the other is
-    less likely than everything listed: it is given the least likely one's probability, but never
-    more than the listed one's.
+    The probabilities of spellings ("Yes", " yes") are summed. If only one of the two is listed,
+    the other is less likely than every listed token: it gets the probability of the least likely
+    one, at most that of the listed answer.
     """
     pairs = list(logprobs.items() if isinstance(logprobs, Mapping) else logprobs)
     pairs = [(token, value) for token, value in pairs if not math.isnan(value) and value <= 1e-3]
@@ -114,26 +114,26 @@ def yes_share(logprobs: Mapping[str, float] | Sequence[tuple[str, float]]) -> fl
         return None
     floor = min(math.exp(value) for _, value in pairs)
     yes, no = (yes or min(floor, no)), (no or min(floor, yes))
-    if len(pairs) == 1:  # nothing else is listed: there is no floor to go by
+    if len(pairs) == 1:  # without other tokens there is no floor
         return 1.0 if pairs[0][0].strip(" \t\n▁Ġ\"'.").casefold() == "yes" else 0.0
     return yes / (yes + no)
 
 
 def read_grade(answer: str) -> tuple[float, str | None] | None:
-    """Score 0..1 and reason of a graded answer, however the model wrapped it; None if none.
+    """Score 0..1 and reason of a graded answer; None if it has no grade.
 
-    JSON first, wherever it stands in the answer; then a lone number from 0 to 10; then yes or
-    no. A number outside 0..10 is no grade.
+    In this order: JSON anywhere in the answer; "n/10"; a single number; yes or no. A number
+    outside 0..10 is not a grade.
     """
-    for found in _json_objects(answer):
-        value = found.get("score")
+    for graded in _json_objects(answer):
+        value = graded.get("score")
         if isinstance(value, str):
             value = _number(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             score = _tenth(float(value))
             if score is not None:
-                said = found.get("reason")
-                return score, shortened(said) if isinstance(said, str) else None
+                reason = graded.get("reason")
+                return score, shortened(reason) if isinstance(reason, str) else None
     of_ten = _OF_TEN.search(answer)
     if of_ten is not None:
         score = _tenth(float(of_ten[1].replace(",", ".")))
@@ -142,25 +142,25 @@ def read_grade(answer: str) -> tuple[float, str | None] | None:
     if len(numbers) == 1:
         score = _tenth(float(numbers[0].replace(",", ".")))
         return (score, None) if score is not None else None
-    said_so = yes_or_no(answer) if not numbers else None
-    return (said_so, None) if said_so is not None else None
+    binary = yes_or_no(answer) if not numbers else None
+    return (binary, None) if binary is not None else None
 
 
 def looks_like_refusal(answer: str) -> bool:
-    """Whether the model declined, as far as its words tell."""
+    """Whether the beginning of the answer has words of a refusal."""
     start = answer.strip().casefold().replace("\u2019", "'")[:200]
     return any(sign in start for sign in _REFUSALS)
 
 
 def problem_of(answer: str) -> str:
-    """What was wrong with an answer that could not be read."""
+    """Why an answer could not be parsed."""
     if not answer.strip():
         return NO_ANSWER
     return REFUSED if looks_like_refusal(answer) else "answered something else than was asked"
 
 
 def shortened(reason: str) -> str | None:
-    """A reason as one line of bounded length; None if it is empty."""
+    """A reason on one line, at most MAX_REASON characters; None if it is empty."""
     flat = " ".join(reason.split())
     return (flat if len(flat) <= MAX_REASON else flat[: MAX_REASON - 1] + "…") or None
 
@@ -177,27 +177,27 @@ def _number(text: str) -> float | None:
 
 
 def _json_objects(text: str) -> list[dict[str, Any]]:
-    """The JSON objects in a text, in a code fence or between words."""
+    """The JSON objects in a text, up to four, in a code fence or between words."""
     decoder = json.JSONDecoder()
-    found: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
     start = text.find("{")
-    while start >= 0 and len(found) < 4:
+    while start >= 0 and len(objects) < 4:
         try:
             value, length = decoder.raw_decode(text[start:])
         except (ValueError, RecursionError):
             length = 1
         else:
             if isinstance(value, dict):
-                found.append(value)
+                objects.append(value)
         start = text.find("{", start + length)
-    return found
+    return objects
 
 
 # ------------------------------------------------------------------ examples
 
 
 def read_examples(path: Path) -> tuple[Example, ...]:
-    """The worked examples of a JSON file; pictures are files beside it. Raises SettingsError."""
+    """The few-shot examples of a JSON file; pictures are files beside it. Raises SettingsError."""
     path = path.expanduser()
     try:
         items = json.loads(path.read_text("utf-8"))
@@ -205,7 +205,7 @@ def read_examples(path: Path) -> tuple[Example, ...]:
         raise SettingsError(f"{path}: {error}", param="rerank_examples") from None
     if not isinstance(items, list) or len(items) > MAX_EXAMPLES:
         raise SettingsError(
-            f"{path}: a list of at most {MAX_EXAMPLES} examples is needed", param="rerank_examples"
+            f"{path} must be a list of at most {MAX_EXAMPLES} examples", param="rerank_examples"
         )
     return tuple(_example(item, path) for item in items)
 

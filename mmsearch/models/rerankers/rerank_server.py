@@ -1,12 +1,12 @@
-"""Servers with a /rerank route, in both dialects.
+"""Reranking by a server with a /rerank route, in either dialect.
 
 - vLLM, Jina, Cohere, llama.cpp: {"model", "query", "documents", "top_n"} ->
   {"results": [{"index", "relevance_score"}, ...]}
 - Hugging Face TEI: {"query", "texts"} -> [{"index", "score"}, ...]
 
-Which one it is shows in the answer and is remembered. Results come in any order, so only their
-`index` counts: one that is given twice, is missing, is out of range or has no finite score
-leaves its candidate unscored.
+The dialect is detected from responses. Results may come in any order and are matched by `index`.
+A candidate whose index is duplicated, missing, out of range or without a finite score has no
+score.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OTHER_DIALECT = (400, 404, 405, 415, 422)
 
 
 class RerankServer:
-    """See the module. /rerank is added to `url` unless it ends so."""
+    """A `Reranker`. /rerank is added to `url` unless it ends in it."""
 
     gives_reasons = False
     concurrency = 1
@@ -46,7 +46,7 @@ class RerankServer:
 
     @property
     def dialect(self) -> str:
-        """ "documents" (vLLM, Jina, Cohere) or "texts" (TEI), as far as is known."""
+        """ "documents" (vLLM, Jina, Cohere) or "texts" (TEI), as detected so far."""
         return self._dialect
 
     @property
@@ -69,8 +69,8 @@ class RerankServer:
         reasons: bool = False,  # noqa: ARG002  # there are none
     ) -> RerankScores:
         texts = [(candidate.text or "")[: prompts.MAX_TEXT] for candidate in candidates]
-        asked = " ".join(query.split())[: prompts.MAX_TEXT]
-        answer = self._ask(asked, texts, seconds)
+        flat = " ".join(query.split())[: prompts.MAX_TEXT]
+        answer = self._ask(flat, texts, seconds)
         return read_results(answer.value, len(candidates))
 
     def release(self) -> None:
@@ -90,8 +90,8 @@ class RerankServer:
             if answer.status not in _OTHER_DIALECT:
                 break
         assert first is not None
-        said = f": {first.message}" if first.message else ""
-        raise RerankError(f"{self._server.host} answered HTTP {first.status}{said}")
+        message = f": {first.message}" if first.message else ""
+        raise RerankError(f"{self._server.host} answered HTTP {first.status}{message}")
 
     def _body(self, dialect: str, query: str, texts: list[str]) -> dict[str, Any]:
         if dialect == "texts":
@@ -103,35 +103,37 @@ class RerankServer:
 
 
 def read_results(value: Any, count: int) -> RerankScores:
-    """RerankScores from either dialect's answer. Raises RerankError if it is neither.
+    """The scores in a response of either dialect. Raises RerankError for other responses.
 
-    Scores outside 0..1 are logits (llama.cpp, some vLLM models): the whole answer is then put
-    through the logistic function.
+    If any score is outside 0..1, all are logits (llama.cpp, some vLLM models), and the logistic
+    function is applied.
     """
     results = value.get("results", value.get("data")) if isinstance(value, dict) else value
     if not isinstance(results, list):
         raise RerankError("the answer is not a list of results")
     scores: dict[int, float] = {}
-    twice: set[int] = set()
+    duplicates: set[int] = set()
     problems: list[str] = []
     for item in results:
-        found = _result(item)
-        if found is None:
+        result = _result(item)
+        if result is None:
             problems.append("a result without index or finite score")
-        elif not 0 <= found[0] < count:
-            problems.append(f"a result for a document that was not sent ({found[0]})")
-        elif found[0] in scores:
-            twice.add(found[0])
+            continue
+        index, score = result
+        if not 0 <= index < count:
+            problems.append(f"a result for a document that was not sent ({index})")
+        elif index in scores:
+            duplicates.add(index)
         else:
-            scores[found[0]] = found[1]
+            scores[index] = score
     if any(not 0 <= score <= 1 for score in scores.values()):
         scores = {index: _logistic(score) for index, score in scores.items()}
-    for index in twice:
+    for index in duplicates:
         del scores[index]
-    if twice:
+    if duplicates:
         problems.append("the same document twice")
-    if len(scores) + len(twice) < count:
-        problems.append(f"{count - len(scores) - len(twice)} of {count} documents left out")
+    if len(scores) + len(duplicates) < count:
+        problems.append(f"{count - len(scores) - len(duplicates)} of {count} documents left out")
     each = tuple(RerankScore(scores[index]) if index in scores else None for index in range(count))
     return RerankScores(each, tuple(dict.fromkeys(problems)))
 

@@ -1,8 +1,8 @@
 """Sounds and texts to one space with CLAP (transformers).
 
 The vectors are those of `ClapModel.get_audio_features` and `get_text_features` on what
-`ClapProcessor` makes of the input. Longer stretches would be cropped at random by the library:
-they are refused here, and cut into windows by whoever calls.
+`ClapProcessor` makes of the input. The library would crop longer sounds at random: they are
+refused here, and callers split them into windows.
 """
 
 from __future__ import annotations
@@ -18,33 +18,31 @@ import numpy.typing as npt
 
 from mmsearch.errors import ConfigurationError
 from mmsearch.models import loading
+from mmsearch.models.runtime import Runtime
 from mmsearch.types import SOUND_RATE, Role, Samples, Space, Vectors
 
 if TYPE_CHECKING:
     from mmsearch.models.profiles import ModelSpec
-    from mmsearch.settings import Settings
 
 WINDOW_SECONDS = 10.0
-"""What CLAP was trained on; checked against the model's own feature extractor at load."""
+"""The length that CLAP was trained on; loading compares it with the model's feature extractor."""
 
 _NEEDS = ("model.safetensors", "model.safetensors.index.json")
 _PATTERNS = ("*.json", "*.txt", "*.safetensors")
+_SUFFIXES = (".safetensors", ".json", ".txt")
 _BATCH = 8
 _MIN_SAMPLES = 480
-"""A hundredth of a second: shorter sounds are filled up with silence before they are repeated."""
+"""10 ms: shorter sounds are padded with silence before the library repeats them."""
 
 
-def from_spec(spec: ModelSpec, settings: Settings) -> ClapEmbedder:
-    """The embedder that a profile names, as the settings want it."""
+def from_spec(spec: ModelSpec, runtime: Runtime) -> ClapEmbedder:
+    """The embedder of a profile."""
     prompts = spec.prompts or {}
     return ClapEmbedder(
         spec.name,
         query_prompt=prompts.get("query", "the sound of "),
         document_prompt=prompts.get("document", ""),
-        model_folder=settings.model_folder,
-        allow_download=settings.allow_download,
-        device=settings.device,
-        threads=settings.threads,
+        runtime=runtime,
     )
 
 
@@ -69,19 +67,13 @@ class ClapEmbedder:
         *,
         query_prompt: str = "the sound of ",
         document_prompt: str = "",
-        model_folder: Path = Path("~/.cache/mmsearch/models"),
-        allow_download: bool = False,
-        device: str = "auto",
-        threads: int = 0,
+        runtime: Runtime = Runtime(),  # noqa: B008  # frozen
     ) -> None:
         self._name = model
         self._prompts: dict[Role, str] = {"query": query_prompt, "document": document_prompt}
-        self._model_folder = model_folder
-        self._allow_download = allow_download
-        self._device = device
-        self._threads = loading.arithmetic_threads(threads)
+        self._runtime = runtime
         self._lazy = loading.Lazy(self._load)
-        # Tokenizers with padding change their state with each call.
+        # Tokenizers with padding change their own state in each call.
         self._tokenizing = threading.Lock()
         self._description: tuple[Space, int] | None = None
 
@@ -124,7 +116,7 @@ class ClapEmbedder:
         for samples in sounds:
             if samples.ndim != 1 or not 0 < len(samples) <= longest:
                 raise ValueError(
-                    f"a sound of shape {samples.shape}: mono of 1 to {longest} samples is needed"
+                    f"a sound has the shape {samples.shape}, not mono with 1 to {longest} samples"
                 )
         rows = [
             self._sounds(loaded, sounds[first : first + _BATCH])
@@ -136,7 +128,7 @@ class ClapEmbedder:
         self._lazy.release()
 
     def _described(self) -> tuple[Space, int]:
-        """What stays known after `release`, so that asking for it loads nothing again."""
+        """Known after `release` too, so that reading it does not load the model again."""
         if self._description is None:
             self._lazy.get()
         assert self._description is not None, "loading sets it"
@@ -153,33 +145,32 @@ class ClapEmbedder:
                 max_length=loaded.max_tokens,
                 return_tensors="pt",
             )
-        given = {name: inputs[name] for name in ("input_ids", "attention_mask")}
-        return self._forward(loaded, loaded.model.get_text_features, given)
+        tokens = {name: inputs[name] for name in ("input_ids", "attention_mask")}
+        return self._forward(loaded, loaded.model.get_text_features, tokens)
 
     def _sounds(self, loaded: _Loaded, sounds: Sequence[Samples]) -> npt.NDArray[np.float32]:
-        filled = [
+        padded = [
             np.pad(samples, (0, max(0, _MIN_SAMPLES - len(samples)))).astype(np.float32)
             for samples in sounds
         ]
-        inputs = loaded.extractor(filled, sampling_rate=SOUND_RATE, return_tensors="pt")
-        # Of a batch without long sounds, a fusion model's extractor marks one at random as long.
-        given = {
+        inputs = loaded.extractor(padded, sampling_rate=SOUND_RATE, return_tensors="pt")
+        # Without a long sound in a batch, a fusion model's extractor marks one at random as long.
+        features = {
             "input_features": inputs["input_features"].float(),
             "is_longer": inputs["is_longer"].zero_(),
         }
-        return self._forward(loaded, loaded.model.get_audio_features, given)
+        return self._forward(loaded, loaded.model.get_audio_features, features)
 
     def _forward(
-        self, loaded: _Loaded, features: Any, given: dict[str, Any]
+        self, loaded: _Loaded, tower: Any, inputs: dict[str, Any]
     ) -> npt.NDArray[np.float32]:
         import torch
 
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+        self._runtime.limit_torch_threads()
         device = loaded.model.device
         with torch.inference_mode():
-            output = features(**{name: value.to(device) for name, value in given.items()})
-        # transformers 4 gives the tensor itself.
+            output = tower(**{name: value.to(device) for name, value in inputs.items()})
+        # transformers 4 returns the tensor itself.
         vectors = getattr(output, "pooler_output", output)
         rows: npt.NDArray[np.float32] = vectors.float().cpu().numpy()
         return rows
@@ -190,9 +181,12 @@ class ClapEmbedder:
         from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
         from transformers.utils.logging import disable_progress_bar
 
-        from mmsearch.models.devices import resolve_device
-
-        folder = self._folder()
+        folder = self._runtime.find_model(
+            self._name,
+            repo=self._name if "/" in self._name else None,
+            patterns=_PATTERNS,
+            needs=_NEEDS,
+        )
         disable_progress_bar()
         try:
             extractor = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
@@ -204,44 +198,27 @@ class ClapEmbedder:
             raise
         except Exception as error:
             raise loading.unreadable(self._name, folder, error) from error
-        heard = (extractor.sampling_rate, float(extractor.max_length_s))
-        if heard != (SOUND_RATE, WINDOW_SECONDS):
+        rate, seconds = extractor.sampling_rate, float(extractor.max_length_s)
+        if (rate, seconds) != (SOUND_RATE, WINDOW_SECONDS):
             raise ConfigurationError(
-                f"'{self._name}' hears {heard[1]:g} s at {heard[0]} Hz; {WINDOW_SECONDS:g} s at "
-                f"{SOUND_RATE} Hz is what mmsearch gives. Use another CLAP model.",
+                f"'{self._name}' takes windows of {seconds:g} s at {rate} Hz; mmsearch needs a "
+                f"model for {WINDOW_SECONDS:g} s at {SOUND_RATE} Hz. Use another CLAP model.",
                 param="sound_model",
             )
-        model = model.eval().to(resolve_device(self._device))
-        # RoBERTa counts positions from behind its padding token.
+        model = model.eval().to(self._runtime.torch_device())
+        # RoBERTa's positions begin behind its padding token.
         positions = int(model.config.text_config.max_position_embeddings) - 2
         max_tokens = min(int(tokenizer.model_max_length), positions)
         space = self._space_of(folder, int(model.config.projection_dim))
         self._description = (space, max_tokens)
         return _Loaded(model, extractor, tokenizer, space, max_tokens)
 
-    def _folder(self) -> Path:
-        folder = loading.find_model(
-            self._name,
-            model_folder=self._model_folder,
-            repo=self._name if "/" in self._name else None,
-            patterns=_PATTERNS,
-            needs=_NEEDS,
-            allow_download=self._allow_download,
-        )
-        loading.verify_manifest(folder)
-        return folder
-
     def _space_of(self, folder: Path, dimension: int) -> Space:
-        files = [
-            path
-            for path in sorted(folder.iterdir())
-            if path.suffix in (".safetensors", ".json", ".txt") and path.name != loading.MANIFEST
-        ]
-        weights = loading.weights_digest(files)
+        weights = loading.folder_digest(folder, _SUFFIXES)
         return Space(
             name="sound",
             model=self._name,
-            revision=folder.name[:12] if folder.parent.name == "snapshots" else weights[:12],
+            revision=loading.revision_of(folder, weights),
             fingerprint=loading.fingerprint(
                 adapter="clap/1", weights=weights, prompts=self._prompts
             ),
@@ -250,7 +227,7 @@ class ClapEmbedder:
 
 
 def _unit(vectors: npt.NDArray[np.float32]) -> Vectors:
-    """Rows of length 1; one that is nothing at all points to the first axis."""
+    """Rows of length 1; a row of zeros becomes the first axis."""
     vectors = np.asarray(vectors, np.float32)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     vectors = np.where(lengths > 1e-9, vectors, np.eye(1, vectors.shape[1], dtype=np.float32))

@@ -1,1 +1,1 @@
-"""Speech recognition, languages and speakers."""
+"""Speech recognition, language identification and speaker diarisation."""

@@ -15,14 +15,14 @@ BANDS = 40
 
 _FRAME, _HOP, _FFT = 400, 160, 512
 _RANGE_DB = 40.0
-"""Frames this far below the loudest ones of a stretch are pauses."""
+"""Frames this far below the loudest frames of a stretch are pauses."""
 _COEFFICIENTS = 16
 _BLOCK = 2048
-"""Frames at a time: a speech without a pause may last for twenty minutes."""
+"""Frames per batch, to bound memory: a stretch may last for twenty minutes."""
 
 
 def mel_spectrum(samples: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Power in dB (frames, BANDS), every 10 ms over 25 ms, and which frames are no pause."""
+    """Power in dB (frames, BANDS), every 10 ms over 25 ms, and a mask (frames,) of non-pauses."""
     if len(samples) < _FRAME:
         return np.empty((0, BANDS)), np.zeros(0, np.bool_)
     frames = np.lib.stride_tricks.sliding_window_view(samples, _FRAME)[::_HOP]
@@ -36,8 +36,8 @@ def mel_spectrum(samples: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray
 
 
 def cepstra(samples: Samples) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    """Cepstral coefficients 1 to 16 (frames, 16), which do not tell how loud it is, and which
-    frames are no pause."""
+    """Cepstral coefficients 1 to 16 (frames, 16), which are independent of the level, and a mask
+    (frames,) of non-pauses."""
     mel, loud = mel_spectrum(samples)
     band = np.arange(BANDS)
     order = np.arange(1, _COEFFICIENTS + 1)[:, None]

@@ -1,8 +1,7 @@
-"""Which recognised stretches are believed, and which were made up.
+"""Hallucination filter: drops utterances that Whisper invented.
 
-Whisper writes something even where nothing was said: it repeats itself, it writes the credits of
-the subtitles that it was trained on, it fills noise with sentences. What is dropped here leaves
-no trace in an index.
+Whisper writes text even where nobody speaks: it repeats itself, writes the credits of the
+subtitles in its training data, and turns noise into sentences. Dropped utterances are not indexed.
 """
 
 from __future__ import annotations
@@ -17,19 +16,19 @@ from mmsearch.types import Utterance
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The thresholds; a model folder's `mmsearch.json` and the settings may set others."""
+    """Thresholds; a model folder's `mmsearch.json` and the settings override them."""
 
     max_compression: float = 2.4
-    """A stretch whose text compresses better than this repeats itself."""
+    """An utterance whose text compresses better than this repeats itself."""
     max_no_speech: float = 0.6
-    """Together with `min_logprob`: probably no speech, and the words are improbable too."""
+    """Above this, and below `min_logprob`, an utterance is dropped."""
     min_logprob: float = -1.0
     """Mean log probability of the tokens."""
     floor_logprob: float | None = None
-    """Below this nothing is believed, whatever else speaks for it."""
+    """Below this an utterance is always dropped."""
 
 
-ALWAYS_INVENTED = frozenset(
+ALWAYS_HALLUCINATED = frozenset(
     """
     amara.org
     subtitles by the amara.org community
@@ -70,9 +69,9 @@ ALWAYS_INVENTED = frozenset(
     mbc 뉴스 이덕영입니다
     """.strip().splitlines()
 )
-"""Credits of subtitles: nobody says them. Compared without case, space and punctuation."""
+"""Credits of subtitles, which nobody says. Compared without case, space and punctuation."""
 
-OFTEN_INVENTED = frozenset(
+OFTEN_HALLUCINATED = frozenset(
     """
     thank you
     thanks
@@ -118,24 +117,24 @@ OFTEN_INVENTED = frozenset(
     감사합니다
     """.strip().splitlines()
 )
-"""What Whisper likes to hear in noise, and what people also say: believed unless in doubt."""
+"""Frequent hallucinations that people also say: dropped only if the model is uncertain."""
 
-_DOUBT_NO_SPEECH, _DOUBT_LOGPROB = 0.25, -0.7
+_UNCERTAIN_NO_SPEECH, _UNCERTAIN_LOGPROB = 0.25, -0.7
 _MAX_CHARACTERS_PER_SECOND = 45.0
-"""Nobody speaks faster; text squeezed into a moment was made up, or its times were."""
+"""Nobody speaks faster: either the text or its times are invented."""
 _LOOP_SHARE, _LOOP_TIMES = 0.6, 4
 _SAME_IN_A_ROW = 3
 _WORD = re.compile(r"\w+(?:['’]\w+)*", re.UNICODE)
 
 
-def believable(utterances: Iterable[Utterance], rules: Rules) -> list[Utterance]:
-    """Those that are believed, in their order."""
-    kept = [utterance for utterance in utterances if doubt(utterance, rules) is None]
-    return _without_echoes(kept)
+def without_hallucinations(utterances: Iterable[Utterance], rules: Rules) -> list[Utterance]:
+    """The utterances that pass the filter, in their order."""
+    passed = [utterance for utterance in utterances if hallucination(utterance, rules) is None]
+    return _without_repeats(passed)
 
 
-def doubt(utterance: Utterance, rules: Rules) -> str | None:
-    """Why a stretch is not believed, in a word; None if it is."""
+def hallucination(utterance: Utterance, rules: Rules) -> str | None:
+    """Why an utterance counts as hallucinated, in a word or two; None if it does not."""
     text = utterance.text.strip()
     plain = _plain(text)
     no_speech, logprob = utterance.no_speech_prob, utterance.avg_logprob
@@ -149,20 +148,20 @@ def doubt(utterance: Utterance, rules: Rules) -> str | None:
         return "improbable"
     if plain in _ALWAYS:
         return "boilerplate"
-    doubtful = no_speech > _DOUBT_NO_SPEECH or logprob < _DOUBT_LOGPROB
-    if plain in _OFTEN and doubtful:
+    uncertain = no_speech > _UNCERTAIN_NO_SPEECH or logprob < _UNCERTAIN_LOGPROB
+    if plain in _OFTEN and uncertain:
         return "boilerplate"
     seconds = utterance.end - utterance.start
-    if doubtful and len(plain) > _MAX_CHARACTERS_PER_SECOND * max(seconds, 0.2):
+    if uncertain and len(plain) > _MAX_CHARACTERS_PER_SECOND * max(seconds, 0.2):
         return "too fast"
     return None
 
 
 def loops(text: str) -> bool:
-    """Whether most of a text is one phrase over and over ("no no no no no no")."""
+    """Whether most of a text is one repeated phrase ("no no no no no no")."""
     words = [word.casefold() for word in _WORD.findall(text)]
     if len(words) < 2 and len(text) >= 16:
-        # Written without spaces: characters stand for words.
+        # A script without spaces: characters take the place of words.
         words = [character for character in text if not character.isspace()]
     for length in range(1, len(words) // _LOOP_TIMES + 1):
         run = longest = 0
@@ -177,8 +176,8 @@ def loops(text: str) -> bool:
     return False
 
 
-def _without_echoes(utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Of the same text three times in a row or more, the first alone is kept."""
+def _without_repeats(utterances: Sequence[Utterance]) -> list[Utterance]:
+    """Keep the first of three or more consecutive utterances with the same text."""
     kept: list[Utterance] = []
     at = 0
     while at < len(utterances):
@@ -192,10 +191,10 @@ def _without_echoes(utterances: Sequence[Utterance]) -> list[Utterance]:
 
 
 def _plain(text: str) -> str:
-    """Letters and digits alone, in lower case: punctuation and spacing vary."""
+    """Letters and digits only, in lower case: punctuation and spacing vary."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(character for character in folded if character.isalnum())
 
 
-_ALWAYS = frozenset(map(_plain, ALWAYS_INVENTED))
-_OFTEN = frozenset(map(_plain, OFTEN_INVENTED))
+_ALWAYS = frozenset(map(_plain, ALWAYS_HALLUCINATED))
+_OFTEN = frozenset(map(_plain, OFTEN_HALLUCINATED))

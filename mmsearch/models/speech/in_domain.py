@@ -1,9 +1,9 @@
-"""Whether speech sounds like the speech that a recogniser has learnt from.
+"""In-domain detector: whether speech resembles the training data of a recogniser.
 
-A small recogniser writes confident sentences whatever it hears, so that its own probabilities do
-not tell right text from invented text. The sound itself does: speech unlike everything that the
-model was trained on cannot be understood by it. A stretch is described by statistics of its mel
-spectrum and scored by a linear rule that comes in the model's folder (`mmsearch.json`).
+A small recogniser writes confident sentences for any input, so its own probabilities do not
+separate correct from invented text. The sound does: the model cannot recognise speech unlike its
+training data. The detector computes statistics of a stretch's mel spectrum and scores them by a
+linear rule from the model's folder (`mmsearch.json`).
 """
 
 from __future__ import annotations
@@ -18,31 +18,29 @@ import numpy.typing as npt
 
 from mmsearch.models.linear_rule import LinearRule
 from mmsearch.models.speech.cepstrum import BANDS, SPEECH_RATE, mel_spectrum
+from mmsearch.models.speech.languages import Span
 from mmsearch.types import Samples
 
 FEATURES = 5 * BANDS
 PIECE_SECONDS = 6.0
-"""A longer stretch is scored in pieces of about this length."""
+"""Longer stretches are scored in pieces of about this length."""
 
 _MIN_FRAMES = 20
-_OWN_SHARE = 0.6
-"""Weight of a stretch's own score; the rest is that of the whole recording."""
-
-Span = tuple[int, int]
-"""(first sample, last + 1)."""
+_STRETCH_WEIGHT = 0.6
+"""Weight of a stretch's own score; the rest is the weight of the whole recording's score."""
 
 
 @dataclass(frozen=True, slots=True)
-class Familiarity(LinearRule):
-    """A score above 0 is familiar."""
+class InDomainDetector(LinearRule):
+    """A score above 0 is in-domain."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises ValueError, KeyError or TypeError if it is none."""
+        """Raises ValueError, KeyError or TypeError if it is malformed."""
         return cls.of(value, FEATURES)
 
     def score(self, samples: Samples) -> float | None:
-        """Mean score of a stretch's pieces; None if it is too short to say."""
+        """Mean score of a stretch's pieces; None if it is too short."""
         scores = [
             self.value(features)
             for features in map(describe, pieces(samples))
@@ -50,33 +48,35 @@ class Familiarity(LinearRule):
         ]
         return float(np.mean(scores)) if scores else None
 
-    def familiar(self, samples: Samples, speech: Sequence[Span]) -> list[Span]:
-        """Those stretches of speech that the model may understand.
+    def in_domain(self, samples: Samples, speech: Sequence[Span]) -> list[Span]:
+        """The stretches of speech that are in-domain; too short ones are not.
 
-        Speech of one recording mostly has one origin: what surrounds a stretch counts too.
+        Speech of one recording usually has one origin, so the recording's score counts too.
         """
-        scored = [(span, self.score(samples[span[0] : span[1]])) for span in speech]
-        known = [(span, score) for span, score in scored if score is not None]
-        lengths = np.array([end - start for (start, end), _ in known], np.float64)
-        if not known:
+        scores = {span: self.score(samples[span[0] : span[1]]) for span in speech}
+        scored = [(span, score) for span, score in scores.items() if score is not None]
+        if not scored:
             return []
-        overall = float(np.average([score for _, score in known], weights=lengths))
+        lengths = np.array([end - start for (start, end), _ in scored], np.float64)
+        overall = float(np.average([score for _, score in scored], weights=lengths))
         return [
-            span for span, score in known if _OWN_SHARE * score + (1 - _OWN_SHARE) * overall > 0
+            span
+            for span, score in scored
+            if _STRETCH_WEIGHT * score + (1 - _STRETCH_WEIGHT) * overall > 0
         ]
 
 
 def pieces(samples: Samples) -> list[Samples]:
-    """Equal parts of about PIECE_SECONDS."""
+    """Equal pieces of about PIECE_SECONDS."""
     count = max(1, round(len(samples) / (PIECE_SECONDS * SPEECH_RATE)))
     edges = np.linspace(0, len(samples), count + 1).astype(int)
     return [samples[a:b] for a, b in itertools.pairwise(edges)]
 
 
 def describe(samples: Samples) -> npt.NDArray[np.float64] | None:
-    """Statistics of speech (16 kHz, mono), float64 (FEATURES,); None if there is too little.
+    """Features of speech (16 kHz, mono), float64 (FEATURES,); None if there is too little.
 
-    Level does not matter; pauses are left out.
+    They do not depend on the level. Pauses are left out.
     """
     mel, loud = mel_spectrum(samples)
     if int(loud.sum()) < _MIN_FRAMES:

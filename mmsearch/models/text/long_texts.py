@@ -1,9 +1,8 @@
-"""Texts longer than a model reads: encoded in pieces and averaged, never cut silently.
+"""Texts longer than a model's context: encoded in pieces and averaged instead of truncated.
 
-The libraries behind the adapters drop what lies beyond their limit without a word, so the
-end of a long query would not be searched at all. Here such a text is divided into pieces
-of about equal length that fit, and its vector is the mean of the pieces' unit vectors,
-brought back to unit length. Texts within the limit take exactly the library's own path.
+The libraries truncate such texts silently, so the end of a long query would be ignored. Here a
+long text is split into pieces of about equal length that fit, and its vector is the normalised
+mean of the pieces' unit vectors. Texts within the limit are encoded by the library unchanged.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import numpy as np
 from mmsearch.types import Vectors
 
 LONG_TEXT_RULE = "pieces-mean/1"
-"""Enters the fingerprint: change it when the rule changes."""
+"""Part of the fingerprints of spaces: change it when the rule changes."""
 
 Count = Callable[[Sequence[str]], list[int]]
 
@@ -25,8 +24,8 @@ Count = Callable[[Sequence[str]], list[int]]
 def split_to_fit(text: str, limit: int, count: Count) -> list[str]:
     """Pieces of `text`, in order, each of at most `limit` tokens by `count`.
 
-    Cuts at white space where there is some, else between characters. A text that fits
-    comes back as it is, alone.
+    It is split at white space where possible, else between characters. A text that fits is
+    the only piece.
     """
     tokens = count([text])[0]
     if tokens <= limit or len(text) < 2:
@@ -41,20 +40,20 @@ def split_to_fit(text: str, limit: int, count: Count) -> list[str]:
 
 
 def _bounds(text: str, parts: int) -> list[int]:
-    """Ascending offsets from 0 to len(text), about evenly spaced, at white space if near."""
+    """Ascending offsets from 0 to len(text), about evenly spaced, at nearby white space."""
     step = len(text) / parts
     bounds = [0]
     for part in range(1, parts):
-        aim = round(part * step)
+        target = round(part * step)
         floor = bounds[-1] + max(1, int(step / 2))
-        spaces = (text.rfind(c, floor, aim + 1) for c in " \n\t")
+        spaces = (text.rfind(c, floor, target + 1) for c in " \n\t")
         space = max(spaces, default=-1)
         if space < 0:
-            after = (text.find(c, aim, aim + max(2, round(step))) for c in " \n\t")
+            after = (text.find(c, target, target + max(2, round(step))) for c in " \n\t")
             space = min((place for place in after if place >= 0), default=-1)
-        cut = space + 1 if space >= 0 else aim
-        if bounds[-1] < cut < len(text):
-            bounds.append(cut)
+        offset = space + 1 if space >= 0 else target
+        if bounds[-1] < offset < len(text):
+            bounds.append(offset)
     return [*bounds, len(text)]
 
 
@@ -66,7 +65,7 @@ def encode_with_pieces(
 ) -> Vectors:
     """`encode` for texts of any length; shape (len(texts), dimension), unit rows.
 
-    `encode` sees only texts of at most `limit` tokens, in one call.
+    `encode` is called once, with texts of at most `limit` tokens.
     """
     lengths = count(texts)
     if all(length <= limit for length in lengths):
@@ -86,7 +85,7 @@ def encode_with_pieces(
 
 
 def unit_mean(vectors: Vectors) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """The mean of unit rows at unit length; the first row where they cancel out."""
+    """The normalised mean of unit rows; the first row if they cancel out."""
     if len(vectors) == 1:
         return vectors[0]
     mean = vectors.mean(axis=0, dtype=np.float64)

@@ -1,9 +1,8 @@
 """Texts to a text space with sentence-transformers.
 
-Query and document prompts are those of the model, or of its profile where the model's own
-files name none. Every text reaches the library as `{"text": ...}`: a bare string that looks
-like the address or path of a picture would be fetched and embedded as a picture by a
-multimodal model.
+Query and document prompts are those of the profile, else those in the model's files. Texts are
+passed to the library as `{"text": ...}`: a multimodal model would load and embed a bare string
+that looks like the address or path of a picture as that picture.
 """
 
 from __future__ import annotations
@@ -18,32 +17,27 @@ import numpy as np
 
 from mmsearch.errors import ConfigurationError
 from mmsearch.models import loading
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.text.long_texts import LONG_TEXT_RULE, encode_with_pieces
+from mmsearch.models.text.tokenizing import lock_preprocessing
 from mmsearch.types import Role, Space, Vectors
 
 if TYPE_CHECKING:
     from mmsearch.models.profiles import ModelSpec
-    from mmsearch.settings import Settings
 
 _NEEDS = ("modules.json", "config_sentence_transformers.json", "config.json")
 _PATTERNS = ("*.json", "*.txt", "*.model", "*.safetensors")
 _SKIPPED = ("onnx/*", "openvino/*")
+_SUFFIXES = (".safetensors", ".bin", ".json", ".txt", ".model")
+"""Of the files that change a vector."""
 _UNLIMITED = 8192
-"""`max_tokens` of models that take any length (bags of static word vectors)."""
+"""`max_tokens` of models without a limit (static word vectors)."""
 _BATCH = 32
 
 
-def from_spec(spec: ModelSpec, settings: Settings) -> SentenceEmbedder:
-    """The embedder that a profile names, as the settings want it."""
-    return SentenceEmbedder(
-        spec.name,
-        prompts=spec.prompts,
-        model_folder=settings.model_folder,
-        allow_download=settings.allow_download,
-        device=settings.device,
-        precision=settings.precision,
-        threads=settings.threads,
-    )
+def from_spec(spec: ModelSpec, runtime: Runtime) -> SentenceEmbedder:
+    """The embedder of a profile."""
+    return SentenceEmbedder(spec.name, prompts=spec.prompts, runtime=runtime)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +45,7 @@ class _Loaded:
     model: Any
     space: Space
     limit: int
-    """Tokens that fit, prompt not counted."""
+    """Tokens that fit beside the prompt."""
     takes_dicts: bool
 
 
@@ -63,21 +57,12 @@ class SentenceEmbedder:
         model: str,
         *,
         prompts: Mapping[Role, str] | None = None,
-        model_folder: Path = Path("~/.cache/mmsearch/models"),
-        allow_download: bool = False,
-        device: str = "auto",
-        precision: str = "auto",
-        threads: int = 0,
+        runtime: Runtime = Runtime(),  # noqa: B008  # frozen
     ) -> None:
         self._name = model
         self._prompts = dict(prompts) if prompts else None
-        self._model_folder = model_folder
-        self._allow_download = allow_download
-        self._device = device
-        self._precision = precision
-        self._threads = loading.arithmetic_threads(threads)
+        self._runtime = runtime
         self._lazy = loading.Lazy(self._load)
-        # The tokenizers behind the library change their state with each call.
         self._tokenizing = threading.Lock()
         self._description: tuple[Space, int] | None = None
 
@@ -90,36 +75,35 @@ class SentenceEmbedder:
         return self._described()[1]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        with self._tokenizing:
-            return _count(self._lazy.get().model, texts)
+        return self._count(self._lazy.get().model, texts)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
         loaded = self._lazy.get()
         if not texts:
             return np.empty((0, loaded.space.dimension), np.float32)
-        with self._tokenizing:
-            return encode_with_pieces(
-                texts,
-                loaded.limit,
-                lambda some: _count(loaded.model, some),
-                lambda some: self._encode(loaded, some, role),
-            )
+        return encode_with_pieces(
+            texts,
+            loaded.limit,
+            lambda part: self._count(loaded.model, part),
+            lambda part: self._encode(loaded, part, role),
+        )
 
     def release(self) -> None:
         self._lazy.release()
 
     def _described(self) -> tuple[Space, int]:
-        """What stays known after `release`, so that asking for it loads nothing again."""
+        """Known after `release` too, so that reading it does not load the model again."""
         if self._description is None:
             self._lazy.get()
         assert self._description is not None, "loading sets it"
         return self._description
 
-    def _encode(self, loaded: _Loaded, texts: list[str], role: Role) -> Vectors:
-        import torch
+    def _count(self, model: Any, texts: Sequence[str]) -> list[int]:
+        with self._tokenizing:
+            return _count(model, texts)
 
-        if torch.get_num_threads() != self._threads:
-            torch.set_num_threads(self._threads)
+    def _encode(self, loaded: _Loaded, texts: list[str], role: Role) -> Vectors:
+        self._runtime.limit_torch_threads()
         return _encode(loaded.model, texts, role, self._prompts, dicts=loaded.takes_dicts)
 
     # -------------------------------------------------------------- loading
@@ -129,16 +113,13 @@ class SentenceEmbedder:
         from sentence_transformers import SentenceTransformer
         from transformers.utils.logging import disable_progress_bar
 
-        from mmsearch.models.devices import resolve_device
-
         folder = self._folder()
-        # Its bar for reading a file from the disk tells nobody anything.
         disable_progress_bar()
-        dtype = torch.bfloat16 if self._precision == "bf16" else torch.float32
+        dtype = torch.bfloat16 if self._runtime.precision == "bf16" else torch.float32
         try:
             model = SentenceTransformer(
                 str(folder),
-                device=str(resolve_device(self._device)),
+                device=str(self._runtime.torch_device()),
                 local_files_only=True,
                 trust_remote_code=False,
                 model_kwargs={"dtype": dtype},
@@ -147,6 +128,7 @@ class SentenceEmbedder:
             raise
         except Exception as error:
             raise loading.unreadable(self._name, folder, error) from error
+        lock_preprocessing(model, self._tokenizing)
         dicts = self._takes_dicts(model)
         probe = _encode(model, ["a probe"], "query", self._prompts, dicts=dicts)
         space = self._space_of(model, folder, probe.shape[1])
@@ -157,23 +139,19 @@ class SentenceEmbedder:
     def _folder(self) -> Path:
         if self._name == "nano-text":
             return loading.nano_folder("text")
-        folder = loading.find_model(
+        return self._runtime.find_model(
             self._name,
-            model_folder=self._model_folder,
             repo=self._name if "/" in self._name else f"sentence-transformers/{self._name}",
             patterns=_PATTERNS,
             needs=_NEEDS,
-            allow_download=self._allow_download,
             ignored=_SKIPPED,
         )
-        loading.verify_manifest(folder)
-        return folder
 
     def _takes_dicts(self, model: Any) -> bool:
-        """Whether texts can be handed over as {"text": ...}; only then are strings safe.
+        """Whether the model takes texts as {"text": ...}.
 
-        Modules that know nothing but text (static word vectors) take strings alone, and
-        cannot read anything else into them.
+        Text-only modules (static word vectors) take bare strings, and never treat one as a
+        path. Raises ConfigurationError for a multimodal model that takes bare strings only.
         """
         try:
             model.preprocess([{"text": "a probe"}])
@@ -181,25 +159,18 @@ class SentenceEmbedder:
             if list(model.modalities) == ["text"]:
                 return False
             raise ConfigurationError(
-                f"'{self._name}' does not take texts that are marked as texts, so a query "
-                "could be taken for the address of a picture. Use another text model."
+                f"'{self._name}' does not take texts that are marked as texts, so it could load a "
+                "picture from the address in a query. Use another text model."
             ) from error
         return True
 
     def _space_of(self, model: Any, folder: Path, dimension: int) -> Space:
-        files = [
-            path
-            for path in sorted(folder.rglob("*"))
-            if path.suffix in (".safetensors", ".bin", ".json", ".txt", ".model")
-            and path.name != loading.MANIFEST
-            and not {"onnx", "openvino"} & set(path.relative_to(folder).parts)
-        ]
-        weights = loading.weights_digest(files)
+        weights = loading.folder_digest(folder, _SUFFIXES, recursive=True)
         prompts = self._prompts or {role: _own_prompt(model, role) for role in _ROLES}
         return Space(
             name="text",
             model=self._name,
-            revision=folder.name[:12] if folder.parent.name == "snapshots" else weights[:12],
+            revision=loading.revision_of(folder, weights),
             fingerprint=loading.fingerprint(
                 adapter="sentence/1",
                 weights=weights,
@@ -230,22 +201,21 @@ def _encode(
         dtype=np.float32,
     )
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    # A text without any known word has no direction; one that is near to nothing keeps
-    # the promise of unit rows.
+    # The vector of a text without any known word is zero; it gets an arbitrary unit vector.
     vectors = np.where(lengths > 1e-9, vectors, np.float32(1.0))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
 def _own_prompt(model: Any, role: Role) -> str:
-    """The prompt that `encode_query` or `encode_document` would choose by itself."""
+    """The prompt that `encode_query` or `encode_document` uses by default."""
     names = ("query",) if role == "query" else ("document", "passage", "corpus")
-    named = next((model.prompts[n] for n in names if model.prompts.get(n)), None)
-    return named or model.prompts.get(model.default_prompt_name or "", "") or ""
+    prompt = next((model.prompts[n] for n in names if model.prompts.get(n)), None)
+    return prompt or model.prompts.get(model.default_prompt_name or "", "") or ""
 
 
 def _count(model: Any, texts: Sequence[str]) -> list[int]:
     tokenizer = model.tokenizer
-    if hasattr(tokenizer, "encode_batch"):  # static embeddings: a bare `tokenizers.Tokenizer`
+    if hasattr(tokenizer, "encode_batch"):  # static word vectors: a `tokenizers.Tokenizer`
         encodings = tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [len(encoding.ids) for encoding in encodings]
     if not texts:
@@ -255,7 +225,7 @@ def _count(model: Any, texts: Sequence[str]) -> list[int]:
 
 
 def _limit(model: Any, prompts: Mapping[Role, str] | None) -> int:
-    """Tokens of a text, special tokens included, that fit beside the longer prompt."""
+    """Tokens of a text, with special tokens, that fit beside the longer prompt."""
     longest = model.max_seq_length
     if longest is None:
         longest = getattr(model.tokenizer, "model_max_length", _UNLIMITED)
@@ -263,6 +233,6 @@ def _limit(model: Any, prompts: Mapping[Role, str] | None) -> int:
         return _UNLIMITED
     texts = [prompts[role] if prompts else _own_prompt(model, role) for role in _ROLES]
     empty, *counts = _count(model, ["", *texts])
-    # One token of slack: prompt and text may be divided otherwise when they stand together.
+    # One token of slack: prompt and text may be tokenised differently when joined.
     room = max(count - empty for count in counts)
     return int(longest) - (room + 1 if room else 0)

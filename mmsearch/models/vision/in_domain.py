@@ -1,9 +1,10 @@
-"""Whether a picture looks like those that a vision-language model has learnt from.
+"""In-domain detector: whether a picture resembles the training data of a vision-language model.
 
-A small model answers yes or no whatever it is shown, and as surely about what it has never seen.
-How a picture is made tells the two apart: even colours and hard edges of a drawing against the
-shading and grain of a photograph. It is described by statistics of its colours and steps, and
-scored by a linear rule that comes in the model's folder (`mmsearch.json`).
+A small model answers yes or no for any picture, and is as certain about kinds of pictures that it
+was not trained on. Low-level statistics separate the kinds: even colours and hard edges of a
+drawing, shading and grain of a photograph. The detector computes statistics of colours and of
+differences between neighbouring pixels, and scores them by a linear rule from the model's folder
+(`mmsearch.json`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from PIL import Image
 from mmsearch.models.linear_rule import LinearRule
 
 SIDE = 112
-"""Pixels to which a picture is brought first: what is told must not depend on its size."""
+"""Pictures are resized to this many pixels a side, so that features do not depend on their size."""
 
 _STEPS = np.array([0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 256])
 _LEVELS = 8
@@ -30,21 +31,21 @@ FEATURES = 2 * (len(_STEPS) - 1) + len(_SPREADS) - 1 + 2 * _LEVELS + len(_MOST_U
 
 
 @dataclass(frozen=True, slots=True)
-class PictureFamiliarity(LinearRule):
-    """A score above 0 is familiar."""
+class InDomainDetector(LinearRule):
+    """A score above 0 is in-domain."""
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """Raises ValueError, KeyError or TypeError if it is none."""
+        """Raises ValueError, KeyError or TypeError if it is malformed."""
         return cls.of(value, FEATURES)
 
     def score(self, image: Image.Image) -> float:
-        """How familiar an RGB picture looks."""
+        """The score of an RGB picture."""
         return self.value(describe(image))
 
 
 def describe(image: Image.Image) -> npt.NDArray[np.float64]:
-    """Statistics of an RGB picture, float64 (FEATURES,)."""
+    """Features of an RGB picture, float64 (FEATURES,)."""
     small = image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
     pixels = np.asarray(small, np.float32)
     half = pixels.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
@@ -68,13 +69,13 @@ def describe(image: Image.Image) -> npt.NDArray[np.float64]:
 
 
 def _steps(pixels: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-    """How often neighbours differ by how much."""
+    """Histogram of the differences between neighbouring pixels."""
     across = np.abs(np.diff(pixels, axis=1)).max(axis=2)
     down = np.abs(np.diff(pixels, axis=0)).max(axis=2)
     return _shares(np.concatenate([across.ravel(), down.ravel()]), _STEPS)
 
 
 def _shares(values: npt.NDArray[np.float32], edges: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-    """Roots of the shares of a histogram, so that rare values count too."""
+    """Square roots of a histogram's shares, so that rare values count too."""
     counts, _ = np.histogram(values, edges)
     return np.asarray(np.sqrt(counts / max(1, values.size)), np.float64)

@@ -1,7 +1,7 @@
-"""Words in pictures: RapidOCR (PP-OCR models, ONNX Runtime) or Tesseract, as an `Ocr`.
+"""OCR: RapidOCR (PP-OCR models, ONNX Runtime) or Tesseract, as an `Ocr`.
 
-Only decoded pixels ever come here; files are opened in the sandbox. RapidOCR's models come
-with its package, and nothing is downloaded.
+The input is decoded pixels; files are opened in the sandbox only. RapidOCR's models are part of
+its package, and nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -24,25 +24,27 @@ import numpy.typing as npt
 from PIL import Image
 
 from mmsearch.errors import ConfigurationError, ModelError
+from mmsearch.models import loading
+from mmsearch.models.runtime import Runtime
 from mmsearch.protocols import Ocr
 from mmsearch.types import Box, WordLine
 
 Name = Literal["auto", "none", "rapidocr", "tesseract"]
 
-# What a detector takes for a line in grass or in a face is read as a letter or two, unsurely.
+# False lines in grass or faces are recognised as a letter or two with low probability.
 _MIN_PROBABILITY = 0.75
 _MIN_LETTERS = 3
-# The detector sees the picture at no more than this; a page's smallest print is still told.
+# Longest side of the detector's input; it still detects the smallest print of a page.
 _DETECT_SIDE = 1600
 _SMALLEST_SIDE = 12
-# Two columns: at least so many lines in each, at least so wide; a scan may be a little crooked.
+# Two columns: least lines in each, least width, and tolerance for scans that are not straight.
 _COLUMN_LINES, _COLUMN_WIDTH, _SLACK = 5, 0.25, 0.01
 
 
 def resolve(name: Name) -> Literal["none", "rapidocr", "tesseract"]:
-    """What "auto" is here: RapidOCR, else Tesseract, else none. Nothing is imported.
+    """ "auto" resolves to RapidOCR, else Tesseract, else none. Imports nothing.
 
-    Raises ConfigurationError if the one asked for is not installed.
+    Raises ConfigurationError if the requested engine is not installed.
     """
     if name in ("auto", "rapidocr") and find_spec("rapidocr") is not None:
         return "rapidocr"
@@ -57,42 +59,45 @@ def resolve(name: Name) -> Literal["none", "rapidocr", "tesseract"]:
     return "none"
 
 
-def from_name(name: Name, *, threads: int = 0) -> Ocr | None:
+def from_name(name: Name, runtime: Runtime) -> Ocr | None:
     """The engine of that name. Raises as `resolve`."""
-    chosen = resolve(name)
-    if chosen == "rapidocr":
-        return RapidOcr(threads)
-    return TesseractOcr(shutil.which("tesseract") or chosen) if chosen == "tesseract" else None
+    engine = resolve(name)
+    if engine == "rapidocr":
+        return RapidOcr(runtime)
+    return TesseractOcr(shutil.which("tesseract") or engine) if engine == "tesseract" else None
 
 
 class RapidOcr:
-    """PP-OCR by RapidOCR: detects lines at any place, reads Latin, Chinese and Japanese script."""
+    """PP-OCR by RapidOCR: detects lines anywhere; reads Latin, Chinese and Japanese script."""
 
-    def __init__(self, threads: int = 0) -> None:
-        self._threads = threads
-        # Its parts keep state between calls; ONNX Runtime uses all cores for one call anyway.
+    def __init__(self, runtime: Runtime = Runtime()) -> None:  # noqa: B008  # frozen
+        self._threads = runtime.threads
+        # The engine keeps state between calls. ONNX Runtime uses all cores for one call anyway.
         self._lock = threading.Lock()
 
     @property
     def fingerprint(self) -> str:
-        return f"rapidocr {version('rapidocr')}"
+        return f"rapidocr {version('rapidocr')} {self.weights[:16]}"
+
+    @property
+    def weights(self) -> str:
+        """A digest of the package's models."""
+        return loading.weights_digest(_rapidocr_models())
 
     @cached_property
     def _engine(self) -> Any:
         import rapidocr
 
-        models = Path(rapidocr.__file__).parent / "models"
-        detector = _only(models, "*_det_*.onnx")
-        reader = _only(models, "*_rec_*.onnx")
+        detector, recogniser = _rapidocr_models()
         params = {
             "Global.log_level": "critical",
-            # Upside-down lines are rare, and telling them costs a third model.
+            # Upside-down lines are rare, and detecting them costs a third model.
             "Global.use_cls": False,
             "Det.limit_type": "max",
             "Det.limit_side_len": _DETECT_SIDE,
-            # Named, so that it looks for no download.
+            # Explicit paths, so that it downloads nothing.
             "Det.model_path": str(detector),
-            "Rec.model_path": str(reader),
+            "Rec.model_path": str(recogniser),
         }
         if self._threads:
             params["EngineConfig.onnxruntime.intra_op_num_threads"] = self._threads
@@ -102,21 +107,21 @@ class RapidOcr:
         height, width = picture.shape[:2]
         if min(height, width) < _SMALLEST_SIDE:
             return []
-        # The library takes arrays as OpenCV has them: blue first.
-        turned = np.ascontiguousarray(picture[:, :, ::-1])
+        # The library takes BGR, as OpenCV does.
+        bgr = np.ascontiguousarray(picture[:, :, ::-1])
         with self._lock:
             try:
-                found = self._engine(turned)
+                result = self._engine(bgr)
             except Exception as error:  # whatever the runtime raises
                 raise ModelError(f"RapidOCR failed on a picture ({error})") from error
-        if not getattr(found, "txts", None) or found.boxes is None:
+        if not getattr(result, "txts", None) or result.boxes is None:
             return []
-        corners = np.asarray(found.boxes, np.float64) / (width, height)
+        corners = np.asarray(result.boxes, np.float64) / (width, height)
         lines = [
             WordLine(" ".join(text.split()), _around(box), float(score))
-            for text, box, score in zip(found.txts, corners, found.scores, strict=True)
+            for text, box, score in zip(result.txts, corners, result.scores, strict=True)
         ]
-        return by_columns(_sensible(lines))
+        return by_columns(_reliable(lines))
 
     def release(self) -> None:
         with self._lock:
@@ -131,16 +136,28 @@ class TesseractOcr:
         self._seconds = seconds
 
     @cached_property
-    def _languages(self) -> str:
-        listed = self._run(["--list-langs"], b"").decode("utf-8", "replace").split("\n")[1:]
+    def _installed(self) -> tuple[Path | None, str]:
+        """The folder of trained data, if it is known, and the languages, joined by +."""
+        title, *listed = self._run(["--list-langs"], b"").decode("utf-8", "replace").split("\n")
         names = sorted({name.strip() for name in listed} - {"", "osd", "equ", "snum"})
-        # Each costs time; the order says what is tried first.
-        return "+".join(sorted(names, key=lambda name: name != "eng")[:6]) or "eng"
+        # Each language costs time; the first is preferred.
+        languages = "+".join(sorted(names, key=lambda name: name != "eng")[:6]) or "eng"
+        folder = title.split('"')[1] if title.count('"') == 2 else None
+        return Path(folder) if folder else None, languages
 
     @property
     def fingerprint(self) -> str:
         first = self._run(["--version"], b"").decode("utf-8", "replace").split("\n")[0]
-        return f"{first} {self._languages}"
+        return f"{first} {self._installed[1]} {self.weights[:16]}"
+
+    @property
+    def weights(self) -> str:
+        """A digest of the trained data of the installed languages; "" if its folder is unknown."""
+        folder, languages = self._installed
+        if folder is None:
+            return ""
+        files = [folder / f"{name}.traineddata" for name in languages.split("+")]
+        return loading.weights_digest(file for file in files if file.is_file())
 
     def read(self, picture: npt.NDArray[np.uint8]) -> list[WordLine]:
         height, width = picture.shape[:2]
@@ -149,7 +166,7 @@ class TesseractOcr:
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "PNG", compress_level=1)
         table = self._run(
-            ["stdin", "stdout", "-l", self._languages, "--psm", "3", "tsv"], buffer.getvalue()
+            ["stdin", "stdout", "-l", self._installed[1], "--psm", "3", "tsv"], buffer.getvalue()
         )
         lines: dict[tuple[str, ...], list[dict[str, str]]] = {}
         reader = csv.DictReader(
@@ -159,11 +176,11 @@ class TesseractOcr:
             if row.get("level") == "5" and (row.get("text") or "").strip():
                 key = (row["page_num"], row["block_num"], row["par_num"], row["line_num"])
                 lines.setdefault(key, []).append(row)
-        return _sensible([_line_of(words, width, height) for words in lines.values()])
+        return _reliable([_line_of(words, width, height) for words in lines.values()])
 
     def _run(self, arguments: Sequence[str], content: bytes) -> bytes:
         try:
-            done = subprocess.run(  # noqa: S603  # the program that the user has on the PATH
+            process = subprocess.run(  # noqa: S603  # the program on the user's PATH
                 [self._program, *arguments],
                 input=content,
                 capture_output=True,
@@ -173,30 +190,30 @@ class TesseractOcr:
         except subprocess.TimeoutExpired:
             raise ModelError(f"Tesseract took longer than {self._seconds:g} seconds") from None
         except (OSError, subprocess.CalledProcessError) as error:
-            told = getattr(error, "stderr", b"") or b""
-            last = told.decode("utf-8", "replace").strip().split("\n")[-1]
+            output = getattr(error, "stderr", b"") or b""
+            last = output.decode("utf-8", "replace").strip().split("\n")[-1]
             raise ModelError(f"Tesseract failed ({last or error})") from None
-        return done.stdout
+        return process.stdout
 
     def release(self) -> None:
-        """There is nothing to free: it is a program of its own."""
+        """Nothing to free: each call runs a process."""
 
 
 def by_columns(lines: list[WordLine]) -> list[WordLine]:
-    """Lines from the top to the bottom, but those of two columns of print one after the other.
+    """Lines in reading order: from top to bottom, but one after the other in two columns.
 
-    Lines that run across both (a title) stay where they are: between what is above and below.
+    A line across both columns (a title) separates what is above it from what is below.
     """
-    cut = _gutter(lines)
-    if cut is None:
+    gutter = _gutter(lines)
+    if gutter is None:
         return lines
     ordered: list[WordLine] = []
     left: list[WordLine] = []
     right: list[WordLine] = []
     for line in sorted(lines, key=lambda line: line.box[1]):
-        if line.box[2] <= cut + _SLACK:
+        if line.box[2] <= gutter + _SLACK:
             left.append(line)
-        elif line.box[0] >= cut - _SLACK:
+        elif line.box[0] >= gutter - _SLACK:
             right.append(line)
         else:
             ordered += [*left, *right, line]
@@ -205,38 +222,38 @@ def by_columns(lines: list[WordLine]) -> list[WordLine]:
 
 
 def _gutter(lines: Sequence[WordLine]) -> float | None:
-    """Where the page divides into two columns of prose, if it does."""
+    """The x between two columns of prose, 0..1; None without two columns."""
     best: tuple[int, float, float] | None = None
     for step in range(30, 71):
-        cut = step / 100
-        left = [line for line in lines if line.box[2] <= cut + _SLACK]
-        right = [line for line in lines if line.box[0] >= cut - _SLACK]
+        x = step / 100
+        left = [line for line in lines if line.box[2] <= x + _SLACK]
+        right = [line for line in lines if line.box[0] >= x - _SLACK]
         across = len(lines) - len(left) - len(right)
         if min(len(left), len(right)) < _COLUMN_LINES or across > len(lines) // 5:
             continue
-        # Prose fills its column; the cells of a table and the names beside a form do not.
+        # Prose fills its column; cells of a table and labels of a form do not.
         widths = [median(line.box[2] - line.box[0] for line in side) for side in (left, right)]
         if min(widths) < _COLUMN_WIDTH:
             continue
-        found = (across, abs(cut - 0.5), cut)
-        best = found if best is None else min(best, found)
+        candidate = (across, abs(x - 0.5), x)
+        best = candidate if best is None else min(best, candidate)
     return None if best is None else best[2]
 
 
 def words_of(lines: Sequence[WordLine]) -> list[dict[str, Any]]:
-    """Segment metadata "words": each word and its box, shared out along the line by length."""
+    """Segment metadata "words": words with boxes, which divide their line by length."""
     words: list[dict[str, Any]] = []
     for line in lines:
         left, top, right, bottom = line.box
         length = max(1, len(line.text))
-        at = 0
+        offset = 0
         for word in line.text.split(" "):
-            start = left + (right - left) * at / length
-            end = left + (right - left) * (at + len(word)) / length
+            start = left + (right - left) * offset / length
+            end = left + (right - left) * (offset + len(word)) / length
             if word:
                 box = [round(value, 4) for value in (start, top, end, bottom)]
                 words.append({"text": word, "box": box})
-            at += len(word) + 1
+            offset += len(word) + 1
     return words
 
 
@@ -248,8 +265,8 @@ def _line_of(words: Sequence[dict[str, str]], width: int, height: int) -> WordLi
     box = _clipped(
         min(lefts) / width, min(tops) / height, max(rights) / width, max(bottoms) / height
     )
-    certain = sum(float(word["conf"]) for word in words) / len(words) / 100
-    return WordLine(" ".join(word["text"].strip() for word in words), box, certain)
+    probability = sum(float(word["conf"]) for word in words) / len(words) / 100
+    return WordLine(" ".join(word["text"].strip() for word in words), box, probability)
 
 
 def _around(corners: npt.NDArray[np.float64]) -> Box:
@@ -262,19 +279,24 @@ def _clipped(*edges: float) -> Box:
     return left, top, right, bottom
 
 
-def _sensible(lines: Sequence[WordLine]) -> list[WordLine]:
-    """Without what was read unsurely; nothing at all where hardly a letter is left."""
-    sure = [
+def _reliable(lines: Sequence[WordLine]) -> list[WordLine]:
+    """Lines of high probability; none if they have hardly a letter."""
+    reliable = [
         line
         for line in lines
         if line.probability >= _MIN_PROBABILITY and any(map(str.isalnum, line.text))
     ]
-    letters = sum(sum(map(str.isalnum, line.text)) for line in sure)
-    return sure if letters >= _MIN_LETTERS else []
+    letters = sum(sum(map(str.isalnum, line.text)) for line in reliable)
+    return reliable if letters >= _MIN_LETTERS else []
 
 
-def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if not found:
+def _rapidocr_models() -> tuple[Path, Path]:
+    """The package's models for detection and recognition. Raises ModelError."""
+    spec = find_spec("rapidocr")
+    places = spec.submodule_search_locations if spec else None
+    folder = Path(next(iter(places or ()), "")) / "models"
+    detectors = sorted(folder.glob("*_det_*.onnx"))
+    recognisers = sorted(folder.glob("*_rec_*.onnx"))
+    if not detectors or not recognisers:
         raise ModelError(f"RapidOCR's models are not in {folder}: install the package again")
-    return found[0]
+    return detectors[0], recognisers[0]

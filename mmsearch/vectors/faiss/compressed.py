@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 SMALLEST = 1000
 """With fewer vectors the codebooks cannot be trained, and exact search is as quick."""
-WANTED_RECALL = 0.98
+TARGET_RECALL = 0.98
 
 _TRAINING_ROWS = 8192
 _BLOCK = 16384
@@ -47,10 +47,10 @@ class Compressed:
 
     @classmethod
     def build(cls, rows: Rows, k_factor: int, queries: Vectors | None) -> Self | None:
-        """Train, encode and measure; None if the wanted recall is out of reach.
+        """Train, encode and measure; None if TARGET_RECALL is out of reach.
 
         `rows` has no dead ones. `queries` are held-out queries of the kind that will come;
-        without them the rows' own vectors are moved away from the data.
+        without them some rows are shifted away from the data.
         """
         faiss = load_faiss()
         dimension = rows.vectors.shape[1]
@@ -72,7 +72,7 @@ class Compressed:
         while factor <= _LARGEST_FACTOR * k_factor:
             candidate = cls(base, refine, factor, 0.0)
             recall = candidate.measure(queries, truth)
-            if recall >= WANTED_RECALL:
+            if recall >= TARGET_RECALL:
                 return cls(base, refine, factor, recall)
             factor *= 2
         logger.warning(
@@ -115,7 +115,7 @@ class Compressed:
     def memory_bytes(self) -> int:
         return int(self.base.codes.size() + 4 * self.base.pq.centroids.size())
 
-    def wanted(self, k: int, k_factor: int | None) -> int:
+    def candidate_count(self, k: int, k_factor: int | None) -> int:
         """How many candidates are refined for k hits.
 
         Full `k_factor` for the first ten hits, a third of it for every one beyond: deep lists
@@ -131,29 +131,29 @@ class Compressed:
 
         None comes where removals or equal vectors have used up the candidates.
         """
-        wanted = self.wanted(k, k_factor)
-        fetch = wanted + min(rows.n_dead, wanted)
+        count = self.candidate_count(k, k_factor)
+        fetch = count + min(rows.n_dead, count)
         if 2 * fetch >= len(rows):
             return [None] * len(queries)
         products, positions = self._refined(queries, fetch)
         result: list[Positions | None] = []
-        for scores, found in zip(products, positions, strict=True):
-            alive = found >= 0
+        for scores, candidates in zip(products, positions, strict=True):
+            alive = candidates >= 0
             if rows.n_dead:
-                alive &= ~rows.dead[found]
-            scores, found = scores[alive], found[alive]
-            # Fewer than wanted, or so many equals that codes cannot tell the best k apart.
-            if 2 * len(found) < wanted or len(found) <= k or scores[-1] >= scores[k - 1]:
+                alive &= ~rows.dead[candidates]
+            scores, candidates = scores[alive], candidates[alive]
+            # Too few candidates, or so many equals that codes cannot tell the best k apart.
+            if 2 * len(candidates) < count or len(candidates) <= k or scores[-1] >= scores[k - 1]:
                 result.append(None)
                 continue
             last = int(np.searchsorted(-scores, -(scores[k - 1] - 2e-6), side="right"))
-            result.append(found[:last])
+            result.append(candidates[:last])
         return result
 
     def measure(self, queries: Vectors, truth: npt.NDArray[np.float32]) -> float:
         """recall@10 against `truth`, the exact best products (q, 10). Equals count as hits."""
         top = truth.shape[1]
-        products, _ = self._refined(queries, self.wanted(top, None))
+        products, _ = self._refined(queries, self.candidate_count(top, None))
         floor = truth[:, -1:] - 2e-6
         return float((products[:, :top] >= floor).mean())
 
@@ -164,9 +164,9 @@ class Compressed:
         """
         probes = np.linspace(0, len(rows) - 1, num=min(8, len(rows))).astype(np.int64)
         queries = rows.decode(probes)
-        products, _ = self._refined(queries, min(self.wanted(_TOP, None), len(rows)))
-        own = np.einsum("nd,nd->n", queries, queries)
-        if (products[:, 0] < own - 1e-3).any():
+        products, _ = self._refined(queries, min(self.candidate_count(_TOP, None), len(rows)))
+        norms = np.einsum("nd,nd->n", queries, queries)
+        if (products[:, 0] < norms - 1e-3).any():
             raise SnapshotError("the snapshot's compressed part disagrees with its vectors")
 
     def _refined(self, queries: Vectors, fetch: int) -> tuple[npt.NDArray[np.float32], Positions]:
@@ -182,14 +182,14 @@ def shifted_queries(rows: Rows, count: int, random: np.random.Generator) -> Vect
     """Unit queries (count, dimension) that stand to the rows as texts to images in CLIP.
 
     A part of a vector (cosine about 0.4), one direction common to all (the modality gap,
-    Liang et al., 2022), and noise of their own.
+    Liang et al., 2022), and independent noise.
     """
     dimension = rows.vectors.shape[1]
     chosen = random.choice(len(rows), size=min(count, len(rows)), replace=False)
-    own = rows.decode(np.sort(chosen))
+    sampled = rows.decode(np.sort(chosen))
     gap = _unit(random.standard_normal((1, dimension), dtype=np.float32))
-    noise = _unit(random.standard_normal(own.shape, dtype=np.float32))
-    return np.ascontiguousarray(_unit(0.4 * own + 0.6 * gap + 0.7 * noise))
+    noise = _unit(random.standard_normal(sampled.shape, dtype=np.float32))
+    return np.ascontiguousarray(_unit(0.4 * sampled + 0.6 * gap + 0.7 * noise))
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -2,7 +2,7 @@
 
 Only unfiltered searches come here: without cuVS, FAISS on a GPU ignores an IDSelector
 silently, so filtered ones stay on the CPU whatever the build. GPU arithmetic (TF32) is too
-coarse to decide an order; it proposes candidates, and `Rows.scores` decides.
+coarse to rank hits: it proposes candidates, and `Rows.scores` ranks them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class GpuFailedError(Exception):
 
 
 def gpus(device: Device) -> int:
-    """How many GPUs to use. Raises ConfigurationError where 'gpu' is demanded in vain."""
+    """How many GPUs to use. Raises ConfigurationError if 'gpu' is demanded and there is none."""
     if device not in {"auto", "cpu", "gpu"}:
         raise ConfigurationError(
             f"the index device is auto, cpu or gpu, not '{device}'", param="index_device"
@@ -53,7 +53,7 @@ def gpus(device: Device) -> int:
 
 
 class GpuRows:
-    """A copy of one `Rows` on the GPUs. Raises GpuFailedError where a GPU does."""
+    """A copy of one `Rows` on the GPUs. Raises GpuFailedError if a GPU fails."""
 
     def __init__(self, rows: Rows, count: int) -> None:
         self.count = count
@@ -66,17 +66,17 @@ class GpuRows:
 
         `rows` are those that were loaded, with the removals since.
         """
-        wanted = 2 * k + 64  # room for what coarse arithmetic misplaces
-        fetch = min(wanted + min(rows.n_dead, wanted), len(rows))
+        count = 2 * k + 64  # coarse arithmetic misplaces some
+        fetch = min(count + min(rows.n_dead, count), len(rows))
         if fetch > LARGEST_K:
             return [None] * len(queries)
         products, positions = self._search(queries, fetch)
         result: list[Positions | None] = []
-        for scores, found in zip(products, positions, strict=True):
-            alive = (found >= 0) & ~rows.dead[found]
-            kept, kept_scores = found[alive], scores[alive]
+        for scores, candidates in zip(products, positions, strict=True):
+            alive = (candidates >= 0) & ~rows.dead[candidates]
+            kept, kept_scores = candidates[alive], scores[alive]
             enough = len(kept) >= min(k, rows.live)
-            # So many equal scores at the cut that a smaller id may lie beyond it.
+            # So many equal scores at the end that a smaller id may lie beyond it.
             clear = fetch == len(rows) or (
                 len(kept) > k and kept_scores[-1] < kept_scores[k - 1] - 1e-3
             )
@@ -108,8 +108,8 @@ class GpuRows:
         probes = np.linspace(0, len(rows) - 1, num=min(8, len(rows))).astype(np.int64)
         queries = rows.decode(probes)
         products, positions = index.search(queries, 1)
-        found = rows.decode(positions[:, 0])
-        same = np.einsum("nd,nd->n", queries, found)
+        hits = rows.decode(positions[:, 0])
+        same = np.einsum("nd,nd->n", queries, hits)
         if not np.allclose(products[:, 0], same, atol=1e-2):
             raise RuntimeError("its answers disagree with the CPU's")
 

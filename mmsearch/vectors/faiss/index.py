@@ -7,8 +7,8 @@ An index is a sealed `main` part and an exact `tail` of what was added since::
            or a copy on the GPUs             fast candidates, decided with the rows
     tail   float16 rows, appended            exact scan
 
-Both are values that are never changed, only replaced; a search works on those it found
-and so waits for nobody. Removal marks rows as dead. `compact` seals everything live into a
+Both are values that are never changed, only replaced; a search keeps the state
+it began with and takes no lock. Removal marks rows as dead. `compact` seals everything live into a
 new main part, beside the searches and writes that go on.
 """
 
@@ -16,28 +16,29 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import SnapshotError
-from mmsearch.types import Ids, IndexStats, SearchParams, Vectors
+from mmsearch.types import HalfVectors, Ids, IndexStats, SearchParams, Vectors
 from mmsearch.vectors.checks import (
-    HalfVectors,
     best_first,
     check_ids,
     check_limits,
     check_queries,
     check_vectors,
     empty_result,
+    sample_ids,
 )
 from mmsearch.vectors.faiss.compressed import SMALLEST, Compressed
 from mmsearch.vectors.faiss.gpu import Device, GpuFailedError, GpuRows, gpus
 from mmsearch.vectors.faiss.rows import Mask, Positions, Rows, load_faiss
-from mmsearch.vectors.snapshot import IndexContent, block, write_content
+from mmsearch.vectors.faiss.state import IndexState, saved_codes, saved_dead, saved_rows
+from mmsearch.vectors.faiss.tail import TailBuffer
+from mmsearch.vectors.snapshot_format import IndexContent
 
 logger = logging.getLogger(__name__)
 
@@ -46,20 +47,6 @@ _TAIL = 1000
 _TAIL_FRACTION = 0.05
 """... nor are fewer than this part of the main rows. The tail is read by every search."""
 _DEAD_FRACTION = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class _State:
-    main: Rows
-    tail: Rows
-    fast: Compressed | None = None
-    gpu: GpuRows | None = None
-    incompressible: bool = False
-    """The compressed form of this main part was tried and lost too much recall."""
-
-    @property
-    def live(self) -> int:
-        return self.main.live + self.tail.live
 
 
 class FaissIndex:
@@ -103,14 +90,13 @@ class FaissIndex:
         self._compaction = threading.Lock()
         """Held while a new main part is built."""
         self._background: threading.Thread | None = None
-        self._new_tail(np.empty(0, dtype=np.int64), np.empty((0, dimension), dtype=np.float16))
-        self._state = _State(Rows.of(*self._empty()), Rows.of(*self._empty()))
+        self._state = IndexState(Rows.of(*self._empty()), self._new_tail(*self._empty()))
 
     @classmethod
     def build(
         cls,
         ids: Ids,
-        vectors: Vectors,
+        vectors: Vectors | HalfVectors,
         *,
         exact_below: int = 20_000,
         k_factor: int = 30,
@@ -147,28 +133,32 @@ class FaissIndex:
         return self._state.live
 
     def ids(self) -> Ids:
-        state = self._state
-        return np.sort(
-            np.concatenate([state.main.ids[~state.main.dead], state.tail.ids[~state.tail.dead]])
-        )
+        """The live ids, ascending."""
+        return self._state.ids()
+
+    def contains(self, ids: Ids) -> Mask:
+        return self._state.contains(check_ids(ids))
+
+    def sample(self, n: int, seed: int) -> Ids:
+        return sample_ids(self._state.ids(), n, seed)
 
     # ------------------------------------------------------------------------ writing
 
-    def add(self, ids: Ids, vectors: Vectors) -> None:
+    def add(self, ids: Ids, vectors: Vectors | HalfVectors) -> None:
         new_ids, half = check_vectors(ids, vectors, self._dimension)
         if new_ids.size == 0:
             return
         with self._write:
-            self._make_room(self._state.tail, len(new_ids))
+            self._tail.reserve(self._state.tail, len(new_ids))
             state = self._without(new_ids)
-            self._state = replace(state, tail=self._append(state.tail, new_ids, half))
+            self._state = replace(state, tail=self._tail.append(state.tail, new_ids, half))
         self._tidy()
 
     def remove(self, ids: Ids) -> int:
-        gone = np.unique(check_ids(ids))
+        removed_ids = np.unique(check_ids(ids))
         with self._write:
             before = self._state.live
-            self._state = self._without(gone)
+            self._state = self._without(removed_ids)
             removed = before - self._state.live
         self._tidy()
         return removed
@@ -181,7 +171,7 @@ class FaissIndex:
         """
         with self._compaction:
             begun = self._state
-            ids, half = _merged(begun)
+            ids, half = begun.merged()
             sealed = self._seal(ids, half)
             with self._write:
                 now = self._state
@@ -205,50 +195,27 @@ class FaissIndex:
         if background is not None:
             background.join()
 
-    def _without(self, ids: Ids) -> _State:
+    def _without(self, ids: Ids) -> IndexState:
         """The state with these ids (each once) dead. Called with the write lock held."""
         state = self._state
-        main, tail = state.main, state.tail
-        if len(main):
-            found = np.searchsorted(main.ids, ids)
-            found[found == len(main)] = 0
-            hit = (main.ids[found] == ids) & ~main.dead[found]
-            main = main.with_dead(found[hit])
-        where = [at for i in ids.tolist() if (at := self._where.pop(i, None)) is not None]
-        return replace(state, main=main, tail=tail.with_dead(np.array(where, dtype=np.int64)))
-
-    def _append(self, tail: Rows, ids: Ids, half: HalfVectors) -> Rows:
-        """The tail with more rows, written behind those that searches can see."""
-        past, total = len(tail), len(tail) + len(ids)
-        self._tail_ids[past:total] = ids
-        self._tail_vectors[past:total] = half
-        self._where.update(zip(ids.tolist(), range(past, total), strict=True))
-        dead = np.concatenate([tail.dead, np.zeros(len(ids), dtype=np.bool_)])
-        return Rows.of(self._tail_ids[:total], self._tail_vectors[:total], dead)
-
-    def _make_room(self, tail: Rows, more: int) -> None:
-        total = len(tail) + more
-        if total > len(self._tail_ids):
-            self._reserve(tail.ids, tail.vectors, max(256, 2 * total))
+        positions, live = state.main_positions(ids)
+        return replace(
+            state,
+            main=state.main.with_dead(positions[live]),
+            tail=state.tail.with_dead(self._tail.remove(ids)),
+        )
 
     def _new_tail(self, ids: Ids, half: HalfVectors) -> Rows:
-        """A tail of its own memory; searches may still read that of the last one."""
-        self._reserve(ids, half, len(ids))
-        self._where = {int(i): at for at, i in enumerate(ids)}
-        return Rows.of(self._tail_ids, self._tail_vectors)
-
-    def _reserve(self, ids: Ids, half: HalfVectors, capacity: int) -> None:
-        self._tail_ids = np.empty(capacity, dtype=np.int64)
-        self._tail_vectors = np.empty((capacity, self._dimension), dtype=np.float16)
-        self._tail_ids[: len(ids)] = ids
-        self._tail_vectors[: len(ids)] = half
+        """A tail in memory of its own; running searches still read the tail of before."""
+        self._tail = TailBuffer(ids, half)
+        return self._tail.first_rows
 
     def _empty(self) -> tuple[Ids, HalfVectors]:
         return np.empty(0, dtype=np.int64), np.empty((0, self._dimension), dtype=np.float16)
 
     # ------------------------------------------------------------------------ compaction
 
-    def _seal(self, ids: Ids, half: HalfVectors) -> _State:
+    def _seal(self, ids: Ids, half: HalfVectors) -> IndexState:
         """A state without a tail from ascending ids and their vectors."""
         faiss = load_faiss()
         faiss.omp_set_num_threads(self._threads)  # acts on the calling thread only
@@ -256,13 +223,13 @@ class FaissIndex:
         tail = Rows.of(*self._empty())
         if self._gpus and len(main):
             try:
-                return _State(main, tail, gpu=GpuRows(main, self._gpus))
+                return IndexState(main, tail, gpu=GpuRows(main, self._gpus))
             except GpuFailedError:
                 self._gpus = 0
         if len(main) <= self._exact_below:
-            return _State(main, tail)
+            return IndexState(main, tail)
         fast = Compressed.build(main, self._k_factor, self._calibration)
-        return _State(main, tail, fast=fast, incompressible=fast is None)
+        return IndexState(main, tail, fast=fast, incompressible=fast is None)
 
     def _due(self) -> bool:
         state = self._state
@@ -312,16 +279,16 @@ class FaissIndex:
         params: SearchParams | None = None,
     ) -> tuple[npt.NDArray[np.float32], Ids]:
         params = check_limits(k, params)
-        given = check_queries(queries, self._dimension)
+        queries = check_queries(queries, self._dimension)
         only = None if allowed is None else check_ids(allowed)
         load_faiss().omp_set_num_threads(self._threads)  # acts on the calling thread only
         state = self._state
-        scores, hits = empty_result(len(given), k)
-        if len(given) == 0:
+        scores, hits = empty_result(len(queries), k)
+        if len(queries) == 0:
             return scores, hits
-        in_main = self._main_candidates(state, given, k, only, params)
-        in_tail = _exact(state.tail, given, k, state.tail.select(only, ascending=False))
-        for row, query in enumerate(given):
+        in_main = self._main_candidates(state, queries, k, only, params)
+        in_tail = _exact(state.tail, queries, k, state.tail.select(only, ascending=False))
+        for row, query in enumerate(queries):
             best_scores, best_ids = best_first(
                 np.concatenate(
                     [
@@ -337,7 +304,7 @@ class FaissIndex:
         return scores, hits
 
     def _main_candidates(
-        self, state: _State, queries: Vectors, k: int, allowed: Ids | None, params: SearchParams
+        self, state: IndexState, queries: Vectors, k: int, allowed: Ids | None, params: SearchParams
     ) -> list[Positions]:
         main = state.main
         proposed: list[Positions | None] = [None] * len(queries)
@@ -349,12 +316,12 @@ class FaissIndex:
                     self._leave_gpu()
             elif state.fast is not None:
                 proposed = state.fast.candidates(queries, k, params.k_factor, main)
-        open_rows = [row for row, found in enumerate(proposed) if found is None]
+        open_rows = [row for row, positions in enumerate(proposed) if positions is None]
         if open_rows:
             exact = _exact(main, queries[open_rows], k, main.select(allowed, ascending=True))
-            for row, found in zip(open_rows, exact, strict=True):
-                proposed[row] = found
-        return [found for found in proposed if found is not None]
+            for row, positions in zip(open_rows, exact, strict=True):
+                proposed[row] = positions
+        return [positions for positions in proposed if positions is not None]
 
     def _leave_gpu(self) -> None:
         with self._write:
@@ -366,46 +333,18 @@ class FaissIndex:
 
     def stats(self) -> IndexStats:
         state = self._state
-        rows = (state.main, state.tail)
-        memory = sum(part.ids.nbytes + part.vectors.nbytes + part.dead.nbytes for part in rows)
-        if state.fast is not None:
-            memory += state.fast.memory_bytes
         return IndexStats(
-            type=state.fast.type if state.fast is not None else "Flat(SQfp16)",
+            type=state.type,
             size=state.live,
             generation=self.generation,
-            memory_bytes=memory,
+            memory_bytes=state.memory_bytes,
             device="cpu" if state.gpu is None else f"gpu:{state.gpu.count}",
             recall=None if state.fast is None else state.fast.recall,
         )
 
     def export(self) -> IndexContent:
         """All that `restore` needs, as it is at this moment."""
-        state = self._state
-        fast = state.fast
-        blocks: dict[str, npt.NDArray[np.generic]]
-        if fast is None:
-            ids, half = _merged(state)
-            blocks = {"main_ids": ids, "main_vectors": half}
-        else:
-            # The codes belong to all rows, dead ones included; those leave at a compaction.
-            tail_live = ~state.tail.dead
-            blocks = {
-                "main_ids": state.main.ids,
-                "main_vectors": state.main.vectors,
-                "main_dead": state.main.dead.view(np.uint8),
-                "tail_ids": state.tail.ids[tail_live],
-                "tail_vectors": state.tail.vectors[tail_live],
-                "compressed": fast.serialize(),
-            }
-        return IndexContent(
-            type=self.stats().type if fast is None else fast.type,
-            dimension=self._dimension,
-            count=state.live,
-            parameters={} if fast is None else {"k_factor": fast.k_factor},
-            recall=None if fast is None else fast.recall,
-            blocks=blocks,
-        )
+        return self._state.export()
 
     @classmethod
     def restore(
@@ -429,7 +368,7 @@ class FaissIndex:
             auto_compact=auto_compact,
             calibration_queries=calibration_queries,
         )
-        ids, half = _part(content, "main")
+        ids, half = saved_rows(content, "main")
         if (np.diff(ids) <= 0).any():
             raise SnapshotError("the snapshot's ids are not in order")
         if "compressed" not in content.blocks or index._gpus:
@@ -443,67 +382,22 @@ class FaissIndex:
         index._tidy()
         return index
 
-    def _restore_exact(self, content: IndexContent, ids: Ids, half: HalfVectors) -> _State:
-        dead = _dead(content, len(ids))
+    def _restore_exact(self, content: IndexContent, ids: Ids, half: HalfVectors) -> IndexState:
+        dead = saved_dead(content, len(ids))
         if not dead.any() and "tail_ids" not in content.blocks:
             # Not compressed here: `_tidy` does it in the background, searches need not wait.
             gpu = self._gpus > 0
             return self._seal(ids, half) if gpu else replace(self._state, main=Rows.of(ids, half))
-        tail_ids, tail_half = _part(content, "tail")
-        tail = Rows.of(tail_ids, tail_half)
-        merged = _merged(_State(Rows.of(ids, half, dead), tail))
-        return self._seal(*merged)
+        tail = Rows.of(*saved_rows(content, "tail"))
+        return self._seal(*IndexState(Rows.of(ids, half, dead), tail).merged())
 
-    def _restore_compressed(self, content: IndexContent, ids: Ids, half: HalfVectors) -> _State:
-        k_factor, recall = content.parameters.get("k_factor"), content.recall
-        if not isinstance(k_factor, int) or k_factor < 1 or recall is None:
-            raise SnapshotError("the snapshot does not say how its compressed part is searched")
-        main = Rows.of(ids, half, _dead(content, len(ids)))
-        fast = Compressed.restore(
-            main,
-            block(content, "compressed", np.uint8, 1),
-            max(k_factor, self._k_factor),
-            recall,
-        )
-        return _State(main, self._new_tail(*_part(content, "tail")), fast=fast)
-
-    def save(self, path: Path) -> None:
-        write_content(path, self.export())
+    def _restore_compressed(self, content: IndexContent, ids: Ids, half: HalfVectors) -> IndexState:
+        main = Rows.of(ids, half, saved_dead(content, len(ids)))
+        fast = saved_codes(content, main, self._k_factor)
+        return IndexState(main, self._new_tail(*saved_rows(content, "tail")), fast=fast)
 
 
 def _exact(
     rows: Rows, queries: Vectors, k: int, selected: tuple[Mask | None, int]
 ) -> list[Positions]:
     return rows.candidates(queries, k, *selected)
-
-
-def _merged(state: _State) -> tuple[Ids, HalfVectors]:
-    """All live ids, ascending, and their vectors."""
-    main, tail = state.main, state.tail
-    if len(tail) == 0 and main.n_dead == 0:
-        return main.ids, main.vectors
-    ids = np.concatenate([main.ids[~main.dead], tail.ids[~tail.dead]])
-    order = np.argsort(ids)
-    half = np.empty((len(ids), main.vectors.shape[1]), dtype=np.float16)
-    place = np.empty(len(ids), dtype=np.int64)
-    place[order] = np.arange(len(ids))
-    half[place[: main.live]] = main.vectors[~main.dead]
-    half[place[main.live :]] = tail.vectors[~tail.dead]
-    return ids[order], half
-
-
-def _part(content: IndexContent, name: str) -> tuple[Ids, HalfVectors]:
-    ids = block(content, f"{name}_ids", np.int64, 1)
-    half = block(content, f"{name}_vectors", np.float16, 2)
-    if half.shape != (len(ids), content.dimension) or (ids < 0).any():
-        raise SnapshotError(f"the snapshot's {name} ids and vectors do not belong together")
-    return ids, half
-
-
-def _dead(content: IndexContent, rows: int) -> Mask:
-    if "main_dead" not in content.blocks:
-        return np.zeros(rows, dtype=np.bool_)
-    dead = block(content, "main_dead", np.uint8, 1)
-    if len(dead) != rows or (dead > 1).any():
-        raise SnapshotError("the snapshot's marks of removed vectors are malformed")
-    return dead.astype(np.bool_)

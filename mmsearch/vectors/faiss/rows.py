@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import MissingDependencyError
-from mmsearch.types import Ids, Vectors
-from mmsearch.vectors.checks import HalfVectors, is_member
+from mmsearch.types import HalfVectors, Ids, Vectors
+from mmsearch.vectors.checks import is_member
 
 Mask = npt.NDArray[np.bool_]
 Positions = npt.NDArray[np.int64]
 """Row numbers, internal to one `Rows`; they never leave the index."""
 
 SPARE = 8
-"""Candidates fetched beyond k, so that rounding decides nothing at the cut."""
+"""Candidates fetched beyond k, so that rounding does not decide which hit is the last."""
 
 _BATCH = 10
 """From this many queries on, decoding the rows once for all of them (BLAS) is quicker ..."""
@@ -30,7 +30,7 @@ _BLOCK = 2048
 _SERIAL = 32_000
 """Numbers decoded at a time: from 32768 on torch starts threads, which wait for each other."""
 _SPARSE = 200
-"""If at most one row in so many is selected, they are gathered rather than found by a scan."""
+"""If at most 1/200 of the rows are selected, only those are read."""
 _ROUNDING = 2e-6
 """Bound on the difference between two ways to sum a float32 product of unit vectors."""
 
@@ -86,15 +86,15 @@ class Rows:
     def select(self, allowed: Ids | None, *, ascending: bool) -> tuple[Mask | None, int]:
         """The rows to search and their number; None stands for all of them.
 
-        `ascending` says that the ids are in order, which makes small sets quick to find.
+        `ascending`: the ids are in order, which makes small sets quick to find.
         """
         if allowed is None:
             return (~self.dead, self.live) if self.n_dead else (None, len(self))
         if ascending and 100 * allowed.size < len(self):
             mask = np.zeros(len(self), dtype=np.bool_)
-            found = np.searchsorted(self.ids, allowed)
-            found[found == len(self)] = 0
-            mask[found[self.ids[found] == allowed]] = True
+            positions = np.searchsorted(self.ids, allowed)
+            positions[positions == len(self)] = 0
+            mask[positions[self.ids[positions] == allowed]] = True
         else:
             mask = is_member(self.ids, allowed)
         if self.n_dead:
@@ -170,11 +170,11 @@ class Rows:
             block = self.decode(
                 slice(start, start + size) if selected is None else selected[start : start + size]
             )
-            products, found = faiss.knn(
+            products, positions = faiss.knn(
                 queries, block, min(k, size), metric=faiss.METRIC_INNER_PRODUCT
             )
-            found += start
-            heap.add_result(products, found if selected is None else selected[found])
+            positions += start
+            heap.add_result(products, positions if selected is None else selected[positions])
         heap.finalize()
         return heap.D, heap.I
 

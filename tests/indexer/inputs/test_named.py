@@ -29,8 +29,7 @@ from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import content_of, is_url, local_path, member_uri, uri_of
 from mmsearch.types import Source
 from tests.support.fakes import a_picture, open_fake, some_files
-
-Files = dict[str, bytes | str]
+from tests.support.files import Files, png, shard, shard_bytes
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +49,7 @@ class Collection:
         return index_into(self.engine.library, list(paths), collection=self.name, **options)
 
     def sources(self) -> dict[str, Source]:
-        found = self.engine.library.store.sources(self.name, limit=1000)
+        found = self.engine.library.store.sources.list(self.name, limit=1000)
         return {source.path.rpartition("/")[2]: source for source in found}
 
     def failures(self) -> dict[str, str]:
@@ -64,25 +63,6 @@ class Collection:
 @pytest.fixture
 def collection(shared: SearchEngine, request: pytest.FixtureRequest) -> Collection:
     return Collection(shared, request.node.name[:150])
-
-
-def png(colour: str) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def shard(path: Path, files: Files, mode: str = "w") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 WEBDATASET: Files = {
@@ -215,7 +195,7 @@ def test_json_lines(collection: Collection, tmp_path: Path) -> None:
         segment.text
         for source in found.values()
         if source.status == "indexed"
-        for segment in collection.engine.library.store.segments_of(source.id)
+        for segment in collection.engine.library.store.segments.of_source(source.id)
     }
     assert texts == {
         "Boil fresh water.",
@@ -418,7 +398,7 @@ def test_web_addresses(tmp_path: Path, website: str) -> None:
         assert summary.counts.indexed == 4
         assert [f.code for f in summary.failures] == ["missing"]
         assert engine.search("note from elsewhere").hits[0].source.uri == urls[1]
-        sources = {source.uri: source for source in engine.library.store.sources(limit=10)}
+        sources = {source.uri: source for source in engine.library.store.sources.list(limit=10)}
         assert content_of(sources[urls[0]]) is None
         assert sources[f"{urls[2]}::m.txt"].status == "indexed"
         again = index_into(engine.library, urls[:3]).counts
@@ -448,17 +428,6 @@ def test_stores_by_fsspec(collection: Collection) -> None:
     assert (again.unchanged, again.failed) == (1, 1)
     memory.rm("/bucket/a/b/n.txt")
     assert collection.index("memory://bucket/a", prune=True).counts.removed == 1
-
-
-def shard_bytes(files: Files) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in files.items():
-            data = content.encode() if isinstance(content, str) else content
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
 
 
 def test_urls_that_nothing_can_read(tmp_path: Path) -> None:

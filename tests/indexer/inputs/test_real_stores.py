@@ -17,8 +17,8 @@ import pytest
 
 from indexer.runs import RunSummary, index_into
 from mmsearch import SearchEngine
-from tests.indexer.inputs.test_named import png, shard_bytes
 from tests.support.fakes import open_fake
+from tests.support.files import png, shard_bytes
 
 FILES = {
     "photos/red.png": png("red"),
@@ -42,7 +42,7 @@ def taken_in(engine: SearchEngine, name: str, *urls: str, **options: Any) -> Run
 
 
 def addresses(engine: SearchEngine, name: str) -> list[str]:
-    return sorted(source.uri for source in engine.library.store.sources(name, limit=100))
+    return sorted(source.uri for source in engine.library.store.sources.list(name, limit=100))
 
 
 # ------------------------------------------------------------------ S3, Google, Azure

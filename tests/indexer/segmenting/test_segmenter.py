@@ -8,8 +8,10 @@ import numpy as np
 import openpyxl
 import pytest
 
+from indexer.embed import Embedder
 from indexer.runs import index_into
-from indexer.segmenting.segmenter import Cutter
+from indexer.segmenting.recognition import Recogniser
+from indexer.segmenting.segmenter import Segmenter
 from mmsearch.errors import ModelError
 from mmsearch.media.parts import ImagePart, PagePart
 from mmsearch.search.pictures import thumbnail_path
@@ -39,7 +41,9 @@ def test_a_passage_of_a_pdf_knows_its_page_and_place(folder: Path, tmp_path: Pat
         assert 0 < place.box[1] < place.box[3] < 0.25
         assert (place.char_start, place.char_end) == (23, 50)
         images = [
-            s for s in engine.library.store.segments_of(hit.source.id) if s.modality == "page"
+            s
+            for s in engine.library.store.segments.of_source(hit.source.id)
+            if s.modality == "page"
         ]
         assert [image.place for image in images] == [Place(page=1), Place(page=2)]
         for page in (Place(page=1), Place(page=2), None):
@@ -78,8 +82,10 @@ def test_the_words_in_a_picture_are_its_text(folder: Path, tmp_path: Path) -> No
     with open_fake(tmp_path / "library", read=["ferry at", "dawn"], ocr_pictures="all") as engine:
         index_into(engine.library, [folder])
         words = {
-            Path(source.path).name: [s.text for s in engine.library.store.segments_of(source.id)]
-            for source in engine.library.store.sources(None, after_id=0, limit=10)
+            Path(source.path).name: [
+                s.text for s in engine.library.store.segments.of_source(source.id)
+            ]
+            for source in engine.library.store.sources.list(None, after_id=0, limit=10)
         }
         assert words == {"screen.png": ["ferry at\ndawn"], "blank.png": [None]}
         hit = engine.search("ferry", modality="image").hits[0]
@@ -105,22 +111,29 @@ def test_sheets_keep_their_number_and_name(folder: Path, tmp_path: Path) -> None
 
 
 def test_a_long_document_is_embedded_on_the_way(tmp_path: Path) -> None:
-    """However many pages: no more than two batches of them wait."""
+    """However many pages: no more than two batches of them wait, and each gets its vector."""
     with open_fake(tmp_path / "library", batch_size=4) as engine:
-        cutter = Cutter(engine.settings, fake_models()("nano"), "0" * 64)
+        models = fake_models()("nano")
+        segmenter = Segmenter(engine.settings, models, "0" * 64)
+        embedder = Embedder(models, batch_size=4)
         for number in range(1, 31):
             pixels = np.full((32, 32, 3), number, np.uint8)
-            cutter.add(PagePart("application/pdf", {}, number, f"page {number}", pixels=pixels))
-        cut = cutter.finish()
-    assert len(cut.pixels) < 8
-    ordinals, rows = cut.made["clip"]
-    assert len(ordinals) + len(cut.pixels) == 30
+            segmenter.add(PagePart("application/pdf", {}, number, f"page {number}", pixels=pixels))
+            embedder.embed_waiting(segmenter)
+            assert segmenter.waiting_pixels < 8
+        content = segmenter.finish()
+    ordinals, rows = content.vectors["clip"]
+    assert len(ordinals) + len(content.pixels) == 30
     assert rows.dtype == np.float16
-    seen = [n for n, s in enumerate(cut.segments) if s.modality is Modality.PAGE]
-    assert sorted([*ordinals.tolist(), *cut.pixels]) == seen
+    pages = [n for n, s in enumerate(content.segments) if s.modality is Modality.PAGE]
+    assert sorted([*ordinals.tolist(), *content.pixels]) == pages
+    (vectors,) = embedder.embed([content])
+    assert sorted(vectors["clip"][0].tolist()) == list(range(len(content.segments)))
 
 
-def test_a_reader_that_fails_takes_nothing_else(tmp_path: Path) -> None:
+def test_ocr_that_fails_costs_only_the_words(tmp_path: Path) -> None:
+    """The picture is indexed, with a warning in its metadata."""
+
     class Broken:
         fingerprint = "broken"
 
@@ -130,12 +143,13 @@ def test_a_reader_that_fails_takes_nothing_else(tmp_path: Path) -> None:
     models = fake_models()("nano")
     models.__dict__["ocr"] = Broken()
     with open_fake(tmp_path / "library") as engine:
-        cutter = Cutter(engine.settings, models, "0" * 64)
+        segmenter = Segmenter(engine.settings, models, "0" * 64)
         pixels = np.zeros((32, 32, 3), np.uint8)
-        cutter.add(ImagePart("image/png", {}, pixels, None, pixels))
-    cut = cutter.finish()
-    assert len(cut.segments) == 1
-    assert "out of order" in str(cut.metadata["warning"])
+        part = ImagePart("image/png", {}, pixels, None, pixels)
+        segmenter.add(part, Recogniser(models, language=None).recognise(part))
+    content = segmenter.finish()
+    assert len(content.segments) == 1
+    assert "out of order" in str(content.metadata["warning"])
 
 
 def test_places_have_thumbnails_of_their_own(tmp_path: Path) -> None:

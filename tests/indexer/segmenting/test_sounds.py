@@ -1,51 +1,35 @@
-"""Sounds are cut into windows, merged into spans, and found by words and by recordings."""
+"""Sounds are split into windows, merged into spans, and found by words and by recordings."""
 
 from __future__ import annotations
 
-import io
-import wave
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from indexer.runs import index_into
-from indexer.segmenting.sounds import SoundCutter
+from indexer.segmenting.sounds import SoundSegmenter, SoundWindows
 from mmsearch.errors import EmptyQueryError
 from mmsearch.search.engine import SearchEngine
 from mmsearch.testing import FakeSoundEmbedder, FakeTranscriber
 from mmsearch.types import SOUND_RATE, Modality, Samples
+from tests.support.audio import HIGH, LOW, silence, tone, wav
 from tests.support.fakes import open_fake
 
-LOW, MIDDLE, HIGH = 120, 1000, 6000
 
-
-def tone(seconds: float, hertz: float, level: float = 0.3) -> Samples:
-    at = np.arange(round(seconds * SOUND_RATE)) / SOUND_RATE
-    return (level * np.sin(2 * np.pi * hertz * at)).astype(np.float32)
-
-
-def silence(seconds: float) -> Samples:
-    return np.zeros(round(seconds * SOUND_RATE), np.float32)
-
-
-def wav(*pieces: Samples) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SOUND_RATE)
-        file.writeframes((np.concatenate(pieces) * 32767).astype("<i2").tobytes())
-    return buffer.getvalue()
-
-
-def cut(samples: Samples, stretch: float = 60, longest: float = 60) -> list[tuple[float, float]]:
+def spans_of(
+    samples: Samples, stretch: float = 60, longest: float = 60, starts_at: float = 0
+) -> list[tuple[float, float]]:
     """(start, end) of the segments of a recording that comes in stretches."""
-    cutter = SoundCutter(FakeSoundEmbedder(), similarity=0.85, longest_seconds=longest)
+    embedder = FakeSoundEmbedder()
+    windows = SoundWindows(embedder.window_seconds, starts_at=starts_at)
+    segmenter = SoundSegmenter(similarity=0.85, longest_seconds=longest)
     step = round(stretch * SOUND_RATE)
     for first in range(0, len(samples), step):
-        cutter.add(samples[first : first + step], last=first + step >= len(samples))
-    drafts, vectors = cutter.segments()
+        last = first + step >= len(samples)
+        if loud := windows.add(samples[first : first + step], last=last):
+            segmenter.add(loud, embedder.encode_sounds([window.samples for window in loud]))
+    drafts, vectors = segmenter.segments()
     assert len(drafts) == len(vectors)
     assert all(draft.modality is Modality.SOUND for draft in drafts)
     if len(drafts):
@@ -54,42 +38,40 @@ def cut(samples: Samples, stretch: float = 60, longest: float = 60) -> list[tupl
 
 
 def test_one_sound_is_one_span() -> None:
-    assert cut(tone(37, LOW)) == [(0, 37)]
-    assert cut(tone(3.2, LOW)) == [(0, 3.2)]
-    assert cut(tone(10, LOW)) == [(0, 10)]
+    assert spans_of(tone(37, LOW)) == [(0, 37)]
+    assert spans_of(tone(3.2, LOW)) == [(0, 3.2)]
+    assert spans_of(tone(10, LOW)) == [(0, 10)]
 
 
 def test_another_sound_begins_another_span() -> None:
     both = np.concatenate([tone(20, LOW), tone(20, HIGH)])
-    assert cut(both) == [(0, 20), (15, 25), (20, 40)]
+    assert spans_of(both) == [(0, 20), (15, 25), (20, 40)]
 
 
 @pytest.mark.parametrize("stretch", [3, 10, 17.3, 60])
 def test_stretches_leave_no_trace(stretch: float) -> None:
     """However the recording comes, the windows are the same."""
     both = np.concatenate([tone(31, LOW), tone(21.7, HIGH)])
-    assert cut(both, stretch) == cut(both, 1000)
-    assert cut(both, stretch)[-1][1] == pytest.approx(52.7)
+    assert spans_of(both, stretch) == spans_of(both, 1000)
+    assert spans_of(both, stretch)[-1][1] == pytest.approx(52.7)
 
 
 def test_a_span_has_its_longest_length() -> None:
-    spans = cut(tone(100, LOW), longest=40)
+    spans = spans_of(tone(100, LOW), longest=40)
     assert spans[0] == (0, 40)
     assert max(end - start for start, end in spans) <= 40
     assert spans[-1][1] == 100
 
 
 def test_the_sound_of_a_film_may_begin_late() -> None:
-    cutter = SoundCutter(FakeSoundEmbedder(), similarity=0.85, longest_seconds=60, starts_at=1.5)
-    cutter.add(tone(12, LOW), last=True)
-    ((draft,), _) = cutter.segments()
-    assert (draft.place.start, draft.place.end) == (1.5, 13.5)
+    """The second of the film counts, not that of its sound track."""
+    assert spans_of(tone(12, LOW), starts_at=1.5) == [(1.5, 13.5)]
 
 
 def test_silence_has_no_sound() -> None:
-    assert cut(silence(30)) == []
-    assert cut(np.concatenate([silence(40), tone(10, LOW), silence(40)])) == [(35, 55)]
-    assert cut(tone(30, LOW, level=1e-4)) == []
+    assert spans_of(silence(30)) == []
+    assert spans_of(np.concatenate([silence(40), tone(10, LOW), silence(40)])) == [(35, 55)]
+    assert spans_of(tone(30, LOW, level=1e-4)) == []
 
 
 # ------------------------------------------------------------------ found in a library
@@ -137,6 +119,7 @@ class _Deaf:
 
     def __init__(self, inner: FakeTranscriber) -> None:
         self.fingerprint = inner.fingerprint
+        self.weights = inner.weights
 
     def transcribe(self, samples: Samples, *, language: str | None = None) -> object:
         from mmsearch.types import Transcript
@@ -177,7 +160,7 @@ def test_a_profile_without_a_sound_model_says_so(tmp_path: Path) -> None:
         assert "no sounds are indexed" in engine.search("hum", modality="sound").warnings[0]
 
 
-def test_switching_sounds_on_takes_the_recordings_in_again(tmp_path: Path) -> None:
+def test_another_sound_similarity_indexes_the_recordings_again(tmp_path: Path) -> None:
     (tmp_path / "hum.wav").write_bytes(wav(tone(12, LOW)))
     with open_fake(tmp_path / "library", sounds=True) as engine:
         assert index_into(engine.library, [tmp_path / "hum.wav"]).counts.indexed == 1

@@ -12,7 +12,7 @@ from indexer.segmenting.passages import speech_segments
 from indexer.segmenting.speakers import with_speakers
 from mmsearch.testing import FakeTranscriber
 from mmsearch.types import Samples, Transcript, Turn, Utterance, Word
-from tests.indexer.segmenting.test_sounds import silence, tone, wav
+from tests.support.audio import silence, tone, wav
 from tests.support.fakes import open_fake
 
 
@@ -87,6 +87,7 @@ class Turns:
     """A diariser that hears speaker 1 in the first ten seconds."""
 
     fingerprint = "turns"
+    weights = ""
 
     def begin(self) -> Turns:
         return self

@@ -11,7 +11,7 @@ import pytest
 from mmsearch.media.formats import audio, video
 from mmsearch.media.parts import AudioPart, DecodeRequest, SoundPart
 from mmsearch.media.sandbox.pool import Sandbox
-from tests.support.recordings import a_recording, bursts
+from tests.support.encoded import a_recording, bursts
 
 CONTAINERS = [
     ("matroska", "pcm_s16le"), ("matroska", "flac"), ("webm", "libopus"), ("mp4", "aac"),

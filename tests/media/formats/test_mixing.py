@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mmsearch.media.formats import audio
-from tests.support.recordings import RATE, a_recording, bursts
+from tests.support.encoded import RATE, a_recording, bursts
 
 LOUD = 0.4
 """Of two channels with the same tone: FFmpeg adds them at -3 dB each."""

@@ -10,8 +10,8 @@ from mmsearch.media.formats import audio
 from mmsearch.media.formats.origin import iso_6709, origin_of
 from mmsearch.media.parts import DecodeRequest, FramePart
 from mmsearch.media.sandbox.pool import Sandbox
+from tests.support.encoded import a_recording, bursts
 from tests.support.films import a_film
-from tests.support.recordings import a_recording, bursts
 
 UTC = "2024-05-01T22:30:00Z"
 LOCAL = "2024-05-02T00:30:00+02:00"

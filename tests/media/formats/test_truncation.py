@@ -8,8 +8,8 @@ from mmsearch.media.formats import audio
 from mmsearch.media.formats.truncation import missing_bytes
 from mmsearch.media.parts import DecodeRequest
 from mmsearch.media.sandbox.pool import Sandbox
+from tests.support.encoded import a_recording, bursts
 from tests.support.films import a_film
-from tests.support.recordings import a_recording, bursts
 
 SOUND = bursts((0, 20), seconds=20)
 FRONT = {"movflags": "faststart"}

@@ -17,13 +17,14 @@ from mmsearch.media.formats.image import preprocess_pixels
 from mmsearch.models.clip import heatmaps as openclip_heatmaps
 from mmsearch.models.clip.openclip import OpenClipEmbedder
 from mmsearch.models.clip.towers import VitImageTower
+from mmsearch.models.runtime import Runtime
 from mmsearch.protocols import ImageExplainer
 from tests.support.model_folders import write_open_clip
 
 
 @pytest.fixture(scope="module")
 def nano() -> OpenClipEmbedder:
-    return OpenClipEmbedder("nano-clip", device="cpu", threads=1)
+    return OpenClipEmbedder("nano-clip", runtime=Runtime(device="cpu", threads=1))
 
 
 def two_things(count: int) -> list[Scene]:
@@ -85,7 +86,7 @@ def test_the_peak_lies_on_the_thing_that_was_named(nano: OpenClipEmbedder) -> No
 
 def test_covering_parts_shows_it_too(nano: OpenClipEmbedder) -> None:
     """The way for towers of which nothing else is known."""
-    spec = openclip_heatmaps.as_preprocess(nano.preprocess, nano.preprocess.size)
+    spec = openclip_heatmaps.squash_preprocess(nano.preprocess, nano.preprocess.size)
     tower = nano._lazy.get().images
 
     def heat(image: Image.Image, text: str) -> npt.NDArray[np.float32]:
@@ -111,7 +112,7 @@ def test_every_family_has_a_way(
     name: str, kind: str, shape: tuple[int, int], tmp_path: Path
 ) -> None:
     folder = write_open_clip(tmp_path / name, name)
-    embedder = OpenClipEmbedder(str(folder), device="cpu", threads=1)
+    embedder = OpenClipEmbedder(str(folder), runtime=Runtime(device="cpu", threads=1))
     assert embedder._lazy.get().heat.get()[0] == kind
     spec = embedder.heat_preprocess
     random = np.random.default_rng(3)
@@ -129,7 +130,9 @@ def test_every_family_has_a_way(
 def test_patches_are_the_values_of_the_last_block(tmp_path: Path) -> None:
     """Compared with open_clip's own modules, put together as the papers say."""
     folder = write_open_clip(tmp_path / "ViT", "ViT")
-    embedder = OpenClipEmbedder(str(folder), device="cpu", threads=1, precision="fp32")
+    embedder = OpenClipEmbedder(
+        str(folder), runtime=Runtime(device="cpu", threads=1, precision="fp32")
+    )
     tower = embedder._lazy.get().images
     assert isinstance(tower, VitImageTower)
     pixels = np.random.default_rng(4).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from mmsearch.errors import ConfigurationError, DamagedModelError, WeightsNotFoundError
 from mmsearch.models.clip import source as openclip_source
 from mmsearch.models.clip.openclip import OpenClipEmbedder
+from mmsearch.models.runtime import Runtime
 from mmsearch.protocols import ImageTextEmbedder
 from mmsearch.types import Vectors
 from tests.support.model_folders import ARCHITECTURES, write_open_clip
@@ -101,7 +102,7 @@ def assert_same(vectors: Vectors, expected: Vectors) -> None:
 def test_vectors_equal_open_clips_own(name: str, folders: dict[str, Path]) -> None:
     """Images of every mode and orientation, and texts, against open_clip's own pipeline."""
     model, transform, tokenize = reference(f"local-dir:{folders[name]}")
-    embedder: ImageTextEmbedder = OpenClipEmbedder(str(folders[name]), threads=1)
+    embedder: ImageTextEmbedder = OpenClipEmbedder(str(folders[name]), runtime=Runtime(threads=1))
     images = list(pictures().values())
     with torch.inference_mode():
         seen = torch.stack([transform(ImageOps.exif_transpose(image)) for image in images])
@@ -116,7 +117,9 @@ def test_vectors_equal_open_clips_own(name: str, folders: dict[str, Path]) -> No
 def test_every_precision_keeps_the_bound(precision: Any, folders: dict[str, Path]) -> None:
     """Whatever is asked for, what comes back is within the bound, on photographs too."""
     model, transform, _ = reference(f"local-dir:{folders['ViT']}")
-    embedder = OpenClipEmbedder(str(folders["ViT"]), precision=precision, threads=1)
+    embedder = OpenClipEmbedder(
+        str(folders["ViT"]), runtime=Runtime(precision=precision, threads=1)
+    )
     images = [photo(seed=seed) for seed in range(12)]
     with torch.inference_mode():
         expected = model.encode_image(torch.stack([transform(i) for i in images]), normalize=True)
@@ -134,15 +137,20 @@ def test_arithmetic_that_misses_the_bound_is_not_used(
         if name.endswith(("ln_1.weight", "ln_2.weight")):
             value[::50] *= 400  # as the outlier channels of large models, only worse
     save_file(state, folder / "open_clip_model.safetensors")
-    assert OpenClipEmbedder(str(folders["ViT"]), precision="int8").arithmetic[0] == "int8"
-    assert OpenClipEmbedder(str(folder), precision="int8").arithmetic[0] == "fp32"
+    assert (
+        OpenClipEmbedder(str(folders["ViT"]), runtime=Runtime(precision="int8")).arithmetic[0]
+        == "int8"
+    )
+    assert OpenClipEmbedder(str(folder), runtime=Runtime(precision="int8")).arithmetic[0] == "fp32"
 
 
 def test_a_causal_text_is_read_up_to_its_end_only(folders: dict[str, Path]) -> None:
     """The short forms give open_clip's padded vectors to float precision, in any batch."""
     for name in ("ViT", "ViT-quickgelu-scaled-custom", "PE-Core"):
         model, _, tokenize = reference(f"local-dir:{folders[name]}")
-        embedder = OpenClipEmbedder(str(folders[name]), precision="fp32", threads=1)
+        embedder = OpenClipEmbedder(
+            str(folders[name]), runtime=Runtime(precision="fp32", threads=1)
+        )
         texts = [*TEXTS, "red " * 25, "ends <end_of_text> early"] * 2
         with torch.inference_mode():
             expected = model.encode_text(tokenize(texts), normalize=True).numpy()
@@ -165,7 +173,7 @@ def test_towers_that_read_both_ways_keep_their_padding(folders: dict[str, Path])
 def test_long_texts_are_not_cut(folders: dict[str, Path]) -> None:
     """The end of a text longer than the tower reads still moves its vector."""
     for name in ("ViT", "SigLIP2"):
-        embedder = OpenClipEmbedder(str(folders[name]), threads=1)
+        embedder = OpenClipEmbedder(str(folders[name]), runtime=Runtime(threads=1))
         start = "a dog on the sea and the cat " * 20
         texts = [start, start + "two red boat photo " * 10]
         counts = embedder.count_tokens(texts)
@@ -179,7 +187,7 @@ def test_long_texts_are_not_cut(folders: dict[str, Path]) -> None:
 
 def test_a_word_of_a_hundred_thousand_letters_takes_no_time(folders: dict[str, Path]) -> None:
     """Byte-pair merging is quadratic in a word's length; a query must not use that."""
-    embedder = OpenClipEmbedder(str(folders["ViT"]), threads=1)
+    embedder = OpenClipEmbedder(str(folders["ViT"]), runtime=Runtime(threads=1))
     assert embedder.count_tokens(["ab" * 50_000])[0] > 1000
 
 
@@ -189,8 +197,10 @@ def test_named_architecture_with_a_file(folders: dict[str, Path], tmp_path: Path
     (tmp_path / "tiny-vit-of-this-test.json").write_text(json.dumps(config))
     open_clip.add_model_config(tmp_path)
     file = folders["ViT"] / "open_clip_model.safetensors"
-    embedder = OpenClipEmbedder("tiny-vit-of-this-test", weights=str(file), threads=1)
-    same = OpenClipEmbedder(str(folders["ViT"]), threads=1)
+    embedder = OpenClipEmbedder(
+        "tiny-vit-of-this-test", weights=str(file), runtime=Runtime(threads=1)
+    )
+    same = OpenClipEmbedder(str(folders["ViT"]), runtime=Runtime(threads=1))
     np.testing.assert_array_equal(embedder.encode_images([photo()]), same.encode_images([photo()]))
     wrong = str(folders["ResNet"] / "open_clip_model.safetensors")
     with pytest.raises(DamagedModelError):
@@ -227,18 +237,23 @@ def test_wrong_names_are_told_with_the_right_ones(
 
 def test_fingerprint_follows_what_moves_a_vector(folders: dict[str, Path], tmp_path: Path) -> None:
     """Weights and preprocessing change it; threads, precision and folder names do not."""
-    base = OpenClipEmbedder(str(folders["ViT"]), precision="int8").space.fingerprint
+    base = OpenClipEmbedder(
+        str(folders["ViT"]), runtime=Runtime(precision="int8")
+    ).space.fingerprint
     moved = tmp_path / "elsewhere"
     moved.mkdir()
     for file in folders["ViT"].iterdir():
         (moved / file.name).write_bytes(file.read_bytes())
-    assert OpenClipEmbedder(str(moved), precision="fp32", threads=1).space.fingerprint == base
+    assert (
+        OpenClipEmbedder(str(moved), runtime=Runtime(precision="fp32", threads=1)).space.fingerprint
+        == base
+    )
     described = json.loads((moved / "open_clip_config.json").read_text())
     described["preprocess_cfg"] = {"resize_mode": "squash"}
     (moved / "open_clip_config.json").write_text(json.dumps(described))
-    assert OpenClipEmbedder(str(moved), precision="fp32").space.fingerprint != base
+    assert OpenClipEmbedder(str(moved), runtime=Runtime(precision="fp32")).space.fingerprint != base
     other = write_open_clip(tmp_path / "other", "ViT", seed=6)
-    assert OpenClipEmbedder(str(other), precision="fp32").space.fingerprint != base
+    assert OpenClipEmbedder(str(other), runtime=Runtime(precision="fp32")).space.fingerprint != base
 
 
 def test_loads_once_and_again_after_release(
@@ -246,14 +261,14 @@ def test_loads_once_and_again_after_release(
 ) -> None:
     """Eight threads that ask at once share one load and agree; release makes room."""
     loads: list[str] = []
-    find = openclip_source.find
+    find_source = openclip_source.find_source
 
     def counted(name: str, *args: Any, **kwargs: Any) -> openclip_source.Source:
         loads.append(name)
-        return find(name, *args, **kwargs)
+        return find_source(name, *args, **kwargs)
 
-    monkeypatch.setattr(openclip_source, "find", counted)
-    embedder = OpenClipEmbedder(str(folders["ViT"]), threads=1)
+    monkeypatch.setattr("mmsearch.models.clip.openclip.find_source", counted)
+    embedder = OpenClipEmbedder(str(folders["ViT"]), runtime=Runtime(threads=1))
     assert loads == []
     results: list[Vectors] = []
     threads = [
@@ -312,7 +327,7 @@ def test_on_a_gpu(folders: dict[str, Path]) -> None:
         pytest.skip("torch sees no GPU")
     images = [photo(seed=seed) for seed in range(6)]
     for name in ARCHITECTURES:
-        gpu = OpenClipEmbedder(str(folders[name]), device="cuda")
-        cpu = OpenClipEmbedder(str(folders[name]), device="cpu", precision="fp32")
+        gpu = OpenClipEmbedder(str(folders[name]), runtime=Runtime(device="cuda"))
+        cpu = OpenClipEmbedder(str(folders[name]), runtime=Runtime(device="cpu", precision="fp32"))
         assert_same(gpu.encode_images(images), cpu.encode_images(images))
         assert_same(gpu.encode_texts(TEXTS, "query"), cpu.encode_texts(TEXTS, "query"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +25,8 @@ from mmsearch.models.rerankers.blip2 import Blip2Reranker
 from mmsearch.models.rerankers.choice import rerankers_of
 from mmsearch.models.rerankers.cross_encoder import CrossEncoderReranker
 from mmsearch.models.rerankers.local_vlm import LocalVlmReranker
-from mmsearch.models.vision.in_domain import FEATURES, PictureFamiliarity
+from mmsearch.models.runtime import Runtime
+from mmsearch.models.vision.in_domain import FEATURES, InDomainDetector
 from mmsearch.models.vision.vlm import ShownExample, VisionLanguageScorer
 from mmsearch.protocols import Reranker
 from mmsearch.settings import load_settings
@@ -78,7 +81,7 @@ def scores(scored: RerankScores) -> list[float | None]:
 
 
 def scorer(folder: Path, **options: object) -> VisionLanguageScorer:
-    return VisionLanguageScorer(str(folder), device="cpu", threads=1, **options)  # type: ignore[arg-type]
+    return VisionLanguageScorer(str(folder), runtime=Runtime(device="cpu", threads=1), **options)  # type: ignore[arg-type]
 
 
 def test_a_vlm_scores_pictures_by_yes_and_no(vlm: Path) -> None:
@@ -103,13 +106,13 @@ def test_pictures_that_a_model_has_not_learnt_from_are_left_to_the_first_stage(v
     # Told by how much of a picture is bright.
     weights = np.zeros(FEATURES)
     weights[-1] = 1.0
-    rule = PictureFamiliarity(weights, -0.2)
-    model._lazy = Lazy(lambda: replace(loaded, familiarity=rule))
+    rule = InDomainDetector(weights, -0.2)
+    model._lazy = Lazy(lambda: replace(loaded, detector=rule))
     grey = Image.new("RGB", (40, 56), "grey")
     noisy = pictures(1)[0]
-    assert (model.familiar(noisy), model.familiar(grey)) == (True, False)
+    assert (model.in_domain(noisy), model.in_domain(grey)) == (True, False)
     reranker = LocalVlmReranker(model)
-    said = ("the picture cannot be read", f"{vlm} has learnt from other pictures than these")
+    said = ("the picture cannot be read", f"{vlm} was not trained on pictures like these")
     opened: list[int] = []
     for expected in ([0, 1, 2], [1, 2]):  # what it cannot be asked about is not opened again
         offered = [
@@ -144,7 +147,7 @@ def test_what_is_kept_of_pictures_is_bounded(vlm: Path) -> None:
     features._max_bytes = 3 * 4 * 32 * 4  # three pictures of four tokens of 32 floats
     for i, image in enumerate(pictures(6)):
         model.score("tea", [image], [str(i)])
-    assert list(features._kept) == ["3", "4", "5"]
+    assert list(features._cached) == ["3", "4", "5"]
 
 
 def test_examples_change_the_prompt_and_the_fingerprint(vlm: Path) -> None:
@@ -162,7 +165,7 @@ def test_examples_change_the_prompt_and_the_fingerprint(vlm: Path) -> None:
 
 def test_a_cross_encoder_reads_both_texts(tmp_path: Path) -> None:
     reranker: Reranker = CrossEncoderReranker(
-        str(write_cross_encoder(tmp_path / "model")), device="cpu", threads=1
+        str(write_cross_encoder(tmp_path / "model")), runtime=Runtime(device="cpu", threads=1)
     )
     assert reranker.accepts(Modality.SPEECH)
     assert not reranker.accepts(Modality.IMAGE)
@@ -176,16 +179,44 @@ def test_a_cross_encoder_reads_both_texts(tmp_path: Path) -> None:
     assert single == pytest.approx(one, abs=1e-5)
 
 
+def test_two_threads_share_a_cross_encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only tokenising is exclusive: both are in a forward pass at the same time."""
+    reranker = CrossEncoderReranker(
+        str(write_cross_encoder(tmp_path / "model")), runtime=Runtime(device="cpu", threads=1)
+    )
+    model = reranker._lazy.get().model
+    forward, both = model.forward, threading.Barrier(2)
+
+    def meeting(*args: Any, **options: Any) -> Any:
+        both.wait(10)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(model, "forward", meeting)
+    candidate = RerankCandidate(0, Modality.TEXT, "0", text="a red boat")
+    results: list[float | None] = []
+
+    def work() -> None:
+        results.extend(scores(reranker.score("boat", [candidate], seconds=5)))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 2
+    assert results[0] == results[1]
+
+
 def test_a_classifier_is_no_cross_encoder(tmp_path: Path) -> None:
     folder = write_cross_encoder(tmp_path / "model", labels=3)
     with pytest.raises(ConfigurationError, match="3 outputs"):
-        _ = CrossEncoderReranker(str(folder), device="cpu").fingerprint
+        _ = CrossEncoderReranker(str(folder), runtime=Runtime(device="cpu")).fingerprint
 
 
 def test_blip2_matches_pictures_with_words(tmp_path: Path) -> None:
     """Its scores are those of transformers' own processor and model."""
     folder = write_blip2(tmp_path / "model")
-    reranker: Reranker = Blip2Reranker(str(folder), device="cpu", threads=1)
+    reranker: Reranker = Blip2Reranker(str(folder), runtime=Runtime(device="cpu", threads=1))
     shown = candidates([*pictures(2), None])
     given = scores(reranker.score("a red boat", shown, seconds=5))
     assert given[2] is None
@@ -212,7 +243,7 @@ def test_damaged_folders_are_told(tmp_path: Path) -> None:
 
 def test_every_profile_names_what_it_reranks_with(tmp_path: Path) -> None:
     """Nothing loads until something is scored."""
-    rerankers = rerankers_of(load_settings(tmp_path), profiles.profile)
+    rerankers = rerankers_of(load_settings(tmp_path))
     for name, profile in profiles.PROFILES.items():
         assert profile.vlm is not None
         assert profile.vlm.licence == "Apache-2.0"
@@ -242,7 +273,7 @@ def test_settings_choose(tmp_path: Path) -> None:
         rerank_text_model="somebody/cross",
         rerank_examples=examples,
     )
-    rerankers = rerankers_of(settings, profiles.profile)
+    rerankers = rerankers_of(settings)
     assert [r.name for r in rerankers("nano", "auto")] == ["llava at 127.0.0.1:1"]
     both = rerankers("nano", "server+cross-encoder")
     assert [r.name for r in both] == ["llava at 127.0.0.1:1", "somebody/cross"]

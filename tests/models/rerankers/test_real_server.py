@@ -19,6 +19,7 @@ from PIL import Image
 from indexer.runs import index_into
 from mmsearch.models.rerankers import prompts
 from mmsearch.models.rerankers.openai_chat import OpenAIReranker
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.vision.vlm import VisionLanguageScorer
 from mmsearch.types import Modality, RerankCandidate
 from tests.models.rerankers.folders import write_vlm
@@ -87,7 +88,9 @@ def test_a_real_server_sees_what_we_see(server: str, model: Path, pictures: list
     """
     reranker = OpenAIReranker(server, str(model))
     local = VisionLanguageScorer(
-        str(model), device="cpu", threads=1, question=prompts.PICTURE_GRADE + prompts.AS_JSON
+        str(model),
+        question=prompts.PICTURE_GRADE + prompts.AS_JSON,
+        runtime=Runtime(device="cpu", threads=1),
     )
     images = [Image.open(path).convert("RGB") for path in pictures]
     agreed = total = 0

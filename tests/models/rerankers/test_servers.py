@@ -268,8 +268,8 @@ def test_log_probabilities_that_are_none_are_not_believed(value: float) -> None:
     [
         (hang(3), "took longer"),
         (drip, "took longer"),
-        (flood, "without end"),
-        (break_off, "broke off"),
+        (flood, "more than 2097152 bytes"),
+        (break_off, "closed the connection"),
         ((401, {"error": {"message": "wrong key secret-key"}}), r"401: wrong key \[key\]"),
         ((404, {"error": {"message": "no such model"}}), "404: no such model"),
     ],
@@ -407,7 +407,7 @@ def test_odd_results_leave_their_documents_unscored(
         ((503, {"message": "loading"}), "HTTP 503: loading"),
         ((422, {"detail": "too long"}), "HTTP 422: too long"),
         (hang(3), "took longer"),
-        (break_off, "broke off"),
+        (break_off, "closed the connection"),
     ],
 )
 def test_a_rerank_server_that_cannot_be_used_is_named(answer: Reply, told: str) -> None:

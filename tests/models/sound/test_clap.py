@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmsearch.errors import ConfigurationError, DamagedModelError, WeightsNotFoundError
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.sound.clap import ClapEmbedder
 from mmsearch.protocols import SoundTextEmbedder
 from mmsearch.types import SOUND_RATE, Samples
@@ -32,7 +33,7 @@ def unfused(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def embedder(unfused: Path) -> ClapEmbedder:
-    return ClapEmbedder(str(unfused), threads=1)
+    return ClapEmbedder(str(unfused), runtime=Runtime(threads=1))
 
 
 def test_vectors_equal_the_librarys_own(unfused: Path, embedder: ClapEmbedder) -> None:
@@ -100,7 +101,9 @@ def test_longer_sounds_are_refused_and_not_cropped_at_random(embedder: ClapEmbed
 
 def test_a_fusion_model_says_the_same_every_time(tmp_path: Path) -> None:
     """Its feature extractor marks one sound of a batch as long, at random."""
-    embedder = ClapEmbedder(str(write_clap(tmp_path / "fused", fused=True)), threads=1)
+    embedder = ClapEmbedder(
+        str(write_clap(tmp_path / "fused", fused=True)), runtime=Runtime(threads=1)
+    )
     first = embedder.encode_sounds(SOUNDS)
     alone = np.concatenate([embedder.encode_sounds([sound]) for sound in SOUNDS])
     np.testing.assert_allclose(first, alone, atol=1e-5)
@@ -114,12 +117,12 @@ def test_fingerprint_follows_weights_and_prompt(unfused: Path, tmp_path: Path) -
         ClapEmbedder(str(other)).space.fingerprint,
     }
     assert len(prints) == 3
-    assert ClapEmbedder(str(unfused), threads=2).space.fingerprint in prints
+    assert ClapEmbedder(str(unfused), runtime=Runtime(threads=2)).space.fingerprint in prints
 
 
 def test_what_is_wrong_with_a_folder_is_told(tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match=r"laion--clap-htsat-unfused"):
-        _ = ClapEmbedder("laion/clap-htsat-unfused", model_folder=tmp_path).space
+        _ = ClapEmbedder("laion/clap-htsat-unfused", runtime=Runtime(model_folder=tmp_path)).space
     (tmp_path / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(DamagedModelError, match="fetch them again"):
         _ = ClapEmbedder(str(tmp_path)).space

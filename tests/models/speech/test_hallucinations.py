@@ -6,7 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from mmsearch.models.speech.hallucinations import Rules, believable, doubt, loops
+from mmsearch.models.speech.hallucinations import (
+    Rules,
+    hallucination,
+    loops,
+    without_hallucinations,
+)
 from mmsearch.types import Utterance
 
 LONG = "We meet at the old station by the river before the train leaves."
@@ -34,14 +39,14 @@ SURE = Utterance(0.0, 3.0, "We meet at the station.", avg_logprob=-0.2, no_speec
         ({"text": LONG, "end": 0.3}, None),
     ],
 )
-def test_doubts(changes: dict[str, object], why: str | None) -> None:
-    assert doubt(replace(SURE, **changes), Rules()) == why  # type: ignore[arg-type]
+def test_hallucinations(changes: dict[str, object], why: str | None) -> None:
+    assert hallucination(replace(SURE, **changes), Rules()) == why  # type: ignore[arg-type]
 
 
 def test_a_model_may_have_a_floor_of_its_own() -> None:
     low = replace(SURE, avg_logprob=-0.9)
-    assert doubt(low, Rules()) is None
-    assert doubt(low, Rules(floor_logprob=-0.8)) == "improbable"
+    assert hallucination(low, Rules()) is None
+    assert hallucination(low, Rules(floor_logprob=-0.8)) == "improbable"
 
 
 @pytest.mark.parametrize(
@@ -76,5 +81,5 @@ def test_what_only_sounds_like_a_loop(text: str) -> None:
 def test_an_echo_is_kept_once() -> None:
     """The same sentence three times running is Whisper stuck; twice, it is said twice."""
     said = [replace(SURE, start=float(i), text=t) for i, t in enumerate("AABBBCA")]
-    assert [one.text for one in believable(said, Rules())] == list("AABCA")
-    assert believable([], Rules()) == []
+    assert [one.text for one in without_hallucinations(said, Rules())] == list("AABCA")
+    assert without_hallucinations([], Rules()) == []

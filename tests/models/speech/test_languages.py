@@ -7,7 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
-from mmsearch.models.speech.languages import RATE, Span, language_runs
+from mmsearch.models.speech.cepstrum import SPEECH_RATE
+from mmsearch.models.speech.languages import Span, language_runs
 from mmsearch.types import Samples
 
 LEVELS = {0.1: ("en", 0.95), 0.2: ("de", 0.95), 0.3: ("fr", 0.6), 0.4: ("is", 0.3)}
@@ -29,10 +30,10 @@ class Ear:
 def recording(*stretches: tuple[float, float, float]) -> tuple[Samples, list[Span]]:
     """Stretches of (start, end, level) in silence."""
     end = max(end for _, end, _ in stretches)
-    samples = np.zeros(int((end + 1) * RATE), np.float32)
+    samples = np.zeros(int((end + 1) * SPEECH_RATE), np.float32)
     for start, stop, level in stretches:
-        samples[int(start * RATE) : int(stop * RATE)] = level
-    return samples, [(int(a * RATE), int(b * RATE)) for a, b, _ in stretches]
+        samples[int(start * SPEECH_RATE) : int(stop * SPEECH_RATE)] = level
+    return samples, [(int(a * SPEECH_RATE), int(b * SPEECH_RATE)) for a, b, _ in stretches]
 
 
 def heard(*stretches: tuple[float, float, float], each: bool = True) -> list[tuple[float, str]]:
@@ -41,7 +42,7 @@ def heard(*stretches: tuple[float, float, float], each: bool = True) -> list[tup
     assert runs[0].start == 0
     assert runs[-1].end == len(samples)
     assert all(a.end == b.start for a, b in itertools.pairwise(runs))
-    return [(run.end / RATE, run.language) for run in runs]
+    return [(run.end / SPEECH_RATE, run.language) for run in runs]
 
 
 def test_one_language_is_one_run_and_asked_for_rarely() -> None:
@@ -80,7 +81,7 @@ def test_the_beginning_may_decide() -> None:
 
 @pytest.mark.parametrize("each", [True, False])
 def test_nothing_said_is_in_no_language(each: bool) -> None:
-    assert language_runs(np.zeros(RATE, np.float32), [], Ear(), each=each) == []
+    assert language_runs(np.zeros(SPEECH_RATE, np.float32), [], Ear(), each=each) == []
 
 
 def test_a_long_stretch_is_shown_in_parts() -> None:
@@ -92,5 +93,5 @@ def test_a_long_stretch_is_shown_in_parts() -> None:
         return "en", 0.9
 
     language_runs(samples, speech, ear, each=True)
-    assert max(longest) <= 30 * RATE
+    assert max(longest) <= 30 * SPEECH_RATE
     assert len(longest) == 4

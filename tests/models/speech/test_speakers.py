@@ -16,6 +16,7 @@ import pytest
 
 from mmsearch.errors import MissingDependencyError
 from mmsearch.media.formats.audio import decode
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.speech.speakers import pyannote
 from mmsearch.models.speech.speakers.clustering import ClusteringDiariser
 from mmsearch.models.speech.speakers.pyannote import PyannoteDiariser
@@ -158,7 +159,7 @@ def test_pyannotes_labels_become_numbers_in_the_order_of_speaking(
         ),
         Annotation([(0.0, 0.5, "A")]),
     ]
-    tracker = PyannoteDiariser("org/model", device="cpu").begin()
+    tracker = PyannoteDiariser("org/model", runtime=Runtime(device="cpu")).begin()
     samples = np.zeros(RATE, np.float32)
     assert tracker.turns(samples) == (Turn(0.0, 0.4, 1), Turn(0.4, 0.6, 2), Turn(0.7, 0.9, 1))
     assert tracker.turns(samples) == (Turn(0.1, 0.5, 2), Turn(0.5, 0.9, 1))

@@ -15,6 +15,7 @@ import pytest
 
 from mmsearch.errors import ConfigurationError, DamagedModelError, WeightsNotFoundError
 from mmsearch.models import loading
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.speech import whisper
 from mmsearch.models.speech.whisper import WhisperTranscriber
 from mmsearch.protocols import Transcriber
@@ -139,17 +140,17 @@ def test_a_models_own_rules_and_the_settings_on_top(tiny: Path, tmp_path: Path) 
         _ = WhisperTranscriber(str(folder)).fingerprint
 
 
-def test_a_model_hears_only_what_is_familiar_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_hears_only_in_domain_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     """What it has never learnt from it is not shown."""
 
     class Loud:
-        def familiar(self, samples: Any, speech: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        def in_domain(self, samples: Any, speech: list[tuple[int, int]]) -> list[tuple[int, int]]:
             return [(a, b) for a, b in speech if np.abs(samples[a:b]).max() > 0.5]
 
     engine = Engine([Segment("hello")])
     transcriber = with_engine(engine, monkeypatch, ((0, 1), (2, 3)))
     transcriber._lazy.get()
-    loaded = whisper._Loaded(engine, familiarity=Loud())  # type: ignore[arg-type]
+    loaded = whisper._Loaded(engine, detector=Loud())  # type: ignore[arg-type]
     monkeypatch.setattr(transcriber, "_lazy", loading.Lazy(lambda: loaded))
     shown: list[npt.NDArray[np.float32]] = []
 
@@ -208,8 +209,8 @@ def test_incomplete_folders(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(DamagedModelError, match="fetch them again"):
         _ = WhisperTranscriber(str(tmp_path)).fingerprint
-    with pytest.raises(ConfigurationError, match="is not there"):
-        _ = WhisperTranscriber(str(tmp_path), device="cuda:99").fingerprint
+    with pytest.raises(ConfigurationError, match="no device"):
+        _ = WhisperTranscriber(str(tmp_path), runtime=Runtime(device="cuda:99")).fingerprint
 
 
 @pytest.fixture(scope="module")
@@ -270,14 +271,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("mode", ["sequential", "batched"])
 def test_silence_says_nothing_through_the_real_library(tiny: Path, mode: Any) -> None:
     """Voice activity detection leaves nothing, and then nothing may come back or fail."""
-    transcriber = WhisperTranscriber(str(tiny), mode=mode, threads=1)
+    transcriber = WhisperTranscriber(str(tiny), mode=mode, runtime=Runtime(threads=1))
     heard = transcriber.transcribe(np.zeros(5 * 16_000, np.float32))
     assert (heard.language, heard.utterances) == (None, ())
 
 
 def test_fingerprint_follows_what_changes_a_transcript(tiny: Path) -> None:
-    one = WhisperTranscriber(str(tiny), threads=1).fingerprint
-    assert WhisperTranscriber(str(tiny), threads=2, precision="fp32").fingerprint == one
+    one = WhisperTranscriber(str(tiny), runtime=Runtime(threads=1)).fingerprint
+    assert (
+        WhisperTranscriber(str(tiny), runtime=Runtime(threads=2, precision="fp32")).fingerprint
+        == one
+    )
     assert WhisperTranscriber(str(tiny), mode="batched").fingerprint != one
 
 
@@ -288,7 +292,7 @@ def test_speech_has_words_within_its_stretches(tiny: Path, data: Path, mode: Any
 
     file = max((data / "audio").glob("*.wav"), key=lambda p: p.stat().st_size)
     samples = decode_audio(str(file))[: 8 * 16_000]
-    transcriber = WhisperTranscriber(str(tiny), mode=mode, threads=1)
+    transcriber = WhisperTranscriber(str(tiny), mode=mode, runtime=Runtime(threads=1))
     heard = transcriber.transcribe(samples, language="en")
     for utterance in heard.utterances:
         assert 0 <= utterance.start <= utterance.end <= len(samples) / 16_000

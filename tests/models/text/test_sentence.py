@@ -21,6 +21,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from mmsearch.errors import DamagedModelError, WeightsNotFoundError
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.text.sentence import SentenceEmbedder
 from mmsearch.protocols import TextEmbedder
 
@@ -144,7 +145,7 @@ def test_text_without_a_known_word_has_a_unit_vector(static: Path) -> None:
 
 def test_threads_share_one_model(bert: Path) -> None:
     """Tokenizers must not be used by two threads at once ("Already borrowed")."""
-    embedder = SentenceEmbedder(str(bert), threads=1)
+    embedder = SentenceEmbedder(str(bert), runtime=Runtime(threads=1))
     texts = ["a red boat on the sea", "dog", "a cat"]
     expected = embedder.encode_texts(texts, "query")
     wrong: list[Any] = []
@@ -167,9 +168,38 @@ def test_threads_share_one_model(bert: Path) -> None:
     assert wrong == []
 
 
+def test_tokenising_does_not_wait_for_a_forward_pass(
+    bert: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = SentenceEmbedder(str(bert), runtime=Runtime(threads=1))
+    model = embedder._lazy.get().model
+    forward = model.forward
+    in_forward, resume = threading.Event(), threading.Event()
+
+    def slow(*args: Any, **options: Any) -> Any:
+        in_forward.set()
+        assert resume.wait(60)
+        return forward(*args, **options)
+
+    monkeypatch.setattr(model, "forward", slow)
+    encoding = threading.Thread(target=embedder.encode_texts, args=(["a red boat"], "query"))
+    counting = threading.Thread(target=embedder.count_tokens, args=(["a dog"],))
+    encoding.start()
+    try:
+        assert in_forward.wait(60)
+        counting.start()
+        counting.join(10)
+        assert not counting.is_alive()
+        assert encoding.is_alive()
+    finally:
+        resume.set()
+        encoding.join()
+        counting.join()
+
+
 def test_missing_and_damaged_models(bert: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsNotFoundError, match="nano"):
-        _ = SentenceEmbedder("nobody/nothing", model_folder=tmp_path).space
+        _ = SentenceEmbedder("nobody/nothing", runtime=Runtime(model_folder=tmp_path)).space
     damaged = tmp_path / "nothing"
     damaged.mkdir()
     for file in bert.rglob("*"):
@@ -178,7 +208,7 @@ def test_missing_and_damaged_models(bert: Path, tmp_path: Path) -> None:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(file.read_bytes()[: 200 if file.suffix == ".safetensors" else None])
     with pytest.raises(DamagedModelError, match="fetch them again"):
-        _ = SentenceEmbedder("nobody/nothing", model_folder=tmp_path).space
+        _ = SentenceEmbedder("nobody/nothing", runtime=Runtime(model_folder=tmp_path)).space
 
 
 def test_found_in_the_model_folder(bert: Path, tmp_path: Path) -> None:
@@ -186,4 +216,4 @@ def test_found_in_the_model_folder(bert: Path, tmp_path: Path) -> None:
     (tmp_path / "org--small").symlink_to(bert)
     (tmp_path / "other").symlink_to(bert)
     for name in ("org/small", "org/other"):
-        assert SentenceEmbedder(name, model_folder=tmp_path).space.dimension == 32
+        assert SentenceEmbedder(name, runtime=Runtime(model_folder=tmp_path)).space.dimension == 32

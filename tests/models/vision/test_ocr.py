@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from mmsearch.errors import ConfigurationError, ModelError
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.vision import ocr
 from mmsearch.protocols import Ocr
 from mmsearch.types import WordLine
@@ -24,7 +25,7 @@ LINES = ["Copper kettle", "Add to basket"]
 def engine(request: pytest.FixtureRequest) -> Iterator[Ocr]:
     if request.param == "tesseract" and shutil.which("tesseract") is None:
         pytest.skip("Tesseract is not installed")
-    made = ocr.from_name(request.param, threads=1)
+    made = ocr.from_name(request.param, Runtime(threads=1))
     assert made is not None
     yield made
     made.release()
@@ -103,7 +104,7 @@ def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
         ocr.resolve("rapidocr")
     there.clear()
     assert ocr.resolve("auto") == "none"
-    assert ocr.from_name("auto") is None
+    assert ocr.from_name("auto", Runtime()) is None
     with pytest.raises(ConfigurationError, match="Tesseract is not installed"):
         ocr.resolve("tesseract")
 

@@ -12,6 +12,7 @@ from PIL import Image
 from mmsearch.demo.picturebook import draw, questions, sample_scenes
 from mmsearch.errors import ConfigurationError, DamagedModelError, WeightsNotFoundError
 from mmsearch.models import loading
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.vision.vlm import VisionLanguageScorer, plain
 
 _SHIPPED = Path(loading.__file__).parent / "nano" / "vlm" / loading.MANIFEST
@@ -20,7 +21,7 @@ needs_nano = pytest.mark.skipif(not _SHIPPED.is_file(), reason="nano-vlm was not
 
 @pytest.fixture(scope="module")
 def scorer() -> VisionLanguageScorer:
-    return VisionLanguageScorer(device="cpu", threads=1)
+    return VisionLanguageScorer(runtime=Runtime(device="cpu", threads=1))
 
 
 @pytest.mark.parametrize(
@@ -70,12 +71,12 @@ def test_no_pictures_need_no_model(tmp_path: Path) -> None:
 def test_photographs_are_none_of_its_business(scorer: VisionLanguageScorer, data: Path) -> None:
     """It has learnt from drawn pictures, and would answer about photographs all the same."""
     drawn = [draw(scene, 256) for scene in sample_scenes("test", 40, 5)]
-    assert np.mean([scorer.familiar(image) for image in drawn]) > 0.9
+    assert np.mean([scorer.in_domain(image) for image in drawn]) > 0.9
     photos = []
     for path in sorted((data / "images").rglob("*.jpg"))[:80]:
         with Image.open(path) as image:
             photos.append(image.convert("RGB"))
-    assert np.mean([scorer.familiar(image) for image in photos]) < 0.1
+    assert np.mean([scorer.in_domain(image) for image in photos]) < 0.1
 
 
 @needs_nano
@@ -143,7 +144,7 @@ def test_any_text_is_only_text(scorer: VisionLanguageScorer, query: str) -> None
 @needs_nano
 def test_batches_do_not_change_scores(scorer: VisionLanguageScorer) -> None:
     images = [draw(scene, 128) for scene in sample_scenes("test", 5, 7)]
-    small = VisionLanguageScorer(device="cpu", threads=1, batch_size=2)
+    small = VisionLanguageScorer(batch_size=2, runtime=Runtime(device="cpu", threads=1))
     together = scorer.score("a red boat left of a house", images)
     np.testing.assert_allclose(
         small.score("a red boat left of a house", images), together, atol=1e-4
@@ -172,9 +173,11 @@ def test_threads_share_one_model(scorer: VisionLanguageScorer) -> None:
 
 @needs_nano
 def test_the_fingerprint_names_model_and_question() -> None:
-    one = VisionLanguageScorer(device="cpu").fingerprint
-    other = VisionLanguageScorer(device="cpu", question="Do you see {}? Yes or no?").fingerprint
-    assert one == VisionLanguageScorer(device="cpu").fingerprint
+    one = VisionLanguageScorer(runtime=Runtime(device="cpu")).fingerprint
+    other = VisionLanguageScorer(
+        question="Do you see {}? Yes or no?", runtime=Runtime(device="cpu")
+    ).fingerprint
+    assert one == VisionLanguageScorer(runtime=Runtime(device="cpu")).fingerprint
     assert one != other
 
 

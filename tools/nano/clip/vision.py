@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from towers import CONFIG, EMBED_DIM, IMAGE_SIZE, TEACHER_DIM
 
-from mmsearch.models.devices import native_bf16
+from mmsearch.models.runtime import native_bf16
 
 BATCH_PHOTOS = 48
 BATCH_CAPTIONED = 44

@@ -18,6 +18,7 @@ from PIL import Image
 
 from mmsearch.demo.picturebook import draw, questions, sample_scenes
 from mmsearch.demo.picturebook.rivals import gallery
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.vision.vlm import VisionLanguageScorer
 
 SIZE = 256
@@ -97,7 +98,9 @@ def clip_scores(folder: Path, images: list[Image.Image], texts: list[str]) -> np
     """Cosines of texts and pictures in nano-clip's space, (texts, images)."""
     from mmsearch.models.clip.openclip import OpenClipEmbedder
 
-    embedder = OpenClipEmbedder(str(folder.resolve()), device="cpu", precision="fp32", threads=1)
+    embedder = OpenClipEmbedder(
+        str(folder.resolve()), runtime=Runtime(device="cpu", precision="fp32", threads=1)
+    )
     return embedder.encode_texts(texts, "query") @ embedder.encode_images(images).T
 
 
@@ -154,7 +157,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=77)
     args = parser.parse_args()
     scorer = VisionLanguageScorer(
-        str(args.folder.resolve()), device="cpu", threads=1, batch_size=20
+        str(args.folder.resolve()), batch_size=20, runtime=Runtime(device="cpu", threads=1)
     )
     clip = args.clip if (args.clip / "open_clip_config.json").exists() else None
     image = draw(sample_scenes("test", 1, 0)[0], SIZE)

@@ -1,1 +1,1 @@
-"""Who speaks when: `clustering` needs no model of its own, `pyannote` is an optional package."""
+"""Speaker diarisation: `clustering` needs no model; `pyannote` is an optional package."""

@@ -1,12 +1,11 @@
-"""Voices told apart by the shape of their spectrum, without a model.
+"""Speaker diarisation by clustering cepstra, without a model.
 
-Speech is cut into short pieces; pieces whose cepstra are better described by one Gaussian than by
-two are merged (the Bayesian information criterion of Chen and Gopalakrishnan, "Speaker, environment
-and channel change detection and clustering via the Bayesian information criterion", 1998). Then
-every moment of speech is given to the voice that explains it and its surroundings best.
+Speech is split into short pieces. Pieces whose cepstra are better described by one Gaussian than
+by two are merged (the Bayesian information criterion of Chen and Gopalakrishnan, "Speaker,
+environment and channel change detection and clustering via the Bayesian information criterion",
+1998). The most likely sequence of voices is then assigned to all frames of speech (Viterbi).
 
-Two voices in one quiet room are separated well; many voices, or music under speech, are for
-pyannote.
+It separates two voices in a quiet room well. For many voices, or music under speech, use pyannote.
 """
 
 from __future__ import annotations
@@ -26,21 +25,21 @@ from mmsearch.types import Samples, Turn
 Matrix = npt.NDArray[np.float64]
 
 PENALTY = 3.0
-"""Weight of a second Gaussian's parameters: higher finds fewer voices. Neighbouring frames are
-nearly the same frame, so that the criterion's own weight of 1 finds far too many."""
+"""Weight of a second Gaussian's parameters: higher finds fewer voices. Neighbouring frames overlap
+and are not independent, so the criterion's own weight of 1 finds far too many."""
 
 ENOUGH_SECONDS = 20.0
-"""What more speech of a voice would add to the evidence is not counted."""
+"""Cap of the speech of a voice that counts as evidence."""
 
 _WINDOW_SECONDS = 90.0
-"""Speech that is clustered together; what follows is joined to the voices known by then. In longer
-stretches what is said begins to count for more than who says it."""
+"""Speech that is clustered at once; later windows are matched to the known voices. In longer
+windows clusters follow the content of the speech rather than the speaker."""
 _PIECE_SECONDS = 2.0
 _MOST_PIECES = 400
 _LEAST_SECONDS = 3.0
-"""Speech that a voice must have to count as one."""
+"""Least speech of a voice."""
 _SWITCH_COST = 120.0
-"""Log likelihood that a change of voice has to gain: none happens for a syllable."""
+"""Log likelihood that a change of voice must gain, so that no single syllable changes it."""
 _MOST_VOICES = 8
 _PAUSE_SECONDS = 0.6
 """A shorter pause of the same voice does not end its turn."""
@@ -48,7 +47,7 @@ _PAUSE_SECONDS = 0.6
 
 @dataclass(slots=True)
 class _Voice:
-    """Sufficient statistics of some frames: all that a Gaussian needs."""
+    """Sufficient statistics of a Gaussian over some frames."""
 
     count: float
     total: Matrix
@@ -72,7 +71,7 @@ class _Voice:
 
 
 class ClusteringDiariser:
-    """A `Diariser`. Thread-safe; holds nothing."""
+    """A `Diariser`. Thread-safe; it has no state."""
 
     def __init__(self, *, penalty: float = PENALTY) -> None:
         self._penalty = penalty
@@ -92,6 +91,11 @@ class ClusteringDiariser:
             ],
         )
 
+    @property
+    def weights(self) -> str:
+        """It has no files."""
+        return ""
+
     def begin(self) -> ClusteringTracker:
         return ClusteringTracker(self._penalty)
 
@@ -100,7 +104,7 @@ class ClusteringDiariser:
 
 
 class ClusteringTracker:
-    """A `SpeakerTracker`: remembers the voices of one recording."""
+    """A `SpeakerTracker`: stores the voices of one recording."""
 
     def __init__(self, penalty: float) -> None:
         self._penalty = penalty
@@ -118,7 +122,7 @@ class ClusteringTracker:
         return _turns(where, speakers)
 
     def _window(self, frames: Matrix, where: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """The recording's own number of who speaks in each frame."""
+        """The number, within the recording, of the voice of each frame."""
         voices = _clustered([_Voice.of(frames[a:b]) for a, b in _pieces(where)], self._penalty)
         assigned = _assigned(frames, where, voices)
         return self._numbered(frames, assigned, len(voices))[assigned]
@@ -126,22 +130,22 @@ class ClusteringTracker:
     def _numbered(
         self, frames: Matrix, assigned: npt.NDArray[np.intp], count: int
     ) -> npt.NDArray[np.int64]:
-        """The recording's own number of each voice of this stretch; new ones are remembered."""
+        """The number, within the recording, of each voice of this window; new ones are stored."""
         numbers = np.zeros(count, np.int64)
         taken: set[int] = set()
-        order = dict.fromkeys(assigned.tolist())  # those heard first come first
-        for voice in order:
-            heard = _Voice.of(frames[assigned == voice])
+        by_first_frame = dict.fromkeys(assigned.tolist())
+        for voice in by_first_frame:
+            current = _Voice.of(frames[assigned == voice])
             free = [n for n in range(1, len(self._known) + 1) if n not in taken]
             cost, number = np.inf, 0
             if free:
                 known = [self._known[n - 1] for n in free]
-                costs = _merging_costs(heard, known, self._penalty)
+                costs = _merging_costs(current, known, self._penalty)
                 cost, number = float(costs.min()), free[int(costs.argmin())]
             if cost < 0 or (number and len(self._known) >= _MOST_VOICES):
-                self._known[number - 1] = self._known[number - 1].joined(heard)
+                self._known[number - 1] = self._known[number - 1].joined(current)
             else:
-                self._known.append(heard)
+                self._known.append(current)
                 number = len(self._known)
             numbers[voice] = number
             taken.add(number)
@@ -152,16 +156,16 @@ class ClusteringTracker:
 
 
 def _speech_frames(samples: Samples) -> tuple[Matrix, npt.NDArray[np.int64]]:
-    """Cepstra of the frames that hold speech (n, d), and which frames of the stretch they are."""
+    """Cepstra of the frames of speech (n, d), and their frame numbers in the stretch (n,)."""
     from faster_whisper.vad import get_speech_timestamps
 
-    found = get_speech_timestamps(
+    speech = get_speech_timestamps(
         np.ascontiguousarray(samples, np.float32), min_silence_duration_ms=300, speech_pad_ms=30
     )
     rows: list[Matrix] = []
     places: list[npt.NDArray[np.int64]] = []
     step = int(HOP_SECONDS * SPEECH_RATE)
-    for stretch in found:
+    for stretch in speech:
         frames, loud = cepstra(samples[stretch["start"] : stretch["end"]])
         rows.append(frames[loud])
         places.append(stretch["start"] // step + np.flatnonzero(loud))
@@ -171,7 +175,7 @@ def _speech_frames(samples: Samples) -> tuple[Matrix, npt.NDArray[np.int64]]:
 
 
 def _windows(where: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Spans of rows of at most about _WINDOW_SECONDS of speech, cut at the longest pause."""
+    """Spans of rows of at most about _WINDOW_SECONDS of speech, split at the longest pause."""
     longest = int(_WINDOW_SECONDS / HOP_SECONDS)
     spans: list[tuple[int, int]] = []
     start = 0
@@ -185,7 +189,7 @@ def _windows(where: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _pieces(where: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Spans of rows of about _PIECE_SECONDS each, cut at pauses where there are any."""
+    """Spans of rows of about _PIECE_SECONDS each, split at pauses where there are any."""
     length = max(_PIECE_SECONDS, len(where) * HOP_SECONDS / _MOST_PIECES) / HOP_SECONDS
     pauses = np.flatnonzero(np.diff(where) > 0.25 / HOP_SECONDS) + 1
     spans: list[tuple[int, int]] = []
@@ -195,7 +199,7 @@ def _pieces(where: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
         spans += [(int(a), int(b)) for a, b in itertools.pairwise(edges)]
     joined: list[tuple[int, int]] = []
     for start, end in spans:
-        # A word by itself says little about a voice: it goes with what stands before it.
+        # A single word says little about a voice: it is appended to the piece before it.
         short = joined and end - start < 0.5 / HOP_SECONDS
         near = joined and where[start] - where[start - 1] < 0.5 / HOP_SECONDS
         if short and near:
@@ -209,7 +213,7 @@ def _pieces(where: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
 
 
 def _covariances(counts: Matrix, totals: Matrix, products: Matrix) -> Matrix:
-    """(n, d, d) by maximum likelihood, kept from singular by a little of their own diagonals."""
+    """(n, d, d) by maximum likelihood, shrunk towards their diagonals against singularity."""
     means = totals / counts[:, None]
     covariances = products / counts[:, None, None] - means[:, :, None] * means[:, None, :]
     dimension = totals.shape[1]
@@ -224,15 +228,15 @@ def _log_volumes(counts: Matrix, totals: Matrix, products: Matrix) -> Matrix:
     return np.asarray(counts * logdets)
 
 
-def _merging_costs(one: _Voice, others: Sequence[_Voice], penalty: float) -> Matrix:
-    """The criterion for `one` and each of the others, (n,); below 0: one Gaussian is better."""
-    every = [one, *others]
-    counts = np.array([voice.count for voice in every])
-    # No voice is exactly Gaussian: with enough frames of it anything becomes significant.
+def _merging_costs(voice: _Voice, others: Sequence[_Voice], penalty: float) -> Matrix:
+    """The criterion for `voice` and each of the others, (n,); below 0: one Gaussian is better."""
+    voices = [voice, *others]
+    counts = np.array([voice.count for voice in voices])
+    # No voice is exactly Gaussian: with enough frames any difference becomes significant.
     share = np.minimum(1.0, ENOUGH_SECONDS / HOP_SECONDS / counts)
     counts = share * counts
-    totals = share[:, None] * np.stack([voice.total for voice in every])
-    products = share[:, None, None] * np.stack([voice.products for voice in every])
+    totals = share[:, None] * np.stack([voice.total for voice in voices])
+    products = share[:, None, None] * np.stack([voice.products for voice in voices])
     alone = _log_volumes(counts, totals, products)
     together = counts[1:] + counts[0]
     joined = _log_volumes(together, totals[1:] + totals[0], products[1:] + products[0])
@@ -243,7 +247,7 @@ def _merging_costs(one: _Voice, others: Sequence[_Voice], penalty: float) -> Mat
 
 
 def _clustered(pieces: Sequence[_Voice], penalty: float) -> list[_Voice]:
-    """Merge the most alike pair until no merging is an improvement; drop what is hardly there."""
+    """Merge the most similar pair until no merge is an improvement; drop voices that are short."""
     voices = list(pieces)
     costs = np.full((len(voices), len(voices)), np.inf)
     for i in range(1, len(voices)):
@@ -268,7 +272,7 @@ def _clustered(pieces: Sequence[_Voice], penalty: float) -> list[_Voice]:
 def _assigned(
     frames: Matrix, where: npt.NDArray[np.int64], voices: Sequence[_Voice]
 ) -> npt.NDArray[np.intp]:
-    """The voice of every frame: the likeliest sequence, where a change has its price (Viterbi)."""
+    """The voice of every frame: the most likely sequence with a cost of changes (Viterbi)."""
     if len(voices) == 1:
         return np.zeros(len(frames), np.intp)
     likelihoods = np.stack([_log_likelihood(frames, voice) for voice in voices], axis=1)
@@ -276,7 +280,7 @@ def _assigned(
     best = likelihoods[0].copy()
     came_from = np.zeros((len(frames), count), np.intp)
     gaps = np.diff(where, prepend=where[0])
-    # A pause makes a change of voice more likely.
+    # A change of voice is cheaper after a pause.
     prices = _SWITCH_COST / (1 + gaps * HOP_SECONDS * 2)
     for at in range(1, len(frames)):
         top = int(best.argmax())
@@ -299,7 +303,7 @@ def _log_likelihood(frames: Matrix, voice: _Voice) -> Matrix:
 
 
 def _turns(where: npt.NDArray[np.int64], speakers: npt.NDArray[np.int64]) -> tuple[Turn, ...]:
-    """Runs of one speaker, over short pauses."""
+    """Runs of one speaker, joined over short pauses."""
     turns: list[Turn] = []
     for frame, speaker in zip(where.tolist(), speakers.tolist(), strict=True):
         start = frame * HOP_SECONDS

@@ -1,5 +1,5 @@
-"""Descriptions of pictures by a vision-language model: on this machine, or asked of a server.
+"""Captions of pictures by a vision-language model: a local model or a server.
 
-`answers` says what of a model's answer is taken for a caption. To add a captioner: an adapter
-beside this file and a line in `mmsearch.build`.
+`answers` extracts the caption from a model's answer. To add a captioner: an adapter beside this
+file and a line in `mmsearch.models.wiring`.
 """

@@ -1,4 +1,4 @@
-"""Captions by a vision-language model on this machine (transformers)."""
+"""Captions by a local vision-language model (transformers)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,16 @@ class LocalCaptioner:
             adapter="caption/1", model=self._model.fingerprint, asked=self._instruction
         )
 
+    @property
+    def weights(self) -> str | None:
+        return self._model.weights
+
     def caption(self, pictures: Sequence[bytes]) -> list[str | None]:
         captions: list[str | None] = []
         for content in pictures:
             with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-                said = self._model.say(self._instruction, image.convert("RGB"), MAX_TOKENS)
-            captions.append(caption_of(said))
+                answer = self._model.answer(self._instruction, image.convert("RGB"), MAX_TOKENS)
+            captions.append(caption_of(answer))
         return captions
 
     def release(self) -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from mmsearch.errors import CaptionError, ConfigurationError, SettingsError
+from mmsearch.models.runtime import Runtime
 from mmsearch.models.vision.captions.answers import MAX_CHARACTERS, caption_of
 from mmsearch.models.vision.captions.local import LocalCaptioner
 from mmsearch.models.vision.captions.openai import OpenAICaptioner
@@ -76,9 +77,9 @@ def test_a_local_model_is_asked_for_a_description(tmp_path: Path) -> None:
     from mmsearch.models.vision.vlm import VisionLanguageScorer
     from tests.models.rerankers.folders import write_vlm
 
-    model = VisionLanguageScorer(str(write_vlm(tmp_path / "vlm")), threads=1)
+    model = VisionLanguageScorer(str(write_vlm(tmp_path / "vlm")), runtime=Runtime(threads=1))
     with Image.open(io.BytesIO(jpeg())) as image:
-        said = model.say("Describe {} this.", image, 6)
+        said = model.answer("Describe {} this.", image, 6)
     assert set(said.split()) <= {"yes", "no"}
     assert len(said.split()) >= 1
     captioner = LocalCaptioner(model)
@@ -93,7 +94,7 @@ def test_a_local_models_words_become_a_caption() -> None:
     class Model:
         name = "vlm"
 
-        def say(self, instruction: str, image: Image.Image, tokens: int) -> str:
+        def answer(self, instruction: str, image: Image.Image, tokens: int) -> str:
             assert "cannot see it" in instruction
             assert image.mode == "RGB"
             return f"Caption: a picture of {image.width} pixels."

@@ -1,0 +1,1 @@
+"""Where the work of an indexing run is done: see `mmsearch.protocols.Runner`."""
