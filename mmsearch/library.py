@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from mmsearch import build
-from mmsearch.errors import SpaceMismatchError
+from mmsearch.errors import MMSearchError, SpaceMismatchError
 from mmsearch.media.sandbox import confinement
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker
 from mmsearch.settings import Settings, load_settings
+from mmsearch.stores.rows import StoredSpace
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Collection
 from mmsearch.vectors.channels import ChannelIndexes
@@ -177,7 +178,7 @@ class Library:
     def verify(self) -> dict[str, Any]:
         """Compare indexes, full text and metadata with each other: `ok`, `problems`, `notes`."""
         problems = [
-            *self.store.problems(),
+            *self.store.problems(self._can_read),
             *self.store.lexical.problems(),
             *self.indexes.problems(),
         ]
@@ -185,6 +186,16 @@ class Library:
         if notes := self.store.notes():
             verified["notes"] = notes
         return verified
+
+    def _can_read(self, stored: StoredSpace, texts: Sequence[str]) -> list[bool]:
+        """Which texts the model of a space reads; all, if the model cannot be loaded."""
+        (collection,) = (c for c in self.store.collections() if c.id == stored.collection_id)
+        try:
+            embedder = self.models_of(collection).embedder(stored.space.name)
+            readable: list[bool] = embedder.can_read(texts).tolist()
+        except MMSearchError:
+            return [True] * len(texts)
+        return readable
 
     def _sounds(self) -> dict[str, bool]:
         """Whether the models of each collection embed sounds."""

@@ -367,6 +367,7 @@ class Switch:
             heard_again=self.plan.heard_again,
             without=frozenset(self.plan.without),
             forgone=frozenset(reembedder.skipped_segments),
+            unreadable=frozenset(reembedder.unreadable),
         )
 
 

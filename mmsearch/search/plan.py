@@ -6,7 +6,7 @@ recording, compiles its filter); `Planner.embed` then embeds the words of all qu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -199,11 +199,19 @@ class Planner:
             row = {text: n for n, text in enumerate(texts)}
             try:
                 models = self.models_of(members[0].collection)
-                for embedder in self._text_embedders(models, members):
+                embedders = self._text_embedders(models, members)
+                readable = {one.space.name: one.can_read(texts) for one in embedders}
+                for plan in members:
+                    for term in plan.said:
+                        read = {n: bool(m[row[term.text or ""]]) for n, m in readable.items()}
+                        _warn_about_unknown_words(plan, term, read)
+                for embedder in embedders:
                     vectors = embedder.encode_texts(texts, "query")
                     name = embedder.space.name
                     for plan in members:
                         for term in plan.said:
+                            if not readable[name][row[term.text or ""]]:
+                                continue
                             channels = confined(WORDS_TARGET, term, name)
                             plan.look_for(channels, vectors[row[term.text or ""]], term, "text")
                             if channels:
@@ -356,6 +364,28 @@ class Planner:
             raise DimensionError("the vector's length is zero or not finite", param="vector")
         channels = confined([(name, m) for m in Modality], term, name)
         plan.look_for(channels, vector / norm, term, "vector")
+
+
+def _warn_about_unknown_words(plan: QueryPlan, term: Term, readable: Mapping[str, bool]) -> None:
+    """`readable`: by space, whether its model can read the term."""
+    searched = [name for name in readable if confined(WORDS_TARGET, term, name)]
+    unread = [name for name in searched if not readable[name]]
+    if not unread:
+        return
+    models = f"{' and '.join(unread)} model{'s' if len(unread) > 1 else ''}"
+    does = "do" if len(unread) > 1 else "does"
+    profile = plan.collection.profile
+    warning = f"the {models} of profile {profile} {does} not know the words '{_short(term.text)}'"
+    if unread == searched and units_of(term.text or ""):
+        warning += "; they are matched by full text only"
+    elif unread == searched:
+        warning += "; nothing is searched for them"
+    plan.warnings.append(warning)
+
+
+def _short(text: str | None) -> str:
+    text = " ".join((text or "").split())
+    return text if len(text) <= 40 else text[:39] + "…"
 
 
 def _tell_about_length(plan: QueryPlan, text: str, embedder: TextEmbedder) -> None:

@@ -78,6 +78,8 @@ class Completion:
     """Names of active spaces that the new models have nothing to put in place of."""
     forgone: frozenset[int] = frozenset()
     """Segments that may lose their place; the next run takes their sources in again."""
+    unreadable: frozenset[tuple[int, int]] = frozenset()
+    """(space id, segment id) of words that the new model cannot read: they need no vector."""
 
 
 class SpaceStore(Database):
@@ -183,19 +185,25 @@ class SpaceStore(Database):
     def waiting_texts(
         self, pair: Replacement, among: Sequence[Modality], after: int, limit: int
     ) -> list[tuple[int, str]]:
-        """(id, text) of segments of these modalities without a vector in the new space."""
+        """(id, text) of segments of these modalities without a vector in the new space.
+
+        Those without one in the old space, too: its model may not have been able to read them.
+        """
         query = (
-            _waiting(pair[0].id, pair[1].id, SegmentRow.id, SegmentRow.text)
+            select(SegmentRow.id, SegmentRow.text)
+            .join(SourceRow, SourceRow.id == SegmentRow.source_id)
             .where(
+                SourceRow.collection_id == pair[1].collection_id,
+                ~_has_vector(pair[1].id),
                 SegmentRow.id > after,
                 SegmentRow.modality.in_([m.value for m in among]),
-                SegmentRow.text.is_not(None),
+                func.coalesce(SegmentRow.text, "") != "",
             )
             .order_by(SegmentRow.id)
             .limit(limit)
         )
         with self._read() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            return [(row[0], row[1] or "") for row in connection.execute(query)]
 
     def waiting_sources(
         self, pair: Replacement, among: Sequence[Modality], after: int, limit: int
@@ -285,6 +293,7 @@ class SpaceStore(Database):
                 for row in connection.execute(
                     _waiting(active[new.space.name].id, new.id, SegmentRow.id, SegmentRow.source_id)
                 ).all()
+                if (new.id, row[0]) not in completion.unreadable
             ]
             unforeseen = sum(row[0] not in completion.forgone for row in wanting)
             if unforeseen:

@@ -7,7 +7,7 @@ vector indexes follow that log and are never written to directly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,7 @@ from mmsearch.stores.rows import (
     Change,
     KnownFile,
     SourceWrite,
+    StoredSpace,
     chunks,
     little_endian,
     matrix,
@@ -55,6 +56,7 @@ from mmsearch.stores.tables import (
     VectorRow,
 )
 from mmsearch.types import (
+    VERBAL,
     Failure,
     Ids,
     Metadata,
@@ -518,16 +520,20 @@ class SqlStore(
             "vectors": vectors,
         }
 
-    def problems(self) -> list[str]:
-        """What SQL itself lacks: segments without an expected vector, vectors of a bad size."""
+    def problems(
+        self, can_read: Callable[[StoredSpace, list[str]], list[bool]] | None = None
+    ) -> list[str]:
+        """What SQL itself lacks: segments without an expected vector, vectors of a bad size.
+
+        `can_read` tells which texts a space's model reads; others are not expected to have one.
+        """
         found: list[str] = []
         for stored in self.spaces():
             expected = [m.value for m in EXPECTED_IN.get(stored.space.name, ())]
             wordless_too = stored.space.name not in NEEDS_TEXT
             with self._read() as connection:
-                missing = connection.scalar(
-                    select(func.count())
-                    .select_from(SegmentRow)
+                lacking = connection.execute(
+                    select(SegmentRow.modality, SegmentRow.text)
                     .join(SourceRow, SourceRow.id == SegmentRow.source_id)
                     .join(
                         VectorRow,
@@ -541,7 +547,7 @@ class SqlStore(
                         SourceRow.recipe != TAKE_AGAIN,  # told by `notes`
                         true() if wordless_too else func.coalesce(SegmentRow.text, "") != "",
                     )
-                )
+                ).all()
                 damaged = connection.scalar(
                     select(func.count())
                     .select_from(VectorRow)
@@ -550,6 +556,15 @@ class SqlStore(
                         func.length(VectorRow.data) != 2 * stored.space.dimension,
                     )
                 )
+            # In `clip` pictures have the vectors of their pixels, whatever words stand in them.
+            texts = [
+                text
+                for modality, text in lacking
+                if text and (stored.space.name in NEEDS_TEXT or Modality(modality) in VERBAL)
+            ]
+            missing = len(lacking)
+            if texts and can_read is not None:
+                missing -= can_read(stored, texts).count(False)
             if missing:
                 found.append(f"{missing} segments have no vector in space '{stored.space.name}'")
             if damaged:

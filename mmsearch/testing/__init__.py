@@ -93,6 +93,9 @@ class FakeImageTextEmbedder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(_WORD.findall(text)) + 2 for text in texts]
 
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        return np.array([_WORD.search(text) is not None for text in texts], np.bool_)
+
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
         self._count(len(texts))
         return _rows([self._text(text) for text in texts], self._dimension)
@@ -147,9 +150,20 @@ class FakeImageTextEmbedder:
 
 
 class FakeTextEmbedder:
-    """A `TextEmbedder` of hashed words: texts that share words are near to each other."""
+    """A `TextEmbedder` of hashed words: texts that share words are near to each other.
 
-    def __init__(self, dimension: int = 48, *, revision: str = "1", max_tokens: int = 256) -> None:
+    `ascii_only`: it reads only texts without other letters.
+    """
+
+    def __init__(
+        self,
+        dimension: int = 48,
+        *,
+        revision: str = "1",
+        max_tokens: int = 256,
+        ascii_only: bool = False,
+    ) -> None:
+        self._ascii_only = ascii_only
         self._dimension = dimension
         self._max_tokens = max_tokens
         self._space = _space("text", "fake-text", revision, dimension)
@@ -168,6 +182,13 @@ class FakeTextEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(_WORD.findall(text)) + 2 for text in texts]
+
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        readable = [
+            _WORD.search(text) is not None and (text.isascii() or not self._ascii_only)
+            for text in texts
+        ]
+        return np.array(readable, np.bool_)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
         self.calls += 1
@@ -246,6 +267,9 @@ class FakeSoundEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(_WORD.findall(text)) + 2 for text in texts]
+
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        return np.array([_WORD.search(text) is not None for text in texts], np.bool_)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
         self.calls += 1
