@@ -9,7 +9,7 @@ from pathlib import Path
 from indexer.copies import is_gone
 from indexer.outcomes import RunOutcomes
 from mmsearch.stores.places import MEMBER, container_of, local_path
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Collection
 
 
@@ -41,10 +41,10 @@ class Pruning:
         A root that is gone itself is left alone: more often than not it is not mounted today.
         """
         mounted = [root for root in roots if root.exists()]
-        for batch in store.iterate_files(collection.id):
+        for batch in store.sources.iterate(collection.id):
             gone = [file for file in batch if self._is_gone(file.uri, mounted, complete)]
             if gone:
-                count = store.delete_sources([file.id for file in gone])
+                count = store.sources.delete([file.id for file in gone])
                 outcomes.removed([file.path for file in gone], count)
 
     def _is_gone(self, uri: str, roots: Sequence[Path], complete: AnyCollection[str]) -> bool:

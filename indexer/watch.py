@@ -161,10 +161,10 @@ class FolderWatch:
 
     def _remove(self, gone: Sequence[str]) -> None:
         store = self._library.store
-        collection = store.collection(self._collection)
-        ids = store.ids_below(collection.id, [uri_of(path) for path in gone])
+        collection = store.collections.get(self._collection)
+        ids = store.sources.ids_below(collection.id, [uri_of(path) for path in gone])
         if ids:
-            store.delete_sources(ids)
+            store.sources.delete(ids)
             self._library.indexes.refresh(save=True)
             logger.info("%d sources removed", len(ids))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from mmsearch.stores import migrate
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 
 @pytest.fixture(scope="session")
@@ -26,19 +27,27 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def cases(data: Path) -> Path:
+    """Small files like those that public bug reports are about; skipped without them."""
+    folder = data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip("the shared cases are not here (beside MMSEARCH_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
     """URL of a throw-away PostgreSQL cluster; skipped where PostgreSQL is not installed."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    found = shutil.which("initdb") or (str(folders[-1] / "initdb") if folders else None)
-    if found is None:
+    initdb = shutil.which("initdb") or (str(folders[-1] / "initdb") if folders else None)
+    if initdb is None:
         pytest.skip("PostgreSQL is not installed")
-    bin_folder = Path(found).resolve().parent
-    place = tmp_path_factory.mktemp("postgresql")
-    # PostgreSQL refuses to run as root.
+    bin_folder = Path(initdb).resolve().parent
+    # Not below pytest's folder: another run of pytest on this machine would take away the access
+    # of PostgreSQL's user, which cannot be root.
     user = "postgres" if os.geteuid() == 0 else None
+    place = Path(tempfile.mkdtemp(prefix="mmsearch-postgresql-"))
     if user is not None:
-        for folder in (place, *place.parents[:2]):
-            folder.chmod(0o755)
         shutil.chown(place, user)
     cluster = place / "cluster"
 
@@ -57,6 +66,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pg("pg_ctl", "-D", str(cluster), "-o", options, "-l", str(place / "log"), "-w", "start")
     yield f"postgresql+psycopg://tester@/postgres?host={place}"
     pg("pg_ctl", "-D", str(cluster), "-m", "immediate", "-w", "stop")
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +74,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite database with the newest schema, to be copied: migrating each time is slow."""
     path = tmp_path_factory.mktemp("migrated") / "library.sqlite"
     made = SqlStore(f"sqlite:///{path}")
-    migrate.upgrade(made.engine)
+    migrate.upgrade(made.database.engine)
     made.close()
     return path
 
@@ -73,7 +83,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgresql_template(postgresql: str) -> Iterator[Engine]:
     """A server on which CREATE DATABASE makes an empty library with the newest schema."""
     made = SqlStore(postgresql.replace("/postgres?", "/template1?"))
-    migrate.upgrade(made.engine)
+    migrate.upgrade(made.database.engine)
     made.close()
     admin = create_engine(postgresql, isolation_level="AUTOCOMMIT")
     yield admin

@@ -30,7 +30,7 @@ from mmsearch.media.parts import FramePart, ImagePart, PagePart, Part, SoundPart
 from mmsearch.models.sets import ModelSet
 from mmsearch.settings import decoding_workers
 from mmsearch.stores.places import content_of, is_url
-from mmsearch.stores.spaces import Replacement
+from mmsearch.stores.switches import Replacement
 from mmsearch.types import VISUAL, Failure, Modality, Place, Segment, Source, Vectors
 
 SOUNDS = frozenset({Modality.SOUND})
@@ -76,7 +76,7 @@ class Reembedder:
         """Sources that could not be decoded, by id. They are not tried again."""
         self.skipped_segments: set[int] = set()
         """Segments of those sources."""
-        self.unreadable: set[tuple[int, int]] = set()
+        self.unknown_words: set[tuple[int, int]] = set()
         """(space id, segment id) of words that the new model cannot read."""
 
     def fill(self, pair: Replacement) -> int:
@@ -95,11 +95,11 @@ class Reembedder:
     def _embed_texts(self, pair: Replacement, modalities: list[Modality]) -> int:
         limit = TEXT_BATCHES * self._settings.batch_size
         written = after = 0
-        while rows := self._store.waiting_texts(pair, modalities, after, limit):
+        while rows := self._store.switches.missing_texts(pair, modalities, after, limit):
             after = rows[-1][0]
             space = pair[1].space.name
             readable = self._embedder.can_read(space, [text for _, text in rows])
-            self.unreadable |= {
+            self.unknown_words |= {
                 (pair[1].id, segment)
                 for (segment, _), read in zip(rows, readable, strict=True)
                 if not read
@@ -118,9 +118,9 @@ class Reembedder:
         decode: Callable[[Source, list[Segment]], Iterator[_Decoded]],
     ) -> int:
         def decoded(source_id: int) -> Iterator[_Decoded]:
-            segments = self._store.waiting_segments(pair, modalities, source_id)
+            segments = self._store.switches.missing_segments(pair, modalities, source_id)
             try:
-                source = self._store.source(source_id)
+                source = self._store.sources.get(source_id)
             except NotFoundError:
                 return  # deleted meanwhile
             try:
@@ -149,7 +149,9 @@ class Reembedder:
 
     def _waiting_sources(self, pair: Replacement, modalities: list[Modality]) -> Iterator[int]:
         after = 0
-        while ids := self._store.waiting_sources(pair, modalities, after, SOURCES_PER_QUERY):
+        while ids := self._store.switches.missing_sources(
+            pair, modalities, after, SOURCES_PER_QUERY
+        ):
             yield from (source_id for source_id in ids if source_id not in self.failures)
             after = ids[-1]
 
@@ -165,7 +167,7 @@ class Reembedder:
     ) -> int:
         if not ids:
             return 0
-        written = self._store.add_vectors(pair[1].id, ids, np.stack(rows))
+        written = self._store.vectors.add(pair[1].id, ids, np.stack(rows))
         self._on_written(written)
         return written
 
@@ -222,10 +224,10 @@ class Reembedder:
 
     def _first_opened(self, source: Source, stack: ExitStack) -> Opened:
         problem = MediaError("changed", "the file has changed since it was indexed")
-        copies = self._store.known_content(source.collection_id, source.sha256)
+        copies = self._store.sources.by_content(source.collection_id, source.sha256)
         for source_id in dict.fromkeys([source.id, *(known.id for known in copies)]):
             try:
-                content = _content(self._store.source(source_id))
+                content = _content(self._store.sources.get(source_id))
                 opened = stack.enter_context(content.opened(self._spool))
             except (MediaError, NotFoundError) as error:
                 if source_id == source.id and isinstance(error, MediaError):

@@ -1,43 +1,124 @@
-"""The database behind a library: connections, transactions, and errors in the user's words."""
+"""The database of a library: connections, transactions, and its errors as ours."""
 
 from __future__ import annotations
 
-import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mmsearch.errors import LibraryBusyError, StorageError
+from mmsearch.stores.dialects import dialect_of
 
 
 class Database:
-    """Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
+    """Opens transactions. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
         self.engine = connect(url)
+        self.dialect = dialect_of(self.engine)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
     @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
+    def reading(self) -> Iterator[SharedRead]:
+        """All reads of this thread inside the block share one connection and one transaction."""
+        with shared_read(self.engine) as shared:
+            yield shared
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with: that of this thread's `reading` block, if there is one."""
+        with read(self.engine) as connection:
             yield connection
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        """A writing transaction; a full or failing disk leaves as StorageError."""
+    def write(self) -> Iterator[Connection]:
+        """A write transaction. LibraryBusyError; StorageError for a full or failing disk."""
         with storage_errors(), self.engine.connect() as connection:
             connection = connection.execution_options(mmsearch_write=True)
             with connection.begin():
                 yield connection
+
+
+class SharedRead:
+    """A connection that several reads of one thread share. It is opened by the first of them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        return self._connection
+
+    def release(self) -> None:
+        """End the transaction and return the connection; the next read begins another one.
+
+        To be called before anything slow, so that no transaction stays open meanwhile.
+        """
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+_local = threading.local()
+
+
+def _shared_reads() -> list[SharedRead]:
+    """The open `shared_read` blocks of this thread, outermost first."""
+    if not hasattr(_local, "shared_reads"):
+        _local.shared_reads = []
+    blocks: list[SharedRead] = _local.shared_reads
+    return blocks
+
+
+@contextmanager
+def shared_read(engine: Engine) -> Iterator[SharedRead]:
+    """See `Database.reading`. A nested block shares the connection of the outer one."""
+    blocks = _shared_reads()
+    shared = next((block for block in blocks if block.engine is engine), None)
+    if shared is not None:
+        yield shared
+        return
+    shared = SharedRead(engine)
+    blocks.append(shared)
+    try:
+        yield shared
+    finally:
+        blocks.remove(shared)
+        shared.release()
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """The connection of this thread's `shared_read` block, or a new one for this read alone."""
+    shared = next((block for block in _shared_reads() if block.engine is engine), None)
+    if shared is None:
+        with engine.connect() as connection:
+            yield connection
+        return
+    try:
+        yield shared.connection
+    except DBAPIError:
+        # PostgreSQL refuses every further statement of a transaction in which one has failed.
+        shared.release()
+        raise
+
+
+def release_read(engine: Engine) -> None:
+    """End the transaction of this thread's `shared_read` block, if there is one."""
+    for block in _shared_reads():
+        if block.engine is engine:
+            block.release()
 
 
 def now() -> datetime:
@@ -46,7 +127,7 @@ def now() -> datetime:
 
 
 def connect(url: str) -> Engine:
-    """An engine whose SQLite connections are in WAL mode, durable, and enforce foreign keys."""
+    """An engine whose connections are configured for mmsearch. ValueError for other databases."""
     engine = create_engine(
         url,
         pool_pre_ping=not url.startswith("sqlite"),
@@ -54,30 +135,13 @@ def connect(url: str) -> Engine:
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
     )
-    if make_url(url).get_backend_name() != "sqlite":
-        return engine
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own
-        connection.execute("PRAGMA busy_timeout = 30000")
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: an acknowledged commit survives power loss, not only a crash of the process.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A writer that began as a reader would fail at once where another writes meanwhile.
-        immediate = connection.get_execution_options().get("mmsearch_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
+    dialect_of(engine).configure(engine)
     return engine
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Database errors that have to do with the disk or a lock, in the user's words."""
+    """Raises database errors about a lock as LibraryBusyError, about the disk as StorageError."""
     try:
         yield
     except OperationalError as error:

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from mmsearch.errors import FAILURES
-from tests.e2e.test_kill_jobs import address, process
 from tests.support.fakes import open_fake
+from tests.support.processes import address, process
 
 AT_ONCE = 8
 FILES = 48
@@ -44,7 +44,7 @@ def ask(client: httpx.Client) -> float:
 def test_the_server_goes_on_answering(data: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
     with open_fake(library) as engine:
-        engine.library.store.ensure_collection("default", "nano")
+        engine.library.store.collections.get_or_create("default", "nano")
     files = chosen(data)
     settings = {"port": 0, "decode_seconds": 20, "decode_memory_mb": 2048}
     with process("serve", library, **settings) as server:

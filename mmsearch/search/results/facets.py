@@ -1,6 +1,6 @@
 """Facets: how often each value of a field occurs in the filtered collection.
 
-Counted over everything that the filter and the modalities let through, whatever is looked for:
+Counted over everything that the filter and the modalities let through, whatever the query's terms:
 in a search by similarity everything matches a little, so counts over "the matches" would be
 counts over an arbitrary number of candidates.
 """
@@ -14,29 +14,27 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Text, func, literal
-from sqlalchemy import cast as cast_to
+from sqlalchemy import ColumnElement, func, literal
 
 from mmsearch.query import Facet, FacetValue, Query
 from mmsearch.search.parse.filters import FIELDS, check_field, compile_filter, known_fields
-from mmsearch.stores.json_values import as_python, each_value
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.dialects import Dialect
+from mmsearch.stores.metadata_values import each_value
+from mmsearch.stores.store import SqlStore
 
-KEPT = 64
-"""Answers that are remembered."""
+CACHE_SIZE = 64
+"""Counts that are cached."""
 
 Counts = Mapping[str, tuple[FacetValue, ...]]
 
 _LENGTH = {"year": 4, "month": 7, "day": 10}
-_FORMAT = {"year": "YYYY", "month": "YYYY-MM", "day": "YYYY-MM-DD"}
-_STRFTIME = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d"}
 
 
 class FacetCounter:
     """Counts, once for each state of the library. Thread-safe.
 
-    Every record is looked at, which on a hundred thousand takes the better part of a second; a
-    page that shows counts with every search asks for the same ones again and again.
+    Every record is read, which takes most of a second for a hundred thousand. A page that shows
+    counts with every search asks for the same ones again and again.
     """
 
     def __init__(self, store: SqlStore) -> None:
@@ -44,59 +42,66 @@ class FacetCounter:
         self._lock = threading.Lock()
         self._counted: OrderedDict[bytes, Counts] = OrderedDict()
 
-    def count(self, collection_id: int, query: Query, metadata_keys: Sequence[str]) -> Counts:
-        """By field, the most frequent values first. Raises FilterError, which lists the fields."""
-        asked = (
+    def count(
+        self,
+        collection_id: int,
+        query: Query,
+        metadata_keys: Sequence[str],
+        last_change: int | None = None,
+    ) -> Counts:
+        """By field, the most frequent values first. Raises FilterError, which lists the fields.
+
+        `last_change` is the newest change of the library; if not given, it is read.
+        """
+        requested = (
             collection_id,
-            self._store.last_change(),
+            self._store.changes.last_id() if last_change is None else last_change,
             query.filter,
             query.modalities,
             [(facet.field, facet.by, facet.limit) for facet in query.facets],
         )
-        key = orjson.dumps(asked)
+        key = orjson.dumps(requested)
         with self._lock:
             if key in self._counted:
                 self._counted.move_to_end(key)
                 return self._counted[key]
-        found = facets_of(self._store, collection_id, query, metadata_keys)
+        counts = facets_of(self._store, collection_id, query, metadata_keys)
         with self._lock:
-            self._counted[key] = found
-            while len(self._counted) > KEPT:
+            self._counted[key] = counts
+            while len(self._counted) > CACHE_SIZE:
                 self._counted.popitem(last=False)
-        return found
+        return counts
 
 
 def facets_of(
     store: SqlStore, collection_id: int, query: Query, metadata_keys: Sequence[str]
 ) -> Counts:
     """By field, the most frequent values first. Raises FilterError, which lists the fields."""
-    dialect = store.engine.dialect.name
+    dialect = store.dialect
     where: ColumnElement[bool] = literal(True)
     if query.filter:
         where = compile_filter(query.filter, metadata_keys, dialect)
-    found: dict[str, tuple[FacetValue, ...]] = {}
+    counts: dict[str, tuple[FacetValue, ...]] = {}
     for facet in query.facets:
         check_field(facet.field, known_fields(metadata_keys), "facet")
-        columns, counted = _values(facet, dialect)
-        rows = store.count_values(
-            collection_id, where & counted, query.modalities, columns, facet.limit
+        columns, has_value = _values(facet, dialect)
+        rows = store.segments.count_values(
+            collection_id, where & has_value, query.modalities, columns, facet.limit
         )
-        found[facet.field] = tuple(
-            FacetValue(_told(as_python(row)), sources, segments) for row, sources, segments in rows
+        counts[facet.field] = tuple(
+            FacetValue(_plain(dialect.json_value(row)), sources, segments)
+            for row, sources, segments in rows
         )
-    return found
+    return counts
 
 
-def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], ColumnElement[bool]]:
+def _values(facet: Facet, dialect: Dialect) -> tuple[list[ColumnElement[Any]], ColumnElement[bool]]:
     """Columns that are one value, and the condition that there is one."""
     if facet.field not in FIELDS:
         columns, is_value = each_value(dialect, facet.field)
         if facet.by == "value":
             return columns, is_value
-        text: Any = columns[0]
-        if dialect == "postgresql":
-            # A date has nothing in it that JSON would escape.
-            text = func.btrim(cast_to(columns[0], Text), '"')
+        text: Any = dialect.json_date(columns[0])
         begins = func.substr(text, 1, _LENGTH[facet.by])
         # Only what looks like a date is counted by date.
         return [begins], is_value & text.like("____-__-__%")
@@ -106,17 +111,11 @@ def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], Colum
         return [column], there
     length = facet.by if facet.by != "value" else "day"
     if facet.field == "modified_at":
-        seconds = column / 10**9
-        if dialect == "postgresql":
-            column = func.to_timestamp(seconds)
-        else:
-            return [func.strftime(_STRFTIME[length], seconds, "unixepoch")], there
-    if dialect == "postgresql":
-        return [func.to_char(func.timezone("UTC", column), _FORMAT[length])], there
-    return [func.strftime(_STRFTIME[length], column)], there
+        return [dialect.truncated_nanoseconds(column, length)], there
+    return [dialect.truncated_time(column, length)], there
 
 
-def _told(value: Any) -> str | float | bool:
+def _plain(value: Any) -> str | float | bool:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return value if isinstance(value, str | int | float | bool) else str(value)

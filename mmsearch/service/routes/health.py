@@ -12,14 +12,20 @@ from starlette.responses import Response
 from mmsearch.service.answers import errors, example, json_response
 from mmsearch.service.errors import RETRY_SECONDS, RequestError
 from mmsearch.service.metrics import CONTENT_TYPE, Metrics
-from mmsearch.service.schemas import Ready
+from mmsearch.service.schemas import Schema
 
 if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
+    from mmsearch.library import LibrarySearcher
+
+
+class Ready(Schema):
+    """The service can answer queries."""
+
+    status: str
 
 
 def router(
-    engine: SearchEngine, metrics: Metrics, warm_up_error: Callable[[], str | None]
+    engine: LibrarySearcher, metrics: Metrics, warm_up_error: Callable[[], str | None]
 ) -> APIRouter:
     """Health, readiness and metrics of this process."""
     routes = APIRouter(tags=["operation"])
