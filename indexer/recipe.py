@@ -12,7 +12,7 @@ from mmsearch.settings import Settings
 
 _WEIGHTS = re.compile(r"\+[0-9a-f]{12}")
 
-LOADERS_VERSION = 2
+LOADERS_VERSION = 3
 """Counts up whenever decoders or segmenters make something else of the same bytes: everything
 indexed before is then indexed again."""
 

@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, Unpack
 
 from mmsearch import build
-from mmsearch.errors import SpaceMismatchError
+from mmsearch.errors import MMSearchError, SpaceMismatchError
 from mmsearch.media.sandbox import confinement
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.collection_models import CollectionModels
@@ -265,7 +265,7 @@ class Library:
     def verify(self) -> dict[str, Any]:
         """Compare indexes, full text and metadata with each other: `ok`, `problems`, `notes`."""
         problems = [
-            *self.store.status.problems(),
+            *self.store.status.problems(self._can_read),
             *self.store.lexical.problems(),
             *self.indexes.problems(),
         ]
@@ -273,6 +273,17 @@ class Library:
         if notes := self.store.status.notes():
             verified["notes"] = notes
         return verified
+
+    def _can_read(self, stored: StoredSpace, texts: Sequence[str]) -> list[bool]:
+        """Which texts the model of a space reads; all, if the model cannot be loaded."""
+        collections = self.store.collections.list()
+        (collection,) = (c for c in collections if c.id == stored.collection_id)
+        try:
+            embedder = self.models_of(collection).embedder(stored.space.name)
+            readable: list[bool] = embedder.can_read(texts).tolist()
+        except MMSearchError:
+            return [True] * len(texts)
+        return readable
 
     def _sounds(self) -> dict[str, bool]:
         """Whether the models of each collection embed sounds."""
