@@ -230,7 +230,9 @@ def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
         include=tuple(task.get("include", ())),
         exclude=tuple(task.get("exclude", ())),
     )
-    return pipeline.run(named, prune=bool(task.get("prune")))
+    return pipeline.run(
+        named, prune=bool(task.get("prune")), prune_empty=bool(task.get("prune_empty"))
+    )
 
 
 def enqueue(
@@ -242,7 +244,7 @@ def enqueue(
     priority: int = 0,
 ) -> int:
     """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
-    retry_failed, and `total` files where that is known."""
+    prune_empty, retry_failed, and `total` files where that is known."""
     profile = library.settings.profile or DEFAULT_PROFILE
     named = models_in(library.settings)
     target = library.store.ensure_collection(collection or "default", profile, named)

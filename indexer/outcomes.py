@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.sql import SqlStore
 from mmsearch.types import Failure
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -56,6 +59,7 @@ class RunOutcomes:
     ) -> None:
         self.counts = RunCounts()
         self.failures: list[Failure] = []
+        self.warnings: list[str] = []
         self._store = store
         self._run_id = run_id
         self._on_progress = on_progress
@@ -92,6 +96,11 @@ class RunOutcomes:
         """`count` sources were deleted; always recorded, also at a second attempt."""
         self.counts.removed += count
         self._unsaved += [RunItem(path, "removed") for path in paths]
+
+    def warn(self, warning: str) -> None:
+        """Something of the run as a whole that its user has to know."""
+        logger.warning("%s", warning)
+        self.warnings.append(warning)
 
     def report(self) -> None:
         """Call `on_progress`, which may raise to end the run."""

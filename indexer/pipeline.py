@@ -13,6 +13,7 @@ repair: the next one compares files with SQL and finds what is missing.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,6 +29,7 @@ from indexer.inputs.content import Item, Opened, batches, captioned, joined_meta
 from indexer.inputs.named import Inputs, Named
 from indexer.inputs.walk import WalkProblem
 from indexer.outcomes import RunCounts, RunOutcomes
+from indexer.presence import Devices
 from indexer.prune import Pruning
 from indexer.recipe import recorded_recipe
 from indexer.runners.local import LocalRunner
@@ -93,6 +95,7 @@ class Pipeline:
         read_ahead = 2 * self._settings.batch_size + workers
         self._runner: Runner = runner or LocalRunner(workers, read_ahead)
         self._pruning: Pruning | None = None
+        self._devices = Devices(library.path)
         self._pending: list[PreparedFile] = []
         self._written_at = time.monotonic()
         self._space_ids: dict[str, int] = {}
@@ -101,9 +104,13 @@ class Pipeline:
     def counts(self) -> RunCounts:
         return self.outcomes.counts
 
-    def run(self, named: Named, *, prune: bool = False) -> RunCounts:
-        """Index everything that was named. Raises only what ends the whole run."""
-        self._pruning = Pruning() if prune else None
+    def run(self, named: Named, *, prune: bool = False, prune_empty: bool = False) -> RunCounts:
+        """Index everything that was named. Raises only what ends the whole run.
+
+        `prune`: remove the sources whose files were deleted; with `prune_empty` also those of
+        folders that are empty or missing.
+        """
+        self._pruning = Pruning(remove_empty=prune_empty) if prune or prune_empty else None
         with closing(self._runner.map(self._prepare, self._changed(named))) as prepared_files:
             for prepared in prepared_files:
                 if prepared.is_copy:
@@ -123,9 +130,13 @@ class Pipeline:
                 self._store,
                 self._collection,
                 self.outcomes,
-                roots=[Path(path).expanduser().resolve() for path in named.local],
+                roots=_roots(named),
                 complete=self._inputs.complete,
+                folders=self._inputs.folders,
+                devices=self._devices,
             )
+        else:
+            self._devices.save(self._inputs.folders.devices)
         self.outcomes.save()
         return self.counts
 
@@ -240,3 +251,13 @@ class Pipeline:
             space = self._models.embedder(name).space
             self._space_ids[name] = self._store.ensure_space(self._collection.id, space).id
         return self._space_ids[name]
+
+
+def _roots(named: Named) -> list[Path]:
+    """What was named, as the walk names its files, and with links resolved."""
+    absolute = [Path(path).expanduser().absolute() for path in named.local]
+    return list(
+        dict.fromkeys(
+            [*map(Path, map(os.path.abspath, absolute)), *(path.resolve() for path in absolute)]
+        )
+    )

@@ -42,6 +42,7 @@ class RunSummary:
     counts: RunCounts
     seconds: float
     failures: tuple[Failure, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -57,6 +58,7 @@ class RunSummary:
             "failures": [
                 {"path": f.path, "code": f.code, "reason": f.reason} for f in self.failures
             ],
+            "warnings": list(self.warnings),
         }
 
 
@@ -69,6 +71,7 @@ def index(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     prune: bool = False,
+    prune_empty: bool = False,
     retry_failed: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     **settings: Any,
@@ -77,6 +80,9 @@ def index(
 
     `listed` are more of them, read as the run goes on. With `retry_failed`, files that failed
     before are indexed again although they have not changed; without paths, only those.
+    `prune` removes the sources whose files were deleted, but not those of a folder that shows no
+    files any more, is missing, or cannot be read (the summary's `warnings` name it); `prune_empty`
+    removes those of empty and missing folders too.
     Keyword arguments beyond the named ones are settings, `profile` among them. Files that
     cannot be indexed are in the summary's `failures`; the run goes on without them.
     Raises NotFoundError if none of the paths exists, LibraryBusyError if another run is
@@ -95,6 +101,7 @@ def index(
             include=include,
             exclude=exclude,
             prune=prune,
+            prune_empty=prune_empty,
             retry_failed=retry_failed,
             on_progress=on_progress,
         )
@@ -110,6 +117,7 @@ def index_into(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     prune: bool = False,
+    prune_empty: bool = False,
     retry_failed: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     wait: float = 0.0,
@@ -131,7 +139,7 @@ def index_into(
             if retry_failed and not (paths or listed or ready):
                 listed = _failed(library, target)
             named = Named(tuple(paths), listed, tuple(include), tuple(exclude), ready)
-            pipeline.run(named, prune=prune)
+            pipeline.run(named, prune=prune, prune_empty=prune_empty)
         except BaseException as error:
             _close_run(library, run, outcomes.counts.to_json(), error)
             raise
@@ -144,6 +152,7 @@ def index_into(
         outcomes.counts,
         time.monotonic() - began,
         tuple(outcomes.failures),
+        tuple(outcomes.warnings),
     )
 
 

@@ -27,6 +27,7 @@ from indexer.inputs.content import (
     as_captions,
 )
 from indexer.inputs.sidecars import split_captions
+from indexer.inputs.walk import is_left_out
 from mmsearch.errors import MediaError
 from mmsearch.stores.places import OFFSET_KEY, display_path, member_uri
 from mmsearch.types import SourceFile
@@ -110,9 +111,16 @@ def _read(path: str, limits: ArchiveLimits, *, stays: bool) -> Iterator[_Member]
 
 
 def _is_wanted(info: tarfile.TarInfo) -> bool:
-    """Plain files only: links and devices lead out of the shard."""
-    last = info.name.rstrip("/").rpartition("/")[2]
-    return info.isreg() and not info.issparse() and bool(last) and not last.startswith(".")
+    """Plain files only: links and devices lead out of the shard. What a walk leaves out of a
+    folder is left out here too."""
+    parts = [part for part in info.name.split("/") if part not in ("", ".", "..")]
+    return (
+        info.isreg()
+        and not info.issparse()
+        and not info.name.endswith("/")
+        and bool(parts)
+        and not any(map(is_left_out, parts))
+    )
 
 
 def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, *, whole: bool) -> _Member:

@@ -101,7 +101,15 @@ def index(
         typer.Option(help="No files that match this glob.", show_default=False),
     ] = None,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Let files go that are no longer there.")
+        bool,
+        typer.Option(
+            "--prune",
+            help="Remove files that no longer exist; not those of folders that show no files any "
+            "more, as unmounted disks do.",
+        ),
+    ] = False,
+    prune_empty: Annotated[
+        bool, typer.Option("--prune-empty", help="--prune, also for empty and missing folders.")
     ] = False,
     retry_failed: Annotated[
         bool,
@@ -129,6 +137,7 @@ def index(
             include=include or (),
             exclude=exclude or (),
             prune=prune,
+            prune_empty=prune_empty,
             retry_failed=retry_failed,
             on_progress=progress,
             **given,

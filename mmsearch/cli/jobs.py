@@ -146,6 +146,7 @@ def add_job(
         list[str] | None, typer.Option(help="As for index.", show_default=False)
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="As for index.")] = False,
+    prune_empty: Annotated[bool, typer.Option("--prune-empty", help="As for index.")] = False,
     priority: Annotated[int, typer.Option(help="Higher goes first; uploads have 1.")] = 0,
     set_: Set = None,
     as_json: Json = False,
@@ -162,6 +163,7 @@ def add_job(
         "include": include or [],
         "exclude": exclude or [],
         "prune": prune,
+        "prune_empty": prune_empty,
     }
     given = settings_from(set_, profile=profile)
     with Library.open(library or load_settings().library, create=True, **given) as opened:

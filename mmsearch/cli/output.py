@@ -179,6 +179,8 @@ def print_summary(summary: RunSummary) -> None:
         f"{counts.segments} segments, {counts.vectors} vectors "
         f"(collection '{escape(summary.collection)}', profile {summary.profile})"
     )
+    for warning in summary.warnings:
+        err.print(f"  [yellow]warning[/] {escape(warning)}")
     for failure in summary.failures[:FAILURES_SHOWN]:
         err.print(f"  [red]failed[/] {escape(failure.path)}: {escape(failure.reason)}")
     rest = len(summary.failures) - FAILURES_SHOWN

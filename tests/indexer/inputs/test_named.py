@@ -541,3 +541,12 @@ def test_base64_is_text(collection: Collection, tmp_path: Path) -> None:
     collection.index(table)
     (source,) = collection.sources().values()
     assert source.mime == "text/plain"
+
+
+def test_what_systems_add_to_a_shard_is_left_out(collection: Collection, tmp_path: Path) -> None:
+    """As in a folder: resource forks of macOS, bins, thumbnails, hidden folders."""
+    names = ("__MACOSX/._note.txt", "@eaDir/x.txt", "a/.git/config.txt", "a/._note.txt",
+             "$RECYCLE.BIN/x.txt", "./one.txt", "../a/two.txt")  # fmt: skip
+    path = shard(tmp_path / "a.tar", {name: f"Words of {name}." for name in names})
+    collection.index(path)
+    assert sorted(collection.sources()) == ["one.txt", "two.txt"]
