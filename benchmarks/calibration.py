@@ -24,11 +24,13 @@ from machine import describe_machine
 
 from mmsearch.build import models_of
 from mmsearch.demo.picturebook import captions, draw, stories
+from mmsearch.evaluation.reciprocal_ranks import reciprocal_rank_fusion
 from mmsearch.search.parse.words import parse_words
-from mmsearch.search.retrieve import calibrated_by
+from mmsearch.search.retrieve import with_calibration
 from mmsearch.search.scoring.background import BACKGROUND, EVERYDAY
-from mmsearch.search.scoring.calibration import measure, power
-from mmsearch.search.scoring.fusion import ChannelRanking, fuse
+from mmsearch.search.scoring.calibration import measure, true_positive_rate
+from mmsearch.search.scoring.fusion import fuse
+from mmsearch.search.scoring.rankings import ChannelRanking
 from mmsearch.settings import load_settings
 from mmsearch.stores.lexical.analysis import segment_tokens
 from mmsearch.stores.lexical.scoring import occurrences, rank, weigh
@@ -74,9 +76,10 @@ class Book:
             index = MemoryIndex(vectors.shape[1])
             index.add(np.array(self.ids[modality], np.int64), vectors)
             space = "clip" if modality is Modality.IMAGE else "text"
-            made = measure(index, vectors, background[space], own=False)
+            made = measure(index, vectors, background[space], members=False)
             if modality is Modality.IMAGE:
-                made = replace(made, power=power(made, index, self._clip(EVERYDAY)))
+                rate = true_positive_rate(made, index, self._clip(EVERYDAY))
+                made = replace(made, true_positive_rate=rate)
             self.calibrations[modality] = made
         self.asked = self._questions(told, np.random.default_rng(seed))
 
@@ -100,8 +103,8 @@ class Book:
             )
             best = None
             if modality is Modality.IMAGE:
-                best = float((vectors @ calibration.distinct(query)).max())
-            found.append(calibrated_by(ranking, calibration, scores, best))
+                best = float((vectors @ calibration.minus_background(query)).max())
+            found.append(with_calibration(ranking, calibration, scores, best))
         units = list(parse_words(text).units)
         counts = [sum(occurrences(u, words) > 0 for words in self.words.values()) for u in units]
         weighed = weigh(units, counts, sum(len(ids) for ids in self.ids.values()))
@@ -112,7 +115,7 @@ class Book:
             if best is not None and len(best.ids):
                 name = f"lexical:{modality.value}"
                 found.append(
-                    ChannelRanking(name, modality, best.ids, best.scores, shares=best.shares)
+                    ChannelRanking(name, modality, best.ids, best.scores, coverage=best.shares)
                 )
         return found
 
@@ -150,19 +153,20 @@ Join = Callable[[list[ChannelRanking]], list[int]]
 
 
 def by(method: str, *, lexical: bool = True, only: str = "") -> Join:
-    def join(rankings: list[ChannelRanking]) -> list[int]:
-        some = [one for one in rankings if lexical or one.shares is None]
+    def joined(rankings: list[ChannelRanking]) -> list[int]:
+        some = [one for one in rankings if lexical or one.coverage is None]
         some = [one for one in some if one.name.startswith(only)]
-        return [one.id for one in fuse(some, 10, method)]  # type: ignore[arg-type]
+        join = reciprocal_rank_fusion if method == "ranks" else fuse
+        return [one.id for one in join(some, 10)]
 
-    return join
+    return joined
 
 
 def raw_cosines(rankings: list[ChannelRanking]) -> list[int]:
     every = [
         (score, i)
         for one in rankings
-        if one.shares is None
+        if one.coverage is None
         for score, i in zip(one.scores.tolist(), one.ids.tolist(), strict=True)
     ]
     return [i for _, i in sorted(every, reverse=True)[:10]]
@@ -217,7 +221,9 @@ def main() -> None:
     strange = book.rankings(nonsense(np.random.default_rng(args.seed), 200))
     tops = np.array([fuse(one, 1)[0].score for one in strange])
     print(f"nonsense answered: {(tops >= 0.5).mean():.3f}")
-    uncalibrated = [[replace(r, evidence=None, unrelated=()) for r in one] for one in strange]
+    uncalibrated = [
+        [replace(r, evidence=None, background_evidence=()) for r in one] for one in strange
+    ]
     tops = np.array([fuse(one, 1)[0].score for one in uncalibrated])
     print(f"... without calibration: {(tops >= 0.5).mean():.3f}")
 

@@ -23,7 +23,7 @@ from mmsearch.demo.picturebook.scene import Scene, sample_scenes
 from mmsearch.models.clip import openclip
 from mmsearch.models.profiles import profile
 from mmsearch.models.runtime import Runtime
-from mmsearch.search.compose import SAMPLE, Part, joined
+from mmsearch.search.compose import SAMPLE, WeightedVector, compose
 from mmsearch.settings import load_settings
 
 Floats = npt.NDArray[np.float32]
@@ -84,10 +84,10 @@ def main() -> None:
     words = dict(zip(true, model.encode_texts(list(true), "query"), strict=True))
     sample = pictures[np.random.default_rng(0).permutation(len(pictures))[:SAMPLE]]
 
-    def rule(parts: Sequence[Part]) -> Floats:
+    def rule(parts: Sequence[WeightedVector]) -> Floats:
         spreads = [float((sample @ part.vector).std()) for part in parts]
         same = len({part.kind for part in parts}) == 1
-        direction = joined(parts, [1.0] * len(parts) if same else spreads)
+        direction = compose(parts, [1.0] * len(parts) if same else spreads)
         assert direction is not None
         return direction
 
@@ -108,7 +108,7 @@ def main() -> None:
         ways[f"subtracted, weight {weight}"] = lambda a, b, w=weight: unit(words[a] - w * words[b])
     for weight in (0.5, 1.0, 2.0, 3.0):
         ways[f"our rule, weight {weight}"] = lambda a, b, w=weight: rule(
-            [Part(words[a], 1.0, "text"), Part(words[b], -w, "text")]
+            [WeightedVector(words[a], 1.0, "text"), WeightedVector(words[b], -w, "text")]
         )
     for name, way in ways.items():
         gains, wrong = [], []
@@ -132,7 +132,7 @@ def main() -> None:
         "the words alone": lambda _i, t: words[t],
         "plain sum of vectors": lambda i, t: unit(pictures[i] + words[t]),
         "our rule": lambda i, t: rule(
-            [Part(pictures[i], 1.0, "image"), Part(words[t], 1.0, "text")]
+            [WeightedVector(pictures[i], 1.0, "image"), WeightedVector(words[t], 1.0, "text")]
         ),
     }
     for name, mix in mixes.items():

@@ -1,23 +1,20 @@
-"""mmsearch: find the photo, the second, the page, the sentence by what is in it.
+"""mmsearch: search photos, films, recordings and documents by their content.
 
-Search a library in three lines::
+Index a folder, then search it::
 
-    from mmsearch import SearchEngine
-
-    with SearchEngine.open("my-library") as engine:
-        print(engine.search("a red boat at sunset").hits[0].source.path)
-
-Fill one in as few (see `indexer.index`)::
-
-    from indexer import index
+    from mmsearch import SearchEngine, index
 
     index("~/Pictures", library="my-library", profile="nano")
+    with SearchEngine.open("my-library") as engine:
+        for hit in engine.search("a red boat at sunset").hits:
+            print(hit.score, hit.source.path)
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from indexer import index
     from mmsearch.errors import MMSearchError
     from mmsearch.library import Library
     from mmsearch.query import Facet, Hit, Query, SearchResult, SortKey, Term
@@ -43,9 +40,10 @@ __all__ = [
     "Source",
     "Term",
     "__version__",
+    "index",
 ]
 
-_HOMES = {
+_MODULES = {
     "Facet": "mmsearch.query",
     "Hit": "mmsearch.query",
     "Library": "mmsearch.library",
@@ -56,11 +54,12 @@ _HOMES = {
     "Settings": "mmsearch.settings",
     "SortKey": "mmsearch.query",
     "Term": "mmsearch.query",
+    "index": "indexer",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Import on first use: a decoding worker starts in a blink only without SQL and FAISS."""
+    """Import on first use: a decoding worker must start without loading SQL and FAISS."""
     if name.startswith("_") or name not in __all__:
         raise AttributeError(f"module 'mmsearch' has no attribute '{name}'")
-    return getattr(import_module(_HOMES.get(name, "mmsearch.types")), name)
+    return getattr(import_module(_MODULES.get(name, "mmsearch.types")), name)

@@ -1,4 +1,4 @@
-"""An opened library: what searching, indexing and serving have in common."""
+"""An opened library: what searching, indexing and serving share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self, Unpack
 
 from mmsearch import build
 from mmsearch.errors import SpaceMismatchError
@@ -17,13 +17,57 @@ from mmsearch.media.sandbox import confinement
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
-from mmsearch.protocols import Reranker
+from mmsearch.protocols import Reranker, Searcher
 from mmsearch.settings import Settings, load_settings
+from mmsearch.settings_options import SettingsOptions
+from mmsearch.stores.change_log import read_head
+from mmsearch.stores.collections import named_collection
+from mmsearch.stores.lexical.index import LexicalTotals
+from mmsearch.stores.rows import StoredSpace
 from mmsearch.stores.sql import SqlStore
-from mmsearch.types import Collection
+from mmsearch.types import Collection, Modality, Place, Source
 from mmsearch.vectors.channels import ChannelIndexes
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LibrarySnapshot:
+    """What queries need to know of a library, kept until the change log moves.
+
+    Metadata keys and lexical totals are read when they are first asked for, then kept too.
+    """
+
+    store: SqlStore
+    last_change: int
+    """Id of the newest change in the log."""
+    collections: tuple[Collection, ...]
+    spaces: tuple[StoredSpace, ...]
+    """The active spaces of all collections, as the vector indexes know them."""
+    channels: frozenset[tuple[int, Modality]]
+    """(space id, modality) of every vector index."""
+    _metadata_keys: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    _lexical_totals: dict[int, LexicalTotals] = field(default_factory=dict)
+
+    def collection(self, name: str | None = None) -> Collection:
+        """The named one; without a name the only one, or "default". NotFoundError if none."""
+        return named_collection(self.collections, name)
+
+    def spaces_of(self, collection_id: int) -> dict[str, StoredSpace]:
+        """The active spaces of a collection, by name."""
+        return {s.space.name: s for s in self.spaces if s.collection_id == collection_id}
+
+    def metadata_keys(self, collection_id: int) -> tuple[str, ...]:
+        """Every metadata key that some source of the collection has, sorted."""
+        if collection_id not in self._metadata_keys:
+            self._metadata_keys[collection_id] = tuple(self.store.metadata_keys(collection_id))
+        return self._metadata_keys[collection_id]
+
+    def lexical_totals(self, collection_id: int) -> LexicalTotals:
+        """Segments with words and their mean length, by modality."""
+        if collection_id not in self._lexical_totals:
+            self._lexical_totals[collection_id] = self.store.lexical.totals(collection_id)
+        return self._lexical_totals[collection_id]
 
 
 class Library:
@@ -53,6 +97,7 @@ class Library:
         self.sandbox = sandbox
         self.rerankers = rerankers
         """The rerankers that a choice of the setting `rerank` means in a profile."""
+        self._snapshot: LibrarySnapshot | None = None
         self._follower: threading.Thread | None = None
         self._stop = threading.Event()
 
@@ -64,7 +109,7 @@ class Library:
         create: bool = False,
         models: Callable[..., ModelSet] | None = None,
         rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
-        **settings: Any,
+        **settings: Unpack[SettingsOptions],
     ) -> Self:
         """Open the library in a folder. Keyword arguments are settings (see `Settings`).
 
@@ -115,6 +160,47 @@ class Library:
         """Apply what was committed since the last call. True if anything changed."""
         return self.indexes.refresh()
 
+    def snapshot(self) -> LibrarySnapshot:
+        """The library as of now: indexes are refreshed first. One SELECT where nothing changed."""
+        last_change, collections = read_head(self.store.engine)
+        if last_change != self.indexes.last_change:
+            self.refresh()
+        spaces, kept = self.indexes.spaces, self._snapshot
+        if kept is None or (kept.last_change, kept.spaces) != (last_change, spaces):
+            channels = frozenset(
+                (stored.id, modality)
+                for stored in spaces
+                for modality in Modality
+                if self.indexes.get(stored.id, modality) is not None
+            )
+            kept = LibrarySnapshot(self.store, last_change, collections, spaces, channels)
+        elif kept.collections != collections:
+            # Weights of a collection change without an entry in the change log.
+            kept = replace(kept, collections=collections)
+        self._snapshot = kept
+        return kept
+
+    def switched_since(self, snapshot: LibrarySnapshot) -> bool:
+        """True if a collection of the snapshot has been switched to other models meanwhile.
+
+        Another process may have done it, or this one may have closed the old indexes already.
+        """
+        if any(self.indexes.get(*channel) is None for channel in snapshot.channels):
+            return True
+        if self.store.last_change() == snapshot.last_change:
+            return False
+        return not set(snapshot.spaces) <= set(self.store.spaces())
+
+    def vector_count(self, snapshot: LibrarySnapshot, collection_id: int) -> int:
+        """Vectors of a collection, in all spaces."""
+        indexes = [
+            self.indexes.get(stored.id, modality)
+            for stored in snapshot.spaces
+            if stored.collection_id == collection_id
+            for modality in Modality
+        ]
+        return sum(len(index) for index in indexes if index is not None)
+
     def follow(self, on_refresh: Callable[[], None] = lambda: None) -> None:
         """Refresh in the background every `settings.follow_seconds`, until `close`.
 
@@ -157,6 +243,7 @@ class Library:
         """Rebuild every index from SQL: vector indexes, and the words of full text."""
         self.store.rewrite_words()
         self.indexes.rebuild()
+        self._snapshot = None
 
     # ------------------------------------------------------------------ status
 
@@ -211,3 +298,25 @@ class Library:
                     "spaces": {n: {"vectors": v, "of": of} for n, (v, of) in filled.items()},
                 }
         return switching
+
+
+class LibrarySearcher(Searcher, Protocol):
+    """A `Searcher` whose library is open in this process: what the service is built on."""
+
+    @property
+    def library(self) -> Library: ...
+
+    @property
+    def settings(self) -> Settings: ...
+
+    def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
+        """Where the JPEG thumbnail of a source, or of a place in it, is if there is one."""
+
+    def warm_up(self) -> None:
+        """Load indexes and models. Raises what loading raises."""
+
+    def ready(self) -> bool:
+        """True once `warm_up` has finished."""
+
+    def start_following(self) -> None:
+        """Apply committed changes in the background until the library is closed."""

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mmsearch.errors import MMSearchError
+from mmsearch.query import Query, SearchResult
 from mmsearch.types import (
     Channel,
     HalfVectors,
@@ -362,6 +364,36 @@ class LexicalIndex(Protocol):
 
     def holding(self, collection_id: int, unit: WordUnit) -> Ids:
         """All segments that hold it, ascending."""
+
+
+class Searcher(Protocol):
+    """Answers queries: an engine over a library, a client of a service, or a fake.
+
+    `mmsearch.library.LibrarySearcher` is the one whose library is open in this process.
+    """
+
+    def search(
+        self,
+        query: str | Query | None = None,
+        *,
+        modality: str | Sequence[str] | None = None,
+        filter: Mapping[str, Any] | None = None,  # noqa: A002  # its name everywhere else
+        limit: int | None = None,
+        min_score: float | None = None,
+        collection: str | None = None,
+    ) -> SearchResult:
+        """The hits of words, or of a whole `Query`, best first. Raises MMSearchError."""
+
+    def search_many(self, queries: Sequence[Query]) -> list[SearchResult | MMSearchError]:
+        """One result per query, in their order. The error of a query stands in its place."""
+
+    def heat_map(self, segment_id: int, text: str) -> npt.NDArray[np.float32]:
+        """Where in a segment's picture the text matches: (h, w), 0 to 1, over the whole picture.
+
+        Raises QueryError (not a picture, no text), NotFoundError.
+        """
+
+    def close(self) -> None: ...
 
 
 class Ingestor(Protocol):

@@ -1,9 +1,10 @@
-"""Every option of mmsearch, spelled once.
+"""Every option of mmsearch, defined once.
 
-The same names serve everywhere: as the field here, as the environment variable
-`MMSEARCH_<NAME>`, as a line of `<library>/settings.toml`, and on the command line as
-`--set name=value`. The tables in docs/settings.md and README are generated from this class
-(`tools/settings_table.py`).
+A setting has the same name everywhere: as the field here, as the environment variable
+`MMSEARCH_<NAME>`, as a line of `<library>/settings.toml`, on the command line as
+`--set name=value`, and as a keyword argument of `open`. The tables of
+docs/settings.md and README and `mmsearch/settings_options.py` are generated from this class
+(tools/settings_table.py, tools/settings_options.py).
 Precedence: command line or Python, environment, settings.toml, default.
 """
 
@@ -19,6 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -29,7 +31,7 @@ SETTINGS_FILE = "settings.toml"
 
 
 class Settings(BaseSettings):
-    """One library's configuration, immutable once made (see `load_settings`)."""
+    """The configuration of one library, immutable (see `load_settings`)."""
 
     model_config = SettingsConfigDict(env_prefix="MMSEARCH_", extra="forbid", frozen=True)
 
@@ -130,10 +132,10 @@ class Settings(BaseSettings):
         0.85,
         ge=-1,
         le=1,
-        description="Neighbouring windows of sound at least this alike (cosine) become one span.",
+        description="Neighbouring windows of sound with at least this cosine become one span.",
     )
     sound_span_seconds: float = Field(
-        60.0, ge=10, description="Longest span of one sound; what goes on begins another."
+        60.0, ge=10, description="Longest span of one sound, in seconds. A longer sound is split."
     )
 
     ocr: Literal["auto", "none", "rapidocr", "tesseract"] = Field(
@@ -186,13 +188,17 @@ class Settings(BaseSettings):
         6 * 3600.0, gt=0, description="Recordings and films longer than this are refused."
     )
     max_shots: int = Field(
-        2000, ge=1, description="Shots of one film; where there are more, they are joined."
+        2000,
+        ge=1,
+        description="Maximum number of shots of a film. With more, neighbouring shots are joined.",
     )
     audio_chunk_seconds: float = Field(
-        1200.0, gt=30, description="Long recordings are cut at silences into pieces of this length."
+        1200.0,
+        gt=30,
+        description="Long recordings are split at silences into chunks of about this length.",
     )
     max_archive_members: int = Field(
-        1_000_000, ge=1, description="Files read out of one tar shard; the rest is left out."
+        1_000_000, ge=1, description="Maximum number of files read from one tar shard."
     )
     max_archive_mb: int = Field(
         16_384, ge=1, description="MiB that a compressed shard may unpack to."
@@ -210,12 +216,12 @@ class Settings(BaseSettings):
     )
 
     job_attempts: int = Field(
-        5, ge=1, description="How often a queued job is tried before it has failed."
+        5, ge=1, description="Number of attempts before a job counts as failed."
     )
     job_lease_seconds: float = Field(
         30.0,
         gt=0.2,
-        description="A worker that is silent for longer loses its job to another one.",
+        description="A worker that does not renew its lease for this long loses its job.",
     )
 
     # ------------------------------------------------------------------ captions
@@ -262,7 +268,7 @@ class Settings(BaseSettings):
     )
 
     # ------------------------------------------------------------------ search
-    limit: int = Field(10, ge=1, le=1000, description="Hits per answer if a query does not say.")
+    limit: int = Field(10, ge=1, le=1000, description="Hits per result if a query names no limit.")
     min_score: float = Field(
         0.05,
         ge=0,
@@ -279,9 +285,9 @@ class Settings(BaseSettings):
     )
     fusion: Literal["scores", "ranks"] = Field(
         "scores",
-        description="How channels are joined: by calibrated scores, or by reciprocal ranks.",
+        description="Channels are fused by calibrated scores; ranks is accepted and has no effect.",
     )
-    weights: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
+    weights: Annotated[dict[str, Annotated[float, Field(ge=0, le=10)]], NoDecode] = Field(
         {},
         description='Weights of channels, 0 to 10: by name ("clip:image") or all of a space '
         '("lexical"); 1 if not given. Collections and queries may have their own.',
@@ -321,7 +327,7 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8000/v1. Texts and pictures of the best hits are sent there.",
     )
     rerank_api_key: SecretStr | None = Field(None, description="Its key, sent as a Bearer token.")
-    rerank_concurrency: int = Field(8, ge=1, le=64, description="Questions asked of it at once.")
+    rerank_concurrency: int = Field(8, ge=1, le=64, description="Concurrent requests to it.")
     rerank_pixels: int = Field(
         512 * 512, ge=32 * 32, description="Most pixels of a picture that is looked at again."
     )
@@ -334,7 +340,7 @@ class Settings(BaseSettings):
     # ------------------------------------------------------------------ service
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8765, ge=0, le=65535, description="Port to listen on; 0: any free one.")
-    api_keys: tuple[str, ...] = Field(
+    api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
         (), description="Accepted keys (Authorization: Bearer). Needed off loopback."
     )
     max_upload_mb: int = Field(512, ge=1, description="Largest upload in MiB.")
@@ -342,14 +348,24 @@ class Settings(BaseSettings):
 
     @field_validator("weights", mode="before")
     @classmethod
-    def _from_text(cls, given: Any) -> Any:
-        """As `--set weights='{"lexical": 0.5}'` gives it, or `lexical=0.5,clip:image=2`."""
-        if not isinstance(given, str):
-            return given
-        if given.lstrip().startswith("{"):
-            return json.loads(given)
-        pairs = [one.partition("=") for one in given.split(",") if one.strip()]
+    def _parse_weights(cls, value: Any) -> Any:
+        """Text from the environment or `--set`: a JSON object, or `lexical=0.5,clip:image=2`."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("{"):
+            return json.loads(value)
+        pairs = [pair.partition("=") for pair in value.split(",") if pair.strip()]
         return {name.strip(): weight for name, _, weight in pairs}
+
+    @field_validator("api_keys", mode="before")
+    @classmethod
+    def _parse_api_keys(cls, value: Any) -> Any:
+        """Text from the environment or `--set`: a JSON list, or `first,second`."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [key.strip() for key in value.split(",") if key.strip()]
 
     @classmethod
     def settings_customise_sources(
@@ -360,7 +376,7 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Environment before the library's file: `load_settings` adds the file below."""
+        """Arguments before environment. `load_settings` adds the library's file."""
         return (init_settings, env_settings)
 
     @property
@@ -372,22 +388,41 @@ class Settings(BaseSettings):
 def load_settings(library: Path | str | None = None, **overrides: Any) -> Settings:
     """Settings for one library: `overrides`, then environment, settings.toml, defaults.
 
-    Raises SettingsError, which names the setting at fault and lists the known ones.
+    An override of None counts as absent. Raises SettingsError, which names the setting and where
+    its value came from, and lists the known settings if the name is unknown.
     """
-    given: dict[str, Any] = {k: v for k, v in overrides.items() if v is not None}
+    arguments = {name: value for name, value in overrides.items() if value is not None}
     if library is not None:
-        given["library"] = Path(library).expanduser()
+        arguments["library"] = Path(library).expanduser()
     try:
-        folder = Settings(**given).library
-        in_file = _read_file(folder / SETTINGS_FILE)
-        from_environment = Settings(**given).model_fields_set
-        return Settings(**({k: v for k, v in in_file.items() if k not in from_environment} | given))
+        settings = Settings(**arguments)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        known = ", ".join(Settings.model_fields)
-        hint = f" Known settings: {known}." if first["type"] == "extra_forbidden" else ""
-        raise SettingsError(f"setting '{name}': {first['msg']}.{hint}", param=name) from None
+        raise _settings_error(error, arguments) from None
+    path = settings.library / SETTINGS_FILE
+    in_file = _read_file(path)
+    if not in_file:
+        return settings
+    from_environment = settings.model_fields_set
+    in_force = {name: v for name, v in in_file.items() if name not in from_environment}
+    try:
+        return Settings(**(in_force | arguments))
+    except ValidationError as error:
+        raise _settings_error(error, arguments, path) from None
+
+
+def _settings_error(
+    error: ValidationError, arguments: Mapping[str, Any], path: Path | None = None
+) -> SettingsError:
+    """The first error of a validation. What is no argument comes from `path`, if there is one."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    setting = str(first["loc"][0]) if first["loc"] else ""
+    place = ""
+    if setting not in arguments:
+        place = f"{path}: " if path else f"environment variable MMSEARCH_{setting.upper()}: "
+    known = ", ".join(Settings.model_fields)
+    hint = f" Known settings: {known}." if first["type"] == "extra_forbidden" else ""
+    return SettingsError(f"{place}setting '{name}': {first['msg']}.{hint}", param=name)
 
 
 def decoding_workers(settings: Settings) -> int:

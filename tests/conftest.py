@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,19 +27,18 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql() -> Iterator[str]:
     """URL of a throw-away PostgreSQL cluster; skipped where PostgreSQL is not installed."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    found = shutil.which("initdb") or (str(folders[-1] / "initdb") if folders else None)
-    if found is None:
+    initdb = shutil.which("initdb") or (str(folders[-1] / "initdb") if folders else None)
+    if initdb is None:
         pytest.skip("PostgreSQL is not installed")
-    bin_folder = Path(found).resolve().parent
-    place = tmp_path_factory.mktemp("postgresql")
-    # PostgreSQL refuses to run as root.
+    bin_folder = Path(initdb).resolve().parent
+    # Not below pytest's folder: another run of pytest on this machine would take away the access
+    # of PostgreSQL's user, which cannot be root.
     user = "postgres" if os.geteuid() == 0 else None
+    place = Path(tempfile.mkdtemp(prefix="mmsearch-postgresql-"))
     if user is not None:
-        for folder in (place, *place.parents[:2]):
-            folder.chmod(0o755)
         shutil.chown(place, user)
     cluster = place / "cluster"
 
@@ -57,6 +57,7 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     pg("pg_ctl", "-D", str(cluster), "-o", options, "-l", str(place / "log"), "-w", "start")
     yield f"postgresql+psycopg://tester@/postgres?host={place}"
     pg("pg_ctl", "-D", str(cluster), "-m", "immediate", "-w", "stop")
+    shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -55,19 +55,14 @@ PLANS = (
 )
 
 
-def ways_of(
-    plan: SetPlan, library: IndexedDataset, plain: SearchEngine | None, rerankers: list[str]
-) -> list[Way]:
+def ways_of(plan: SetPlan, library: IndexedDataset, rerankers: list[str]) -> list[Way]:
     """As shipped (first stage), the ablations, and reranked."""
     ways = [Way("fused", library, options={"rerank": "none"})]
     for part in plan.without:
-        if part != "calibration":
+        if part == "calibration":
+            ways.append(Way(f"without {part}", library, reciprocal_ranks=True, ablation=True))
+        else:
             ways.append(Way(f"without {part}", library, (part,), {"rerank": "none"}, ablation=True))
-        elif plain is not None:
-            other = IndexedDataset(plain, library.collection, library.items)
-            ways.append(
-                Way("without calibration", other, options={"rerank": "none"}, ablation=True)
-            )
     options = {"rerank": "none", "min_score": None}
     ways.append(Way("with the cut-off", library, options=options, ablation=True))
     if plan.rerank:
@@ -81,14 +76,6 @@ def measure(arguments: argparse.Namespace) -> list[Evaluation]:
         settings: dict[str, Any] = {"profile": arguments.profile}
         settings |= dict(pair.split("=", 1) for pair in arguments.set)
         engine = stack.enter_context(SearchEngine.open(arguments.library, create=True, **settings))
-        plain = None
-        if arguments.plain:
-            name, value = arguments.plain.split("=", 1)
-            plain = stack.enter_context(
-                SearchEngine.open(
-                    arguments.library, models=engine.library.models, **(settings | {name: value})
-                )
-            )
         for plan in PLANS:
             folder = arguments.sets / arguments.part / (plan.folder or plan.name)
             path = folder / f"{plan.name}.jsonl"
@@ -103,7 +90,7 @@ def measure(arguments: argparse.Namespace) -> list[Evaluation]:
             taken = time.monotonic() - began
             for failure in summary.failures:
                 print(f"failed: {failure.path}: {failure.reason}")
-            ways = ways_of(plan, library, plain, arguments.rerank)
+            ways = ways_of(plan, library, arguments.rerank)
             if arguments.brief:
                 ways = [way for way in ways if not way.name.startswith("without ")]
             evaluation = evaluate(
@@ -168,9 +155,6 @@ def main() -> None:
     parser.add_argument("--brief", action="store_true", help="neither ablations nor baselines")
     parser.add_argument("--page", action="store_true", help="only write the page of saved runs")
     parser.add_argument("--rerank", nargs="*", default=["vlm"])
-    parser.add_argument(
-        "--plain", default="fusion=ranks", help="setting that leaves calibration out"
-    )
     parser.add_argument("--queries", type=int, default=0, help="only the first so many of each set")
     parser.add_argument("--only", nargs="*", default=[plan.name for plan in PLANS])
     parser.add_argument("--set", nargs="*", default=[], metavar="NAME=VALUE")

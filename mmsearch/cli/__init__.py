@@ -1,4 +1,4 @@
-"""The command line. The one place that knows both packages, mmsearch and indexer."""
+"""The command line: the only part of mmsearch that imports indexer."""
 
 from mmsearch.cli.app import main
 

@@ -1,7 +1,7 @@
-"""`mmsearch`: every command, and how errors leave the program.
+"""`mmsearch`: the commands, and how errors become messages and exit statuses.
 
-Exit status: 0 all well, 1 some files failed, 2 could not run, 130 interrupted.
-Results go to standard output; progress, warnings and errors to standard error.
+Exit status: 0 success, 1 some files failed, 2 the command could not run, 130 interrupted.
+Results go to standard output. Progress, warnings and errors go to standard error.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.markup import escape
 
+from mmsearch import __version__
 from mmsearch.cli import evaluate
 from mmsearch.cli import jobs as jobs_commands
+from mmsearch.cli import library as library_commands
 from mmsearch.cli.models import models
 from mmsearch.cli.options import Collection, Json, LibraryOption, ProfileName, Set, settings_from
 from mmsearch.cli.terms import (
@@ -32,36 +34,45 @@ from mmsearch.cli.weights import weights
 from mmsearch.errors import MMSearchError
 from mmsearch.settings import load_settings
 
-# Typer brings its own copy of Click since 0.2x, and uses the installed one before: the base of
-# its usage errors is reached by way of the one that it exports.
+# Recent versions of Typer bundle Click, older ones import it. The base class of usage errors is
+# reached through an error that Typer exports in both.
 UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
+
+ABOUT = "Search photos, films, recordings and documents by their content."
+
+BACKGROUND = "Commands for indexing in the background"
+QUALITY = "Commands for search quality"
+MAINTENANCE = "Commands for maintenance"
 
 app = typer.Typer(
     name="mmsearch",
-    help="Find the photo, the second, the page, the sentence by what is in it.",
+    help=ABOUT,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-database = typer.Typer(help="The library's database.", no_args_is_help=True)
-app.add_typer(database, name="db")
-app.add_typer(models, name="models")
-app.add_typer(jobs_commands.jobs, name="jobs")
-app.command()(jobs_commands.worker)
-app.command()(jobs_commands.watch)
-app.command()(jobs_commands.failures)
-app.command("import")(jobs_commands.import_)
-app.command("eval")(evaluate.evaluate)
-app.command("compare")(evaluate.compare)
-app.command()(weights)
+
+
+def _print_version(requested: bool) -> None:  # the signature of Typer's callbacks
+    if requested:
+        typer.echo(f"mmsearch {__version__}")
+        raise typer.Exit
 
 
 @app.callback()
 def common(
     *,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Say more on standard error.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print log messages to standard error.")
+    ] = False,
+    version: Annotated[  # noqa: ARG001  # handled by its callback
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
 ) -> None:
-    """Find the photo, the second, the page, the sentence by what is in it."""
+    """Set up logging for every command."""
     logging.basicConfig(
         level=logging.INFO if verbose else logging.ERROR,
         format="%(levelname)s %(name)s: %(message)s",
@@ -75,8 +86,8 @@ def index(
         list[str] | None,
         typer.Argument(
             metavar="PATH...",
-            help="Files, folders, tar shards, tables (.jsonl, .parquet), URLs; "
-            "- for a list on standard input.",
+            help="Files, folders, tar shards, tables (.jsonl, .parquet) or URLs. "
+            "- reads a list from standard input.",
         ),
     ] = None,
     *,
@@ -85,48 +96,54 @@ def index(
         typer.Option(
             "--from-list",
             metavar="FILE",
-            help="A file with one path or URL a line; - for standard input.",
+            help="File with one path or URL per line. - reads standard input.",
             show_default=False,
         ),
     ] = None,
     library: LibraryOption = None,
-    collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
+    collection: Annotated[
+        str, typer.Option(help="Collection to index into. It is created if needed.")
+    ] = "default",
     profile: ProfileName = None,
     include: Annotated[
         list[str] | None,
-        typer.Option(help="Only files that match this glob.", show_default=False),
+        typer.Option(
+            help="Index only files that match this glob. May be repeated.", show_default=False
+        ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="No files that match this glob.", show_default=False),
+        typer.Option(help="Skip files that match this glob. May be repeated.", show_default=False),
     ] = None,
     prune: Annotated[
         bool,
         typer.Option(
             "--prune",
-            help="Remove files that no longer exist; not those of folders that show no files any "
-            "more, as unmounted disks do.",
+            help="Remove sources whose files no longer exist, but not those of folders that show "
+            "no files any more, as unmounted disks do.",
         ),
     ] = False,
     prune_empty: Annotated[
-        bool, typer.Option("--prune-empty", help="--prune, also for empty and missing folders.")
+        bool,
+        typer.Option("--prune-empty", help="As --prune, for empty and missing folders too."),
     ] = False,
     retry_failed: Annotated[
         bool,
         typer.Option(
-            "--retry-failed", help="Try again what failed before; without PATH, only that."
+            "--retry-failed",
+            help="Retry files that failed before. Without PATH, index only those.",
         ),
     ] = False,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Take files and folders into a library. Run again: only what changed is taken in."""
+    """Index files and folders. Later runs process only what changed."""
     from indexer import runs
     from indexer.inputs.named import open_list
     from mmsearch.cli import output
 
-    given = settings_from(set_, profile=profile)
-    named = [one for one in paths or () if one != "-"]
+    settings = settings_from(set_, profile=profile)
+    named = [path for path in paths or () if path != "-"]
     lists = [open_list(name) for name in (from_list, "-" if "-" in (paths or ()) else None) if name]
     with output.RunProgress(named, include or (), exclude or (), open_end=bool(lists)) as progress:
         summary = runs.index(
@@ -140,7 +157,7 @@ def index(
             prune_empty=prune_empty,
             retry_failed=retry_failed,
             on_progress=progress,
-            **given,
+            **settings,
         )
     output.print_summary(summary)
     if as_json:
@@ -289,13 +306,17 @@ def serve(
     *,
     library: LibraryOption = None,
     profile: ProfileName = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on. Default: 8765. 0 picks a free port.")
+    ] = None,
     worker: Annotated[
         Literal["thread", "process", "none"],
         typer.Option(
-            help="Who takes uploads in: a process beside the service (with models of its own, "
-            "while there is work), a thread of it, or none: `mmsearch worker` elsewhere."
+            help="Where uploads are indexed. process: in a child process with its own models. "
+            "thread: in a thread of the service. none: by a separate `mmsearch worker`."
         ),
     ] = "process",
     set_: Set = None,
@@ -304,8 +325,8 @@ def serve(
     from mmsearch.cli.serve import run_server
     from mmsearch.search.engine import SearchEngine
 
-    given = settings_from(set_, profile=profile, host=host, port=port)
-    with SearchEngine.open(library or load_settings().library, **given) as engine:
+    settings = settings_from(set_, profile=profile, host=host, port=port)
+    with SearchEngine.open(library or load_settings().library, **settings) as engine:
         run_server(engine, worker=worker)
 
 
@@ -316,22 +337,25 @@ def demo(
         Path | None,
         typer.Option(
             "--library",
-            help="Where to make it. Default: ~/.cache/mmsearch/demo.",
+            help="Folder for the demo library. Default: ~/.cache/mmsearch/demo.",
             show_default=False,
         ),
     ] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 for any free one.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on. Default: 8765. 0 picks a free port.")
+    ] = None,
     no_serve: Annotated[
-        bool, typer.Option("--no-serve", help="Ask the examples, then end.")
+        bool, typer.Option("--no-serve", help="Run the example queries, then exit.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Make a small library of drawn pictures, memos and notes, search it, and serve it."""
+    """Build a small library of drawn pictures, voice memos and notes. Search it and serve it."""
     from mmsearch.cli import demo as demonstration
     from mmsearch.cli import output
     from mmsearch.cli.serve import run_server
+    from mmsearch.demo.contents import default_folder
 
-    folder = library or demonstration.default_folder()
+    folder = library or default_folder()
     with demonstration.build_demo(folder, port) as engine:
         shown = demonstration.show_examples(engine)
         output.out.print(demonstration.NEXT)
@@ -341,65 +365,27 @@ def demo(
             run_server(engine, worker="process")
 
 
-@app.command()
-def status(
-    *,
-    library: LibraryOption = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Compare every index with SQL, id by id.")
-    ] = False,
-    set_: Set = None,
-    as_json: Json = False,
-) -> None:
-    """Say what a library holds and whether its indexes are whole."""
-    from mmsearch.cli import output
-    from mmsearch.library import Library
-
-    with Library.open(library or load_settings().library, **settings_from(set_)) as opened:
-        found = opened.status(verify=verify)
-    if as_json:
-        output.print_json(found)
-    else:
-        output.print_status(found)
-    if verify and not found["verify"]["ok"]:
-        raise typer.Exit(1)
-
-
-@app.command()
-def reindex(*, library: LibraryOption = None, set_: Set = None, as_json: Json = False) -> None:
-    """Build the FAISS indexes anew from SQL."""
-    from mmsearch.cli import output
-    from mmsearch.library import Library
-
-    with Library.open(library or load_settings().library, **settings_from(set_)) as opened:
-        opened.reindex()
-        found = opened.status()
-    if as_json:
-        output.print_json(found)
-    else:
-        output.print_status(found)
-
-
-@database.command("upgrade")
-def db_upgrade(*, library: LibraryOption = None, set_: Set = None) -> None:
-    """Bring an older library to this version's schema; a copy is put aside first."""
-    from mmsearch.build import open_store
-    from mmsearch.cli import output
-    from mmsearch.stores import migrate
-
-    store = open_store(load_settings(library or load_settings().library, **settings_from(set_)))
-    revision = migrate.current_revision(store.engine)
-    store.close()
-    output.err.print(f"The library is at schema {revision}, the newest.")
+# The order of `mmsearch --help`: by what most people need first.
+app.command()(library_commands.status)
+for command in (jobs_commands.watch, jobs_commands.worker, jobs_commands.failures):
+    app.command(rich_help_panel=BACKGROUND)(command)
+app.add_typer(jobs_commands.jobs, name="jobs", rich_help_panel=BACKGROUND)
+app.command("eval", rich_help_panel=QUALITY)(evaluate.evaluate)
+app.command("compare", rich_help_panel=QUALITY)(evaluate.compare)
+app.command(rich_help_panel=QUALITY)(weights)
+app.command("import", rich_help_panel=MAINTENANCE)(jobs_commands.import_)
+app.command(rich_help_panel=MAINTENANCE)(library_commands.reindex)
+app.add_typer(models, name="models", rich_help_panel=MAINTENANCE)
+app.add_typer(library_commands.database, name="db", rich_help_panel=MAINTENANCE)
 
 
 INTERRUPTED = 130
 
 
 def leave_at_once(status: int) -> NoReturn:
-    """End without waiting for threads: one may be in the middle of a long transcription.
+    """Exit without waiting for threads: a long transcription may be running.
 
-    Everything that must be closed has been, on the way out of the command.
+    The command has closed its library and files by now.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -407,12 +393,12 @@ def leave_at_once(status: int) -> NoReturn:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command; errors leave as one sentence and an exit status."""
+    """Run one command. Errors become one sentence and an exit status."""
     if arguments is not None:
         _run(arguments)
         return
-    # Importing the models' libraries makes a million objects that stay: to look through them for
-    # garbage again and again, and once more at the end, was a third of a short command's time.
+    # The model libraries create a million objects at import that are never freed. Garbage
+    # collection of them took a third of the time of a short command.
     gc.set_threshold(100_000, 50, 100)
     try:
         _run(arguments)
@@ -441,6 +427,6 @@ def _run(arguments: list[str] | None) -> None:
     except BrokenPipeError:
         sys.exit(0)
     if status == INTERRUPTED:  # newer versions of Typer turn Ctrl-C into this status themselves
-        output.err.print("Interrupted. What was finished is kept; run it again to go on.")
+        output.err.print("Interrupted. Finished files are kept. Run the command again to continue.")
         leave_at_once(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -1,4 +1,4 @@
-"""`mmsearch eval` and `mmsearch compare`: how well a library is searched."""
+"""`mmsearch eval` and `mmsearch compare`: measure the quality of search."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from mmsearch.settings import load_settings
 if TYPE_CHECKING:
     from mmsearch.evaluation.experiment import Evaluation, Way
     from mmsearch.evaluation.significance import Comparison
-    from mmsearch.search.engine import SearchEngine
 
 CALIBRATION = "calibration"
-"""What `--without` knows beside channels."""
+"""What `--without` takes beside channels."""
 
 
 def evaluate(
@@ -27,7 +26,7 @@ def evaluate(
         Path,
         typer.Argument(
             metavar="DATASET",
-            help="A .jsonl of items and queries, Karpathy's .json, a BEIR folder, or the .csv of "
+            help="A .jsonl of items and queries, a Karpathy .json, a BEIR folder, or a .csv of "
             "Clotho or AudioCaps.",
         ),
     ],
@@ -36,43 +35,47 @@ def evaluate(
         Path | None,
         typer.Option(
             "--library",
-            help="The library to ask; the data set is taken in if it is not there.",
+            help="Library to search. The data set is indexed if it is not in it.",
             show_default=False,
         ),
     ] = None,
     collection: Annotated[
         str | None,
-        typer.Option(help="Its collection. Default: evaluation-NAME.", show_default=False),
+        typer.Option(
+            help="Collection of the data set. Default: evaluation-NAME.", show_default=False
+        ),
     ] = None,
     profile: ProfileName = None,
     format_: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="jsonl, karpathy, beir or captions-csv, if it cannot be seen.",
+            help="Format: jsonl, karpathy, beir or captions-csv. Default: detected.",
             show_default=False,
         ),
     ] = None,
     media: Annotated[
         Path | None,
-        typer.Option(help="Folder of its pictures or recordings.", show_default=False),
+        typer.Option(help="Folder of the data set's images or recordings.", show_default=False),
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(help="The part that is asked. Default: test.", show_default=False),
+        typer.Option(help="Split to evaluate. Default: test.", show_default=False),
     ] = None,
     queries: Annotated[
-        int | None, typer.Option(help="Only the first so many.", min=1, show_default=False)
+        int | None, typer.Option(help="Use only the first N queries.", min=1, show_default=False)
     ] = None,
-    depth: Annotated[int, typer.Option(help="Hits asked for.", min=1, max=1000)] = 100,
+    depth: Annotated[int, typer.Option(help="Hits per query.", min=1, max=1000)] = 100,
     measure: Annotated[
         list[str] | None,
-        typer.Option(help="nDCG@10, R@1, P@5, RR, AP ... instead of the usual ones."),
+        typer.Option(
+            help="Measure to report, for example nDCG@10, R@1, P@5, RR, AP. May be repeated."
+        ),
     ] = None,
     without: Annotated[
         list[str] | None,
         typer.Option(
-            help="Ask again without a channel (lexical, clip, text, clip:image ...) or without "
+            help="Also run without this channel (lexical, clip, text, clip:image ...) or without "
             "calibration, and compare.",
             show_default=False,
         ),
@@ -80,29 +83,35 @@ def evaluate(
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="Ask again with this reranker (vlm, cross-encoder ...) and compare; none: never.",
+            help="Also run with this reranker (vlm, cross-encoder ...) and compare. none: do not.",
             show_default=False,
         ),
     ] = None,
     cut_off: Annotated[
         bool,
-        typer.Option("--cut-off", help="Ask again with the library's least score, and compare."),
+        typer.Option("--cut-off", help="Also run with the library's min_score, and compare."),
     ] = False,
     exact: Annotated[
-        bool, typer.Option("--exact", help="Compare the indexes with exact search.")
+        bool, typer.Option("--exact", help="Report the recall of the indexes against exact search.")
     ] = False,
     against: Annotated[
         list[Path] | None,
-        typer.Option(metavar="RUN.json", help="Compare with a saved run.", show_default=False),
+        typer.Option(
+            metavar="RUN.json",
+            help="Compare with this saved run. May be repeated.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Write a page, a summary and every run here.", show_default=False),
+        typer.Option(
+            help="Folder to write an HTML page, a summary and every run to.", show_default=False
+        ),
     ] = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Measure how well a data set's queries find what they should."""
+    """Measure retrieval quality on a data set with queries and judgements."""
     from indexer.evaluation.library import index_dataset
     from mmsearch.cli import output
     from mmsearch.evaluation import experiment, report, runs
@@ -115,28 +124,28 @@ def evaluate(
     measures = tuple(known_measure(name).name for name in measure or DEFAULT_MEASURES)
     check_channels(name for name in without or () if name != CALIBRATION)
     saved = [runs.load(path) for path in against or ()]
-    found = read_dataset(dataset, format_, media=media, split=split)
+    data = read_dataset(dataset, format_, media=media, split=split)
     if queries is not None:
-        found = found.first(queries)
+        data = data.first(queries)
     place = library or load_settings().library
-    given = settings_from(set_, profile=profile)
+    settings = settings_from(set_, profile=profile)
     with ExitStack() as stack:
-        engine = stack.enter_context(SearchEngine.open(place, create=True, **given))
+        engine = stack.enter_context(SearchEngine.open(place, create=True, **settings))
         with output.RunProgress([place]) as progress:
-            taken, summary = index_dataset(
-                engine, found, collection=collection, on_progress=progress
+            indexed, summary = index_dataset(
+                engine, data, collection=collection, on_progress=progress
             )
         output.print_summary(summary)
-        ways = [experiment.Way("fused", taken, options={"rerank": "none"})]
+        ways = [experiment.Way("fused", indexed, options={"rerank": "none"})]
         if (rerank or engine.settings.rerank) != "none":
             chosen = rerank or engine.settings.rerank
-            ways.append(experiment.Way(f"reranked: {chosen}", taken, options={"rerank": chosen}))
+            ways.append(experiment.Way(f"reranked: {chosen}", indexed, options={"rerank": chosen}))
         if cut_off:
             options = {"rerank": "none", "min_score": None}
-            ways.append(experiment.Way("with the cut-off", taken, options=options, ablation=True))
-        ways += [_ablation(name, ways[0], engine, stack) for name in without or ()]
+            ways.append(experiment.Way("with the cut-off", indexed, options=options, ablation=True))
+        ways += [_ablation(name, ways[0]) for name in without or ()]
         evaluation = experiment.evaluate(
-            found,
+            data,
             ways,
             measures=measures,
             depth=depth,
@@ -152,51 +161,41 @@ def evaluate(
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(metavar="FIRST.json", help="A saved run.")],
-    second: Annotated[Path, typer.Argument(metavar="SECOND.json", help="Another one.")],
+    first: Annotated[Path, typer.Argument(metavar="FIRST.json", help="First saved run.")],
+    second: Annotated[Path, typer.Argument(metavar="SECOND.json", help="Second saved run.")],
     *,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs that `mmsearch eval --out` has saved, query by query."""
+    """Compare two runs that `mmsearch eval --out` saved, query by query."""
     from mmsearch.cli import output
     from mmsearch.evaluation import runs
     from mmsearch.evaluation.experiment import comparison_to_json
 
-    one, other = runs.load(first), runs.load(second)
-    found = runs.compare_runs(one, other)
-    print_comparison(f"{other.dataset}: {other.name} against {one.name}", found)
+    base, other = runs.load(first), runs.load(second)
+    comparisons = runs.compare_runs(base, other)
+    print_comparison(f"{other.dataset}: {other.name} against {base.name}", comparisons)
     if as_json:
         output.print_json(
             {
-                "dataset": one.dataset,
-                "first": one.name,
+                "dataset": base.dataset,
+                "first": base.name,
                 "second": other.name,
-                "measures": {c.measure: comparison_to_json(c) for c in found},
+                "measures": {c.measure: comparison_to_json(c) for c in comparisons},
             }
         )
 
 
-def _ablation(name: str, base: Way, engine: SearchEngine, stack: ExitStack) -> Way:
-    """The same without one part."""
+def _ablation(name: str, base: Way) -> Way:
+    """The way `base` without a channel or without calibration."""
     from dataclasses import replace
 
-    from mmsearch.evaluation.asking import IndexedDataset
-    from mmsearch.search.engine import SearchEngine
-
-    if name != CALIBRATION:
-        return replace(base, name=f"without {name}", without=(name,), ablation=True)
-    settings: dict[str, Any] = engine.settings.model_dump(exclude_unset=True, exclude={"library"})
-    other = stack.enter_context(
-        SearchEngine.open(
-            engine.library.path, models=engine.library.models, **(settings | {"fusion": "ranks"})
-        )
-    )
-    library = IndexedDataset(other, base.library.collection, base.library.items)
-    return replace(base, name=f"without {name}", library=library, ablation=True)
+    if name == CALIBRATION:
+        return replace(base, name=f"without {name}", reciprocal_ranks=True, ablation=True)
+    return replace(base, name=f"without {name}", without=(name,), ablation=True)
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Figures of every run, then what is significant."""
+    """Print the measures of every run, then the comparisons."""
     from mmsearch.cli import output
 
     for problem in evaluation.dataset.problems:
@@ -209,28 +208,28 @@ def print_evaluation(evaluation: Evaluation) -> None:
         figures = run.figures()
         table.add_row(escape(run.name), *(f"{figures[m].mean:.3f}" for m in evaluation.measures))
     output.out.print(table)
-    for one in evaluation.versus:
-        print_comparison(f"{one.second} against {one.first}", one.comparisons)
+    for versus in evaluation.versus:
+        print_comparison(f"{versus.second} against {versus.first}", versus.comparisons)
     for name, share in evaluation.approximation.items():
         output.out.print(f"recall@10 of the index against exact search, {name}: {share:.4f}")
 
 
 def print_comparison(title: str, comparisons: Any) -> None:
-    """Differences, their intervals, and p-values after Holm's correction."""
+    """Print differences, confidence intervals and Holm-corrected p-values."""
     from mmsearch.cli import output
 
     output.out.print(f"\n[bold]{escape(title)}[/]")
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("measure", "first", "second", "difference", "95 % interval", "p (Holm)"):
         table.add_column(name, justify="left" if name == "measure" else "right", no_wrap=True)
-    one: Comparison
-    for one in comparisons:
+    row: Comparison
+    for row in comparisons:
         table.add_row(
-            one.measure,
-            f"{one.first:.3f}",
-            f"{one.second:.3f}",
-            f"{one.difference.mean:+.3f}",
-            f"{one.difference.low:+.3f} to {one.difference.high:+.3f}",
-            ("[bold]" if one.significant else "") + f"{one.p_adjusted:.4f}",
+            row.measure,
+            f"{row.first:.3f}",
+            f"{row.second:.3f}",
+            f"{row.difference.mean:+.3f}",
+            f"{row.difference.low:+.3f} to {row.difference.high:+.3f}",
+            ("[bold]" if row.significant else "") + f"{row.p_adjusted:.4f}",
         )
     output.out.print(table)

@@ -1,4 +1,4 @@
-"""`mmsearch jobs`, `worker`, `watch` and `failures`: work that goes on behind one's back."""
+"""`mmsearch jobs`, `worker`, `watch`, `failures` and `import`: indexing in the background."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from mmsearch.media.sandbox.confinement import NICENESS
 from mmsearch.settings import load_settings
 from mmsearch.stores.runs import Run, run_to_json
 
-jobs = typer.Typer(help="The queue of indexing jobs.", no_args_is_help=True)
+jobs = typer.Typer(help="List and control indexing jobs.", no_args_is_help=True)
 
-JobId = Annotated[int, typer.Argument(metavar="ID", help="The job's number.")]
+JobId = Annotated[int, typer.Argument(metavar="ID", help="Number of the job.")]
 
 
 @jobs.command("list")
@@ -32,28 +32,28 @@ def list_jobs(
     *,
     state: Annotated[
         list[str] | None,
-        typer.Option(help="Only jobs in this state; may be repeated.", show_default=False),
+        typer.Option(help="Show only jobs in this state. May be repeated.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many, the newest first.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of jobs.")] = 50,
     library: LibraryOption = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """List jobs and runs, the newest first."""
+    """List jobs and indexing runs, newest first."""
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        found = store.jobs(states=state or (), limit=limit)
+        listed = store.jobs(states=state or (), limit=limit)
     if as_json:
-        output.print_json({"jobs": [run_to_json(job) for job in found]})
+        output.print_json({"jobs": [run_to_json(job) for job in listed]})
         return
-    if not found:
+    if not listed:
         output.out.print("There are no jobs.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("id", "kind", "state", "done", "failed", "rate", "tries", "began", "note"):
         table.add_column(name, overflow="fold")
-    for job in found:
+    for job in listed:
         table.add_row(*map(escape, _row(job)))
     output.out.print(table)
 
@@ -66,34 +66,34 @@ def show_job(
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Show one job, with what became of each of its files."""
+    """Show one job and the outcome of each of its files."""
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
         job = store.run(id)
         items = store.run_items(id, 1_000_000)
     if as_json:
-        output.print_json({"job": run_to_json(job) | {"items": [asdict(one) for one in items]}})
+        output.print_json({"job": run_to_json(job) | {"items": [asdict(item) for item in items]}})
         return
     for name, value in run_to_json(job).items():
         output.out.print(f"{name:13}{escape(str(value))}")
     for item in items:
-        told = f" {item.code}: {item.reason}" if item.code else ""
-        output.out.print(f"  {item.outcome:10}{escape(item.path + told)}")
+        reason = f" {item.code}: {item.reason}" if item.code else ""
+        output.out.print(f"  {item.outcome:10}{escape(item.path + reason)}")
 
 
-def _asked(
-    wanted: str, number: int, library: Path | None, set_: list[str] | None, *, as_json: bool
+def _control(
+    action: str, number: int, library: Path | None, set_: list[str] | None, *, as_json: bool
 ) -> None:
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        job = store.resume(number) if wanted == "resume" else store.request(number, wanted)
+        job = store.resume(number) if action == "resume" else store.request(number, action)
     if as_json:
         output.print_json({"job": run_to_json(job)})
     else:
-        soon = f", its worker will {job.wanted} it" if job.wanted else ""
-        output.out.print(f"Job {job.id} is {job.state}{soon}.")
+        pending = f", its worker will {job.wanted} it" if job.wanted else ""
+        output.out.print(f"Job {job.id} is {job.state}{pending}.")
 
 
 @jobs.command("cancel")
@@ -104,8 +104,8 @@ def cancel_job(
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """End a job; what it has taken in stays."""
-    _asked("cancel", id, library, set_, as_json=as_json)
+    """Cancel a job. Files it has already indexed stay in the library."""
+    _control("cancel", id, library, set_, as_json=as_json)
 
 
 @jobs.command("pause")
@@ -116,8 +116,8 @@ def pause_job(
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Put a job aside until it is resumed."""
-    _asked("pause", id, library, set_, as_json=as_json)
+    """Pause a job until it is resumed."""
+    _control("pause", id, library, set_, as_json=as_json)
 
 
 @jobs.command("resume")
@@ -129,29 +129,35 @@ def resume_job(
     as_json: Json = False,
 ) -> None:
     """Queue a paused, failed or cancelled job again."""
-    _asked("resume", id, library, set_, as_json=as_json)
+    _control("resume", id, library, set_, as_json=as_json)
 
 
 @jobs.command("add")
 def add_job(
-    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="As for index.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="As for `mmsearch index`.")],
     *,
     library: LibraryOption = None,
-    collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
+    collection: Annotated[
+        str, typer.Option(help="Collection to index into. It is created if needed.")
+    ] = "default",
     profile: ProfileName = None,
     include: Annotated[
-        list[str] | None, typer.Option(help="As for index.", show_default=False)
+        list[str] | None, typer.Option(help="As for `mmsearch index`.", show_default=False)
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="As for index.", show_default=False)
+        list[str] | None, typer.Option(help="As for `mmsearch index`.", show_default=False)
     ] = None,
-    prune: Annotated[bool, typer.Option("--prune", help="As for index.")] = False,
-    prune_empty: Annotated[bool, typer.Option("--prune-empty", help="As for index.")] = False,
-    priority: Annotated[int, typer.Option(help="Higher goes first; uploads have 1.")] = 0,
+    prune: Annotated[bool, typer.Option("--prune", help="As for `mmsearch index`.")] = False,
+    prune_empty: Annotated[
+        bool, typer.Option("--prune-empty", help="As for `mmsearch index`.")
+    ] = False,
+    priority: Annotated[
+        int, typer.Option(help="Jobs with a higher priority run first. Uploads have 1.")
+    ] = 0,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Queue an indexing job for a worker, or for a running service."""
+    """Queue an indexing job for a worker or a running service."""
     from indexer.inputs.named import Named, absolute, check_named
     from indexer.jobs import enqueue
     from mmsearch.cli import output
@@ -165,8 +171,8 @@ def add_job(
         "prune": prune,
         "prune_empty": prune_empty,
     }
-    given = settings_from(set_, profile=profile)
-    with Library.open(library or load_settings().library, create=True, **given) as opened:
+    settings = settings_from(set_, profile=profile)
+    with Library.open(library or load_settings().library, create=True, **settings) as opened:
         number = enqueue(opened, "index", task, collection=collection, priority=priority)
         job = opened.store.run(number)
     if as_json:
@@ -179,24 +185,24 @@ def worker(
     *,
     library: LibraryOption = None,
     profile: ProfileName = None,
-    once: Annotated[bool, typer.Option("--once", help="End when no job is due.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Exit when no job is due.")] = False,
     idle: Annotated[
         float | None,
-        typer.Option(min=0.0, help="End when no job was due for so many seconds."),
+        typer.Option(min=0.0, help="Exit after this many seconds without a job."),
     ] = None,
     until_eof: Annotated[bool, typer.Option("--until-eof", hidden=True)] = False,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Take indexing jobs from the queue. Any number of workers may run."""
+    """Run indexing jobs from the queue. Several workers may run at once."""
     from indexer.jobs import Worker
     from mmsearch.cli import output
     from mmsearch.library import Library
 
-    given = settings_from(set_, profile=profile)
+    settings = settings_from(set_, profile=profile)
     if until_eof and hasattr(os, "nice"):
         os.nice(NICENESS)  # before there are threads: each has a niceness of its own
-    with Library.open(library or load_settings().library, **given) as opened:
+    with Library.open(library or load_settings().library, **settings) as opened:
         working = Worker(opened)
         _on_terminate(working.end)
         if until_eof:  # beside a service: it ends with it, and leaves Ctrl-C to it
@@ -210,31 +216,35 @@ def worker(
 
 
 def watch(
-    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="What to follow.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="Folders to watch.")],
     *,
     library: LibraryOption = None,
-    collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
+    collection: Annotated[
+        str, typer.Option(help="Collection to index into. It is created if needed.")
+    ] = "default",
     profile: ProfileName = None,
     include: Annotated[
         list[str] | None,
-        typer.Option(help="Only files that match this glob.", show_default=False),
+        typer.Option(
+            help="Index only files that match this glob. May be repeated.", show_default=False
+        ),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        typer.Option(help="No files that match this glob.", show_default=False),
+        typer.Option(help="Skip files that match this glob. May be repeated.", show_default=False),
     ] = None,
     settle: Annotated[
-        float, typer.Option(min=0.0, help="Seconds for which a file must have stood still.")
+        float, typer.Option(min=0.0, help="Seconds without a change before a file is indexed.")
     ] = 2.0,
     set_: Set = None,
 ) -> None:
-    """Follow folders: what is new is taken in, what is gone is let go, until Ctrl-C."""
+    """Watch folders. New and changed files are indexed, deleted files are removed."""
     from indexer.watch import FolderWatch
     from mmsearch.cli import output
     from mmsearch.library import Library
 
-    given = settings_from(set_, profile=profile)
-    with Library.open(library or load_settings().library, create=True, **given) as opened:
+    settings = settings_from(set_, profile=profile)
+    with Library.open(library or load_settings().library, create=True, **settings) as opened:
         following = FolderWatch(
             opened,
             folders,
@@ -249,23 +259,25 @@ def watch(
 
 
 def import_(
-    folder: Annotated[Path, typer.Argument(help="What clip-retrieval has written.")],
+    folder: Annotated[Path, typer.Argument(help="Output folder of clip-retrieval.")],
     *,
-    model: Annotated[str, typer.Option(help="The model that made the embeddings.")],
+    model: Annotated[str, typer.Option(help="Model that made the embeddings.")],
     library: LibraryOption = None,
-    collection: Annotated[str, typer.Option(help="The collection to take them into.")] = "default",
+    collection: Annotated[
+        str, typer.Option(help="Collection to index into. It is created if needed.")
+    ] = "default",
     profile: ProfileName = None,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Take in ready-made embeddings of the collection's own model."""
+    """Import embeddings that clip-retrieval made with the collection's model."""
     from indexer.embeddings import import_embeddings
     from mmsearch.cli import output
     from mmsearch.library import Library
 
-    given = settings_from(set_, profile=profile)
+    settings = settings_from(set_, profile=profile)
     with (
-        Library.open(library or load_settings().library, create=True, **given) as opened,
+        Library.open(library or load_settings().library, create=True, **settings) as opened,
         output.RunProgress([], open_end=True) as progress,
     ):
         summary = import_embeddings(
@@ -280,26 +292,26 @@ def failures(
     *,
     library: LibraryOption = None,
     collection: Collection = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 1000,
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of failures.")] = 1000,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """List what could not be taken in, and why. `mmsearch index --retry-failed` tries again."""
+    """List files that could not be indexed, and why. Retry with `mmsearch index --retry-failed`."""
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
         chosen = store.collection(collection).id if collection else None
-        found = store.failures(chosen, limit)
+        failed = store.failures(chosen, limit)
     if as_json:
-        told = [asdict(one) | {"help": FAILURES.get(one.code)} for one in found]
-        output.print_json({"failures": told})
+        listed = [asdict(failure) | {"help": FAILURES.get(failure.code)} for failure in failed]
+        output.print_json({"failures": listed})
         return
-    if not found:
+    if not failed:
         output.out.print("Nothing has failed.")
         return
-    for code in sorted({failure.code for failure in found}):
+    for code in sorted({failure.code for failure in failed}):
         output.out.print(f"[bold]{code}[/]  {escape(FAILURES.get(code, ''))}")
-        for failure in found:
+        for failure in failed:
             if failure.code == code:
                 output.out.print(f"  {escape(failure.path)}: {escape(failure.reason)}")
 
@@ -320,7 +332,7 @@ def _row(job: Run) -> Sequence[str]:
 
 
 def _store(library: Path | None, set_: list[str] | None) -> Any:
-    """The store alone: no models, no indexes."""
+    """Open only the store: no models, no indexes."""
     from contextlib import closing
 
     from mmsearch.build import open_store
@@ -336,6 +348,6 @@ def _await_eof(end: Callable[[], None]) -> None:
 
 
 def _on_terminate(end: Any) -> None:
-    """SIGTERM ends gently: the job at hand goes back into the queue."""
+    """On SIGTERM call `end`: the current job goes back into the queue."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: end())

@@ -1,4 +1,4 @@
-"""`mmsearch models`: what a collection is searched with, and changing it."""
+"""`mmsearch models`: change the models of a collection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmsearch.cli.options import Collection, Json, LibraryOption, Set, settings_
 from mmsearch.errors import QueryError
 from mmsearch.settings import load_settings
 
-models = typer.Typer(help="The models of a collection.", no_args_is_help=True)
+models = typer.Typer(help="Change the models of a collection.", no_args_is_help=True)
 
 
 @models.command("switch")
@@ -22,38 +22,36 @@ def switch(
         str | None,
         typer.Option(
             "--profile",
-            help="The models to change to: nano, small, base, best. Default: the collection's own, "
-            "with those that --set names in place (clip_model, text_model, ...), or those of a "
-            "switch that was interrupted.",
+            help="Profile to switch to: nano, small, base, best. Default: the collection's own "
+            "profile with the models that --set names (clip_model, text_model, ...), or the "
+            "target of an interrupted switch.",
             show_default=False,
         ),
     ] = None,
     allow_missing: Annotated[
         bool,
-        typer.Option(
-            "--allow-missing", help="Switch even if files that must be decoded again cannot be."
-        ),
+        typer.Option("--allow-missing", help="Switch even if some files can no longer be decoded."),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would happen, and do nothing.")
+        bool, typer.Option("--dry-run", help="Print the plan and do nothing.")
     ] = False,
     abort: Annotated[
-        bool, typer.Option("--abort", help="Drop what an interrupted switch has made.")
+        bool, typer.Option("--abort", help="Delete the vectors of an interrupted switch.")
     ] = False,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Embed everything with other models, then use those. Search goes on all the while."""
+    """Embed everything with other models, then search with them. Search stays available."""
     from indexer.switching.switch import abort_switch, switch_models
     from mmsearch.cli import output
     from mmsearch.cli.switch_output import SwitchProgress, print_summary
 
-    given = settings_from(set_)
+    settings = settings_from(set_)
     folder = library or load_settings().library
     if abort:
         if profile or allow_missing or dry_run:
             raise QueryError("--abort goes with --library and --collection only", param="abort")
-        dropped = abort_switch(folder, collection=collection, **given)
+        dropped = abort_switch(folder, collection=collection, **settings)
         output.err.print(
             "Dropped; search goes on with the models as they were."
             if dropped
@@ -69,9 +67,9 @@ def switch(
             collection=collection,
             allow_missing=allow_missing,
             dry_run=dry_run,
-            on_plan=progress.tell_plan,
+            on_plan=progress.print_plan,
             on_progress=progress,
-            **given,
+            **settings,
         )
     if not dry_run:
         print_summary(summary)

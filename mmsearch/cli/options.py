@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they mean for the settings."""
+"""Options that several commands share, and their translation to settings."""
 
 from __future__ import annotations
 
@@ -26,24 +26,29 @@ ProfileName = Annotated[
         show_default=False,
     ),
 ]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one line of JSON on standard output, at the end.")
-]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 Collection = Annotated[
     str | None,
-    typer.Option("--collection", help="The collection, if not the only one.", show_default=False),
+    typer.Option(
+        "--collection",
+        help="Name of the collection. Needed if the library has several.",
+        show_default=False,
+    ),
 ]
 Set = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="Any setting of README's table.", show_default=False
+        "--set",
+        metavar="NAME=VALUE",
+        help="Override a setting. May be repeated. docs/settings.md lists them.",
+        show_default=False,
     ),
 ]
 
 
-def settings_from(assignments: list[str] | None, **given: Any) -> dict[str, Any]:
-    """Settings as given on the command line: named options before `--set name=value`."""
-    found: dict[str, Any] = {}
+def settings_from(assignments: list[str] | None, **options: Any) -> dict[str, Any]:
+    """Settings from the command line. Options of their own win over `--set name=value`."""
+    settings: dict[str, Any] = {}
     for assignment in assignments or ():
         name, equals, value = assignment.partition("=")
         if not equals:
@@ -51,5 +56,5 @@ def settings_from(assignments: list[str] | None, **given: Any) -> dict[str, Any]
         if name not in Settings.model_fields:
             known = ", ".join(Settings.model_fields)
             raise SettingsError(f"unknown setting '{name}'. Settings: {known}.", param=name)
-        found[name] = tuple(value.split(",")) if name == "api_keys" else value
-    return found | {name: value for name, value in given.items() if value is not None}
+        settings[name] = value
+    return settings | {name: value for name, value in options.items() if value is not None}

@@ -1,4 +1,4 @@
-"""What people see: results as a table, a run as a progress bar or as plain lines."""
+"""Output for people: results as a table, progress as a bar or as plain lines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mmsearch.query import Context, Explanation, Hit, HitPart, SearchResult
 from mmsearch.stores.places import is_url
 
 out = Console(highlight=False, soft_wrap=False)
-# Whole lines: what reads standard error in a pipe is not to find an address cut in two.
+# No wrapping: programs that read standard error must find an address in one piece.
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 NAMES = {
@@ -40,32 +40,34 @@ FAILURES_SHOWN = 20
 
 
 def print_json(value: Any) -> None:
-    """One line on standard output, always the last."""
+    """Print JSON as the last line of standard output."""
     sys.stdout.write(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
     sys.stdout.flush()
 
 
 def print_result(result: SearchResult) -> None:
-    """A readable table of hits."""
+    """Print hits as a table."""
     for warning in result.warnings:
         err.print(f"[yellow]warning:[/] {escape(warning)}")
     if not result.hits:
-        out.print("Nothing found.")
+        out.print("No hits.")
         return
     table = Table(box=None, pad_edge=False, header_style="dim", expand=True)
     table.add_column("#", justify="right", no_wrap=True)
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("kind", no_wrap=True)
-    table.add_column("where, and what it says", overflow="fold", ratio=1)
+    table.add_column("place and content", overflow="fold", ratio=1)
     for hit in result.hits:
         table.add_row(
             str(hit.rank),
             f"{hit.score:.2f}",
             NAMES[hit.segment.modality.value],
-            _told(hit),
+            _described(hit),
         )
     out.print(table)
-    more = "; there is more: --limit, or --cursor with what --json gives" if result.cursor else ""
+    more = (
+        ". More: raise --limit, or pass --cursor from the --json output." if result.cursor else ""
+    )
     out.print(f"[dim]{len(result.hits)} hits in {result.took_ms:.0f} ms{more}[/]")
     _print_facets(result)
     if result.query.explain:
@@ -75,12 +77,12 @@ def print_result(result: SearchResult) -> None:
 
 def _print_facets(result: SearchResult) -> None:
     for name, values in result.facets.items():
-        counted = "  ".join(f"{escape(str(one.value))} [dim]{one.sources}[/]" for one in values)
+        counted = "  ".join(f"{escape(str(v.value))} [dim]{v.sources}[/]" for v in values)
         out.print(f"[bold]{escape(name)}[/]  {counted or '[dim]no values[/]'}")
 
 
-def _told(hit: Hit) -> str:
-    """File and place, its folder, and the words that were found, a line each."""
+def _described(hit: Hit) -> str:
+    """One line each: file, place and folder; context and text; other segments; reason."""
     path = Path(hit.source.path)
     lines = [f"[bold]{escape(path.name)}[/]{escape(place(hit))}  [dim]{escape(folder(path))}[/]"]
     around = hit.context or Context(None, None)
@@ -89,18 +91,18 @@ def _told(hit: Hit) -> str:
     if hit.segment.text:
         lines.append(escape(shortened(hit.segment.text)))
     if hit.segment.metadata.get("caption"):
-        lines.append("[dim](described by a machine)[/]")
+        lines.append("[dim](caption by a model)[/]")
     if around.after:
         lines.append(f"[dim]{escape(shortened(around.after, 80))}[/]")
-    # The first of a file's best places is the hit's own, and stands above.
+    # The first of a file's segments is the hit itself, which is printed above.
     for part in (*hit.evidence, *hit.segments[1:]):
-        said = escape(shortened(part.segment.text, 100)) if part.segment.text else ""
+        text = escape(shortened(part.segment.text, 100)) if part.segment.text else ""
         kind = NAMES[part.segment.modality.value]
-        lines.append(f"[dim]{part.score:.2f} {kind}{escape(place(part))}[/]  {said}".rstrip())
+        lines.append(f"[dim]{part.score:.2f} {kind}{escape(place(part))}[/]  {text}".rstrip())
     if hit.duplicates:
         names = ", ".join(Path(part.source.path).name for part in hit.duplicates[:3])
         more = f" and {len(hit.duplicates) - 3} more" if len(hit.duplicates) > 3 else ""
-        lines.append(f"[dim]the same: {escape(names)}{more}[/]")
+        lines.append(f"[dim]duplicates: {escape(names)}{more}[/]")
     if hit.reason:
         lines.append(f"[italic]{escape(hit.reason)}[/]")
     if hit.explanation is not None:
@@ -109,7 +111,7 @@ def _told(hit: Hit) -> str:
 
 
 def because(why: Explanation, text: str) -> str:
-    """An explanation on one line: channels with rank and similarity, second look, words."""
+    """An explanation on one line: channels with rank and similarity, reranking, matched words."""
     parts = []
     for channel in why.channels:
         rank = f" #{channel.rank}" if channel.rank is not None else ""
@@ -125,14 +127,14 @@ def because(why: Explanation, text: str) -> str:
 
 
 def folder(path: Path) -> str:
-    """Where a file lies, relative to here where that is shorter."""
+    """The folder of a file, relative to the current one if it is inside it."""
     here = Path.cwd()
     parent = path.parent
     return str(parent.relative_to(here)) if parent.is_relative_to(here) else str(parent)
 
 
 def place(hit: Hit | HitPart) -> str:
-    """The place in its source, as one would say it; empty for a picture."""
+    """Time, page or characters within the source; empty for an image."""
     where = hit.segment.place
     if where.start is not None:
         return (
@@ -146,7 +148,7 @@ def place(hit: Hit | HitPart) -> str:
 
 
 def clock(seconds: float) -> str:
-    """1:02:03 or 2:03, as players show it."""
+    """1:02:03 or 2:03."""
     whole = int(seconds)
     hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -165,7 +167,7 @@ def ended(text: str, most: int) -> str:
 
 
 def print_summary(summary: RunSummary) -> None:
-    """What a run did, and every file that failed with its reason."""
+    """Print the counts of a run and the files that failed, with their reasons."""
     counts = summary.counts
     parts = [
         f"{counts.indexed} indexed",
@@ -189,7 +191,7 @@ def print_summary(summary: RunSummary) -> None:
 
 
 class RunProgress:
-    """Progress of a run on standard error: a bar on a terminal, else a line now and then."""
+    """Progress of a run on standard error: a bar on a terminal, else a line every 5 seconds."""
 
     def __init__(
         self,
@@ -199,8 +201,8 @@ class RunProgress:
         *,
         open_end: bool = False,
     ) -> None:
-        self._began = time.monotonic()
-        self._told = self._began
+        self._started = time.monotonic()
+        self._printed = self._started
         self._counts = RunCounts()
         self._bar: Progress | None = None
         if err.is_terminal:
@@ -215,7 +217,7 @@ class RunProgress:
                 transient=True,
             )
             self._task = self._bar.add_task("", total=None, rate="", failed="")
-            # How much a list, a URL or a shard will bring, nobody knows before.
+            # The number of files in a list, a URL or a shard is not known before.
             if not open_end and not any(is_url(str(path)) for path in paths):
                 threading.Thread(
                     target=self._count, args=(paths, include, exclude), daemon=True
@@ -224,7 +226,7 @@ class RunProgress:
     def _count(
         self, paths: Sequence[str | Path], include: Sequence[str], exclude: Sequence[str]
     ) -> None:
-        """How many files there are: a second walk, so that the run need not list them first."""
+        """Count the files in a second walk, so that the run need not list them first."""
         total = sum(1 for _ in walk(paths, include=include, exclude=exclude))
         if self._bar is not None:
             self._bar.update(self._task, total=total)
@@ -244,25 +246,27 @@ class RunProgress:
             self._bar.stop()
 
     def __call__(self, counts: RunCounts) -> None:
-        seconds = max(time.monotonic() - self._began, 1e-9)
+        seconds = max(time.monotonic() - self._started, 1e-9)
         rate = f"{counts.done / seconds:.1f} files/s"
         if self._bar is not None:
             failed = f"{counts.failed} failed" if counts.failed else ""
             self._bar.update(self._task, completed=counts.done, rate=rate, failed=failed)
-        elif time.monotonic() - self._told >= PLAIN_EVERY:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._printed >= PLAIN_EVERY:
+            self._printed = time.monotonic()
             err.print(f"{counts.done} files done, {counts.failed} failed, {rate}")
 
 
 def print_status(status: dict[str, Any]) -> None:
-    """What a library holds, for people."""
+    """Print the status of a library."""
     for warning in status.get("warnings", ()):
         err.print(f"[yellow]warning:[/] {escape(warning)}")
     collections = ", ".join(f"{n} ({p})" for n, p in status["collections"].items()) or "none yet"
     out.print(f"collections  {escape(collections)}")
-    deaf = [name for name, hears in status.get("sounds", {}).items() if not hears]
-    if deaf:
-        out.print(f"sounds       none in {escape(', '.join(deaf))}: no sound model (nano has none)")
+    without = [name for name, sounds in status.get("sounds", {}).items() if not sounds]
+    if without:
+        out.print(
+            f"sounds       none in {escape(', '.join(without))}: no sound model (nano has none)"
+        )
     out.print(f"sources      {status['sources']} indexed, {status['failed']} failed")
     out.print(f"segments     {status['segments']}")
     for space, count in status["vectors"].items():
@@ -280,7 +284,7 @@ def print_status(status: dict[str, Any]) -> None:
         )
         out.print(
             f"switching    {escape(collection)} to profile {escape(switch['profile'])}: "
-            f"{built or 'begun'} (`mmsearch models switch` goes on, --abort drops it)"
+            f"{built or 'begun'} (`mmsearch models switch` continues, --abort deletes it)"
         )
     if (verify := status.get("verify")) is not None:
         out.print("verify       nothing missing, nothing extra" if verify["ok"] else "verify")

@@ -1,4 +1,4 @@
-"""Running the service: the engine, its background work, and uvicorn around the app."""
+"""Run the service: the engine, the worker for uploads, and uvicorn around the app."""
 
 from __future__ import annotations
 
@@ -7,25 +7,29 @@ import socket
 import sys
 import threading
 from contextlib import nullcontext
+from functools import partial
 from typing import Literal
 
 import uvicorn
 
 from indexer.jobs import BackgroundIngestor
 from mmsearch.cli import output
-from mmsearch.cli.worker_process import WorkerProcess
+from mmsearch.cli.worker_process import WorkerProcess, start_worker
 from mmsearch.errors import ConfigurationError
 from mmsearch.search.engine import SearchEngine
 from mmsearch.service.app import create_app
 from mmsearch.service.auth import check_bind
 
 GOODBYE_SECONDS = 5
-"""For which the end waits for answers that are being sent; some follow a job for hours."""
+"""Seconds to wait at the end for responses that are being sent. Some follow a job for hours."""
 
 
 def run_server(engine: SearchEngine, *, worker: Literal["thread", "process", "none"]) -> None:
-    """Serve until interrupted. Uploads are taken in by a worker in a process of its own (see
-    `worker_process`), on a thread of this one (which then answers less evenly), or elsewhere."""
+    """Serve until interrupted.
+
+    Uploads are indexed in a child process (see `worker_process`), in a thread of this process
+    (searches are then slower at times), or by a worker elsewhere.
+    """
     settings = engine.settings
     check_bind(settings)
     listener = _listen(settings.host, settings.port)
@@ -49,28 +53,33 @@ def run_server(engine: SearchEngine, *, worker: Literal["thread", "process", "no
         f"mmsearch serves {engine.library.path} at http://{shown}:{port}/  (Ctrl-C ends)"
     )
     try:
-        beside = (
-            WorkerProcess(engine.library.store, engine.settings) if worker == "process" else None
+        child = (
+            WorkerProcess(engine.library.store.any_job_due, partial(start_worker, settings))
+            if worker == "process"
+            else None
         )
-        with beside or nullcontext():
+        with child or nullcontext():
             server.run(sockets=[listener])
     finally:
         ingestor.close()
 
 
 SWITCH_SECONDS = 0.0001
-"""How long whoever takes files in may keep the interpreter from whoever answers (Python's own
-5 ms are waited several times a query)."""
+"""Longest time that the indexing thread holds the interpreter while a search waits. A query waits
+several times, so Python's default of 5 ms would add up."""
 
 
 def _terminated(number: int, _frame: object) -> None:
-    """Uvicorn has sent its answers by now, and passes the signal on. Ending as for Ctrl-C gives
-    the job at hand back at once, where dying would leave it to its lease."""
+    """Exit as for Ctrl-C. Uvicorn has sent its responses by now and passes the signal on.
+
+    The worker then gives its job back at once; if the process died, the job would wait for its
+    lease to expire.
+    """
     raise SystemExit(128 + number)
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Bind before anything heavy, so that a taken port is told at once and in plain words."""
+    """Bind before anything slow, so that a port in use is reported at once."""
     try:
         return socket.create_server(
             (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=2048

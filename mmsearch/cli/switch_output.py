@@ -1,4 +1,4 @@
-"""What people see of a switch to other models: its plan, its progress, what came of it."""
+"""Output of a switch to other models: plan, progress, result."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ FAILURES_SHOWN = 20
 
 
 def print_summary(summary: SwitchSummary) -> None:
-    """What came of it, and every file that could not be decoded again."""
+    """Print the result and the files that could not be decoded again."""
     for failure in summary.failures[:FAILURES_SHOWN]:
-        output.err.print(f"  [red]not there[/] {escape(failure.path)}: {escape(failure.reason)}")
+        output.err.print(f"  [red]missing[/] {escape(failure.path)}: {escape(failure.reason)}")
     rest = len(summary.failures) - FAILURES_SHOWN
     if rest > 0:
         output.err.print(f"  … and {rest} more; `--json` lists all")
@@ -31,22 +31,22 @@ def print_summary(summary: SwitchSummary) -> None:
         )
         if summary.forgone:
             output.err.print(
-                f"{summary.forgone} segments of those files have no vector now: `mmsearch index` "
-                "takes them in again once the files can be read."
+                f"{summary.forgone} segments of those files have no vector now. `mmsearch index` "
+                "indexes them once the files can be read."
             )
         return
     output.err.print(
         f"{made}. Not switched: {len(summary.failures)} files cannot be decoded again "
-        f"({summary.forgone} segments). Put them back and run this again; or let them go with "
-        "`mmsearch index --prune`; or go on without them: --allow-missing."
+        f"({summary.forgone} segments). Restore them and run this again, remove them with "
+        "`mmsearch index --prune`, or continue without them: --allow-missing."
     )
 
 
 class SwitchProgress:
-    """Progress on standard error: a bar on a terminal, else a line now and then."""
+    """Progress on standard error: a bar on a terminal, else a line every 5 seconds."""
 
     def __init__(self) -> None:
-        self._began = self._told = time.monotonic()
+        self._started = self._printed = time.monotonic()
         self._waiting = False
         self._bar: Progress | None = None
         if output.err.is_terminal:
@@ -61,8 +61,8 @@ class SwitchProgress:
             )
             self._task = self._bar.add_task("", total=None, rate="")
 
-    def tell_plan(self, plan: SwitchPlan) -> None:
-        """What will happen, before it does."""
+    def print_plan(self, plan: SwitchPlan) -> None:
+        """Print the plan."""
         for line in plan.lines():
             output.err.print(escape(line))
         if self._bar is not None:
@@ -83,10 +83,10 @@ class SwitchProgress:
     def __call__(self, counts: SwitchCounts) -> None:
         if counts.waiting and not self._waiting:
             self._waiting = True
-            output.err.print("All is made; waiting for an indexing run to end.")
-        rate = f"{counts.made / max(time.monotonic() - self._began, 1e-9):.1f} vectors/s"
+            output.err.print("All vectors are made. Waiting for an indexing run to end.")
+        rate = f"{counts.made / max(time.monotonic() - self._started, 1e-9):.1f} vectors/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=counts.done, total=counts.needed, rate=rate)
-        elif time.monotonic() - self._told >= output.PLAIN_EVERY:
-            self._told = time.monotonic()
+        elif time.monotonic() - self._printed >= output.PLAIN_EVERY:
+            self._printed = time.monotonic()
             output.err.print(f"{counts.done} of {counts.needed} vectors, {rate}")

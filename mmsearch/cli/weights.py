@@ -1,4 +1,4 @@
-"""`mmsearch weights`: how much each channel counts in a collection."""
+"""`mmsearch weights`: the weights of a collection's channels."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ from mmsearch.settings import load_settings
 
 
 def weights(
-    given: Annotated[
+    assignments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[CHANNEL=NUMBER]...", help="lexical=0.5, clip:image=2; 0 is off."),
+        typer.Argument(
+            metavar="[CHANNEL=NUMBER]...",
+            help="New weights, for example lexical=0.5 clip:image=2. 0 turns a channel off.",
+        ),
     ] = None,
     *,
     library: LibraryOption = None,
     collection: Collection = None,
     reset: Annotated[
-        bool, typer.Option("--reset", help="First forget what was set before.")
+        bool, typer.Option("--reset", help="Remove all weights that were set before.")
     ] = False,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
-    """Tell, or set, how much channels count in all queries of a collection."""
+    """Show or set the channel weights of a collection."""
     from mmsearch.cli import output
     from mmsearch.library import Library
     from mmsearch.search.parse.json_form import check_weight
 
-    changed = weights_from(given or ())
+    changed = weights_from(assignments or ())
     for name, weight in changed.items():
         check_weight(name, weight)
     with Library.open(library or load_settings().library, **settings_from(set_)) as opened:
@@ -42,8 +45,8 @@ def weights(
     if as_json:
         output.print_json({"collection": target.name, "weights": now, "library": inherited})
         return
-    told = {**inherited, **now}
+    in_force = {**inherited, **now}
     output.out.print(
-        "\n".join(f"{name} {weight:g}" for name, weight in sorted(told.items()))
-        or "every channel counts 1"
+        "\n".join(f"{name} {weight:g}" for name, weight in sorted(in_force.items()))
+        or "every channel has weight 1"
     )

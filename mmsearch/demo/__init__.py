@@ -1,1 +1,1 @@
-"""The demo library and its drawn pictures."""
+"""The contents of the demo library: drawn pictures, notes, voice memos and example queries."""

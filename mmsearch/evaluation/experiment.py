@@ -13,6 +13,7 @@ from mmsearch.evaluation.asking import (
     ask,
     ask_channels,
     ask_raw_cosine,
+    ask_reciprocal_ranks,
     describe,
 )
 from mmsearch.evaluation.dataset import Dataset
@@ -34,6 +35,8 @@ class Way:
     """Channels that are left out."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """Fields of `Query`, for example {"rerank": "vlm"}."""
+    reciprocal_ranks: bool = False
+    """Channels are joined by reciprocal ranks: without calibration, and without `options`."""
     ablation: bool = False
     """Something is left out: never what a saved run is compared with."""
 
@@ -103,9 +106,17 @@ def evaluate(
     stages: list[Run] = []
     for way in ways:
         on_progress(way.name)
-        run = ask(
-            way.library, dataset, way.name, depth=depth, without=way.without, options=way.options
-        )
+        if way.reciprocal_ranks:
+            run = ask_reciprocal_ranks(way.library, dataset, way.name, depth=depth)
+        else:
+            run = ask(
+                way.library,
+                dataset,
+                way.name,
+                depth=depth,
+                without=way.without,
+                options=way.options,
+            )
         stages.append(measured(run, dataset, measures))
     alone: list[Run] = []
     naive: list[Run] = []

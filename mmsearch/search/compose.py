@@ -1,13 +1,12 @@
-"""Joins what a query's terms look for in one space into one direction.
+"""Composes what a query's terms search in one channel into one direction.
 
-*Several kinds of terms.* Two pictures of a kind have cosines that spread far wider than those of
-a picture and a text (the modality gap), so in a plain sum of unit vectors the picture decides and
-the words next to it ("but at night") hardly count. Each part is therefore weighed by the inverse
-of how far its similarities spread over a sample of the channel's own vectors: a term of weight 1
-then moves the ranking as much as any other.
+*Several kinds of terms.* Image-image similarities vary more than image-text similarities (the
+modality gap). Without a correction an example image dominates the words next to it ("but at
+night"). So each vector is weighted by the inverse of the standard deviation of its similarities
+over a sample of the channel: a term of weight 1 then moves the ranking as much as any other.
 
-*Negative terms* are subtracted, but with strength that saturates: away from something as strongly
-as you like is still mostly towards what is asked for. Unbounded, a weight of -2 would rank by
+*Negative terms* are subtracted with a strength that saturates: however strong they are, the
+result still points towards the positive terms. Unbounded, a weight of -2 would rank by
 unlikeness alone. `benchmarks/composed_queries.py` has the figures behind both choices.
 """
 
@@ -27,18 +26,18 @@ from mmsearch.vectors.channels import ChannelIndexes
 Vector = npt.NDArray[np.float32]
 
 CANCELLED = 1e-4
-"""A sum of weighted unit vectors that is shorter than this points nowhere."""
+"""A sum of weighted unit vectors that is shorter than this has no direction."""
 
 SAMPLE = 256
-"""Vectors of a channel by which it is measured how similarities spread."""
+"""Vectors of a channel over which the deviation of similarities is measured."""
 
 SMALLEST_SAMPLE = 16
-"""With fewer, the spread is not known well enough to be used."""
+"""With fewer, the deviation is too uncertain to be used."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
-    """What one term looks for in a space: a unit vector, shape (dimension,)."""
+class WeightedVector:
+    """What one term searches in a space: a unit vector, shape (dimension,)."""
 
     vector: Vector
     weight: float
@@ -46,39 +45,39 @@ class Part:
     """What was embedded: "text", "image", "sound"..."""
 
 
-def joined(parts: Sequence[Part], spreads: Sequence[float]) -> Vector | None:
-    """The direction of all parts together, of unit length.
+def compose(vectors: Sequence[WeightedVector], deviations: Sequence[float]) -> Vector | None:
+    """The direction of all vectors together, of unit length, shape (dimension,).
 
-    All zeros where they cancel each other out; None where nothing is asked for, only kept
-    away from. `spreads` are the standard deviations of each part's similarities.
+    All zeros where they cancel each other out; None where all weights are negative. `deviations`
+    are the standard deviations of each vector's similarities.
     """
-    positive = sum(part.weight for part in parts if part.weight > 0)
-    negative = -sum(part.weight for part in parts if part.weight < 0)
+    positive = sum(v.weight for v in vectors if v.weight > 0)
+    negative = -sum(v.weight for v in vectors if v.weight < 0)
     if positive == 0:
         return None
-    plain = sum_of(parts, [1.0] * len(parts))
+    plain = sum_of(vectors, [1.0] * len(vectors))
     if np.linalg.norm(plain) <= CANCELLED:
         return np.zeros_like(plain)
-    # All that is negative together stays below what is positive: N becomes PN / (P + N).
-    softened = positive / (positive + negative)
-    narrowest = min(spreads)
+    # The negative terms together stay below the positive ones: N becomes PN / (P + N).
+    damping = positive / (positive + negative)
+    smallest = min(deviations)
     factors = [
-        (narrowest / spread) * (softened if part.weight < 0 else 1.0)
-        for part, spread in zip(parts, spreads, strict=True)
+        (smallest / deviation) * (damping if v.weight < 0 else 1.0)
+        for v, deviation in zip(vectors, deviations, strict=True)
     ]
-    total = sum_of(parts, factors)
+    total = sum_of(vectors, factors)
     length = float(np.linalg.norm(total))
     return total / np.float32(length) if length > CANCELLED else np.zeros_like(total)
 
 
-def sum_of(parts: Sequence[Part], factors: Sequence[float]) -> Vector:
-    """The sum of the parts' vectors, each times its weight and factor."""
-    weights = [part.weight * factor for part, factor in zip(parts, factors, strict=True)]
-    return np.asarray(np.array(weights) @ np.stack([p.vector for p in parts]), np.float32)
+def sum_of(vectors: Sequence[WeightedVector], factors: Sequence[float]) -> Vector:
+    """The sum of the vectors, each times its weight and factor."""
+    weights = [v.weight * factor for v, factor in zip(vectors, factors, strict=True)]
+    return np.asarray(np.array(weights) @ np.stack([v.vector for v in vectors]), np.float32)
 
 
 class Composer:
-    """Joins parts by samples of a library's channels. Thread-safe."""
+    """Composes vectors by samples of a library's channels. Thread-safe."""
 
     def __init__(self, store: SqlStore, indexes: ChannelIndexes) -> None:
         self._store = store
@@ -86,24 +85,26 @@ class Composer:
         self._lock = threading.Lock()
         self._samples: dict[tuple[int, Modality], tuple[int, Vectors]] = {}
 
-    def join(self, space_id: int, modality: Modality, parts: Sequence[Part]) -> Vector | None:
-        """See `joined`."""
-        spreads = [1.0] * len(parts)
-        if len({part.kind for part in parts}) > 1:
+    def compose(
+        self, space_id: int, modality: Modality, vectors: Sequence[WeightedVector]
+    ) -> Vector | None:
+        """See the function `compose`."""
+        deviations = [1.0] * len(vectors)
+        if len({v.kind for v in vectors}) > 1:
             sample = self.sample(space_id, modality)
             if len(sample) >= SMALLEST_SAMPLE:
-                found = (sample @ np.stack([part.vector for part in parts]).T).std(axis=0)
-                spreads = [max(float(spread), 1e-3) for spread in found]
-        return joined(parts, spreads)
+                measured = (sample @ np.stack([v.vector for v in vectors]).T).std(axis=0)
+                deviations = [max(float(deviation), 1e-3) for deviation in measured]
+        return compose(vectors, deviations)
 
     def sample(self, space_id: int, modality: Modality) -> Vectors:
-        """Some of the channel's vectors, shape (n, dimension); taken anew when it has doubled."""
+        """Some vectors of the channel, shape (n, dimension); drawn anew when it has doubled."""
         index = self._indexes.get(space_id, modality)
         size = len(index) if index is not None else 0
         with self._lock:
-            have = self._samples.get((space_id, modality))
-        if have is not None and have[0] <= size <= 2 * have[0]:
-            return have[1]
+            drawn = self._samples.get((space_id, modality))
+        if drawn is not None and drawn[0] <= size <= 2 * drawn[0]:
+            return drawn[1]
         ids = index.sample(SAMPLE, seed=size).tolist() if index is not None else []
         grouped = self._store.vectors_of(space_id, sorted(ids))
         rows = [vectors.astype(np.float32) for _, vectors in grouped.values()]

@@ -1,44 +1,54 @@
-"""The search engine: one library, opened; queries in, ranked hits out.
+"""The search engine: queries in, ranked hits out.
 
-The flow of `search_many`: plan (`plan.py`) -> embed all words of the batch -> retrieve per
-channel, filters pushed down (`retrieval.py`) -> fuse (`fusion.py`) -> hits from SQL.
+`search_many` is the flow: plan (`plan.py`) -> embed (`embed.py`) -> retrieve (`retrieve.py`) ->
+score (`scoring/`) -> collapse (`results/collapse.py`) -> rerank (`rerank/`) -> page
+(`results/pages.py`). Each stage takes a frozen value and returns the next one:
+`PlannedQuery -> EmbeddedQuery -> Rankings -> Ranked -> HitGroup -> Page`.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import MMSearchError
-from mmsearch.library import Library
-from mmsearch.models.rerankers.choice import NONE
-from mmsearch.query import Context, Hit, Query, SearchResult, Term, file_content
-from mmsearch.search.parse.json_form import check_query, modalities
+from mmsearch.library import Library, LibrarySnapshot
+from mmsearch.models.sets import ModelSet
+from mmsearch.protocols import Reranker
+from mmsearch.query import Query, SearchResult, Term, file_content
+from mmsearch.search.compose import Composer
+from mmsearch.search.embed import EmbeddedQuery, QueryEmbedder
+from mmsearch.search.parse.json_form import modalities
 from mmsearch.search.pictures import Pictures, thumbnail_path
-from mmsearch.search.plan import Planner, QueryPlan
-from mmsearch.search.rerank.stage import Reranked, RerankStage, positive_words
-from mmsearch.search.results.explain import explained, heat_map
+from mmsearch.search.plan import PlannedQuery, Planner
+from mmsearch.search.rerank.stage import RerankStage
+from mmsearch.search.results.collapse import Collapser, HitGroup, hit_count
+from mmsearch.search.results.context import with_context
+from mmsearch.search.results.explain import explained, heat_map, with_reasons
 from mmsearch.search.results.facets import Counts, FacetCounter
-from mmsearch.search.results.pages import SORT_POOL, Arrangement, Arranger
+from mmsearch.search.results.pages import ResultPager
 from mmsearch.search.retrieve import Retriever
-from mmsearch.search.scoring.fusion import Fused, answered, fuse
-from mmsearch.search.timings import Stages
-from mmsearch.stores.rows import StoredSpace
-from mmsearch.types import Collection, Modality, Place, Source
+from mmsearch.search.scoring.calibration import Calibrations
+from mmsearch.search.scoring.constants import CONSTANTS, ScoringConstants
+from mmsearch.search.scoring.fusion import score
+from mmsearch.search.scoring.rankings import Rankings
+from mmsearch.search.timings import StageTimer
+from mmsearch.search.warm_up import WarmUp
+from mmsearch.settings_options import SettingsOptions
+from mmsearch.stores.database import release_read
+from mmsearch.types import Place, Source
 
 logger = logging.getLogger(__name__)
 
-SMALL = 50
-"""Vectors: a smaller library shows all that it has, in order, whatever is asked."""
+DEEPER = 4
+"""Factor by which channels are asked for more candidates when there are too few for a page."""
 
 
 class SearchEngine:
@@ -47,31 +57,47 @@ class SearchEngine:
     from mmsearch import SearchEngine
 
     with SearchEngine.open("my-library") as engine:
-        for hit in engine.search("a red boat at sunset"):
+        for hit in engine.search("a red boat at sunset").hits:
             print(hit.score, hit.source.path, hit.segment.place)
     """
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, constants: ScoringConstants = CONSTANTS) -> None:
         self.library = library
         self.settings = library.settings
-        self.planner = Planner(library)
-        self.retriever = Retriever(library)
-        self.arranger = Arranger(library.store)
-        self.facets = FacetCounter(library.store)
+        self.constants = constants
+        composer = Composer(library.store, library.indexes)
+        self.calibrations = Calibrations(library, composer)
+        self.planner = Planner(library, constants)
+        self.embedder = QueryEmbedder(library.indexes, composer)
+        self.retriever = Retriever(library, self.calibrations)
+        self.collapser = Collapser(library.store)
         self.pictures = Pictures(library.settings, library.sandbox)
         self.reranking = RerankStage(
             library.settings, library.store, self.pictures, library.rerankers
         )
-        self._warm = False
-        self._warmed: Sequence[StoredSpace] = ()
+        self.pager = ResultPager(library.store)
+        self.facets = FacetCounter(library.store)
+        self._warm_up = WarmUp(library, self.calibrations, self.reranking)
+        if self.settings.fusion == "ranks":
+            logger.warning("the setting fusion=ranks has no effect any more: scores are used")
 
     @classmethod
-    def open(cls, library: str | Path, **settings: Any) -> Self:
-        """Open an existing library. Keyword arguments are settings (see `mmsearch.Settings`).
+    def open(
+        cls,
+        library: str | Path | None = None,
+        *,
+        create: bool = False,
+        models: Callable[..., ModelSet] | None = None,
+        rerankers: Callable[[str, str], Sequence[Reranker]] | None = None,
+        **settings: Unpack[SettingsOptions],
+    ) -> Self:
+        """Open the library in a folder, with the arguments of `Library.open`.
 
-        Raises LibraryNotFoundError, LibraryVersionError, SettingsError.
+        Raises LibraryNotFoundError, LibraryVersionError, SettingsError, StorageError.
         """
-        return cls(Library.open(library, **settings))
+        return cls(
+            Library.open(library, create=create, models=models, rerankers=rerankers, **settings)
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -142,157 +168,119 @@ class SearchEngine:
     def search_many(self, queries: Sequence[Query]) -> list[SearchResult | MMSearchError]:
         """Answer several queries at once, sharing model calls and index scans.
 
-        Each query's own error stands in its place; one bad query spoils no other.
+        The error of a query takes its place; the others are answered. The batch runs on one
+        snapshot of the library. If a collection was switched to other models meanwhile, the batch
+        is run once more on the new snapshot.
         """
         began = time.perf_counter()
-        for last in (False, False, True):
-            self.library.refresh()
-            used = set(self.library.indexes.spaces)
-            try:
-                answers = self._search_many(queries, began)
-            except Exception:
-                if last or used <= set(self.library.store.spaces()):
-                    raise
-            else:
-                if last or used <= set(self.library.store.spaces()):
-                    return answers
-            # A collection was switched to other models meanwhile: ask again with those.
-        raise AssertionError("the last attempt returns or raises")
+        with self.library.store.reading():
+            snapshot = self.library.snapshot()
+            answers = self._search_on(snapshot, queries, began)
+            if self.library.switched_since(snapshot):
+                release_read(self.library.store.engine)
+                answers = self._search_on(self.library.snapshot(), queries, began)
+        return answers
 
-    def _search_many(
-        self, queries: Sequence[Query], began: float
+    def _search_on(
+        self, snapshot: LibrarySnapshot, queries: Sequence[Query], began: float
     ) -> list[SearchResult | MMSearchError]:
-        planned: list[QueryPlan | MMSearchError] = []
-        arranged: dict[int, Arrangement] = {}
-        last_change = self.library.store.last_change()
-        for query in queries:
-            try:
-                plan = self.planner.plan(check_query(query))
-                self._set_cuts(plan)
-                query = plan.query
-                begun = self.arranger.begin(query, plan.collection.id, last_change)
-                arranged[id(plan)] = begun
-                plan.depth = max(self.settings.candidates, query.limit) + len(begun.shown)
-                if query.sort:
-                    plan.depth = max(plan.depth, SORT_POOL)
-                planned.append(plan)
-            except MMSearchError as error:
-                planned.append(error)
-        plans = [plan for plan in planned if isinstance(plan, QueryPlan)]
-        shared = Stages(began)
-        shared.done("plan")
-        self.planner.embed(plans)
-        shared.done("embed")
-        self.retriever.retrieve([plan for plan in plans if plan.error is None])
-        shared.done("retrieve")
+        timer = StageTimer(began)
+        planned = self.planner.plan_all(queries, snapshot)
+        timer.done("plan")
+        # Models take their time: no transaction stays open meanwhile.
+        release_read(self.library.store.engine)
+        embedded = self.embedder.embed(planned)
+        timer.done("embed")
+        rankings = self.retriever.retrieve(embedded)
+        timer.done("retrieve")
         return [
-            one
-            if isinstance(one, MMSearchError)
-            else one.error or self._answer(one, arranged[id(one)], shared)
-            for one in planned
+            self._answer(query, ranking, timer.for_query())
+            for query, ranking in zip(embedded, rankings, strict=True)
         ]
 
     def _answer(
-        self, plan: QueryPlan, arranged: Arrangement, shared: Stages
+        self,
+        embedded: EmbeddedQuery | MMSearchError,
+        rankings: Rankings | MMSearchError,
+        timer: StageTimer,
     ) -> SearchResult | MMSearchError:
-        """From one query's channel rankings to its page of hits."""
-        stages = shared.own()
-        query = plan.query
-        metadata_keys = partial(self.planner.metadata_keys.of, plan.collection.id)
+        """From the channel rankings of one query to its page of hits."""
+        if isinstance(embedded, MMSearchError):
+            return embedded
+        if isinstance(rankings, MMSearchError):
+            return rankings
+        planned, query = embedded.planned, embedded.planned.query
         try:
-            self._gather(plan, arranged)
-            stages.done("fuse")
-            reranked = self.reranking.answer(plan, arranged.leads)
-            stages.done("rerank")
-            page = self.arranger.page(arranged, reranked.fused, metadata_keys)
-            stages.done("hits")
-            hits = self._in_context(self._told(page.hits, plan, reranked))
-            stages.done("explain")
+            groups = self._collapsed(embedded, rankings)
+            timer.done("fuse")
+            reranked = self.reranking.rerank(planned, [group.representative for group in groups])
+            timer.done("rerank")
+            page = self.pager.page(planned, groups, reranked.segments)
+            timer.done("hits")
+            hits = with_reasons(page.hits, reranked.rerank_scores) if query.reasons else page.hits
+            if query.explain:
+                release_read(self.library.store.engine)
+                words, scored_by = planned.positive_words, reranked.scored_by
+                hits = explained(hits, words, planned.models, scored_by)
+            hits = with_context(hits, self.library.store)
+            timer.done("explain")
             facets: Counts = {}
             if query.facets:
-                facets = self.facets.count(plan.collection.id, query, metadata_keys())
-                stages.done("facets")
+                facets = self._facets(planned)
+                timer.done("facets")
         except MMSearchError as error:
             return error
-        index_warnings = self.library.indexes.warnings(plan.collection.id)
-        warnings = (*plan.warnings, *reranked.warnings, *index_warnings)
+        of_indexes = self.library.indexes.warnings(planned.collection.id)
         return SearchResult(
             query,
             hits,
-            stages.took_ms,
-            warnings,
+            timer.took_ms,
+            (*planned.warnings, *embedded.warnings, *reranked.warnings, *of_indexes),
             facets=facets,
             cursor=page.cursor,
-            stages=stages.milliseconds,
+            stages=timer.milliseconds,
         )
 
-    def _gather(self, plan: QueryPlan, arranged: Arrangement) -> None:
-        """Fuse and bundle; ask the channels for more until there is a page, or nothing more."""
-        query = plan.query
-        above = -1
+    def _collapsed(self, embedded: EmbeddedQuery, rankings: Rankings) -> list[HitGroup]:
+        """Score and collapse; ask the channels for more until there is a page, or nothing more."""
+        planned, query = embedded.planned, embedded.planned.query
+        passing = -1
         while True:
-            fused = self._fused(plan)
-            self.arranger.gather(arranged, fused)
-            # One more than a page tells whether there is a next one.
-            if arranged.size > query.limit or not plan.more:
-                return
+            ranked = score(rankings.channels, planned.thresholds, self.constants)
+            groups = self.collapser.collapse(planned, ranked)
+            # One more than a page shows that there is a next one.
+            if hit_count(groups, query) > query.limit or rankings.exhausted:
+                return groups
             if query.sort and query.cursor:
-                return  # a sorted search ends with the candidates that it began with
-            before, above = above, sum(one.score >= (query.min_score or 0) for one in fused)
-            if above == before:
-                return  # what lies deeper scores too little
-            plan.depth *= 4
-            self.retriever.retrieve([plan])
-            if plan.error is not None:
-                raise plan.error
+                return groups  # all pages of a sorted search come from the first page's candidates
+            if len(ranked.segments) == passing:
+                return groups  # deeper candidates score too little
+            passing = len(ranked.segments)
+            [deeper] = self.retriever.retrieve([embedded], depth=DEEPER * rankings.depth)
+            if isinstance(deeper, MMSearchError):
+                raise deeper
+            rankings = deeper
 
-    def _set_cuts(self, plan: QueryPlan) -> None:
-        """What a query without a min_score of its own leaves out.
+    def _facets(self, planned: PlannedQuery) -> Counts:
+        keys = planned.snapshot.metadata_keys(planned.collection.id)
+        last_change = planned.snapshot.last_change
+        return self.facets.count(planned.collection.id, planned.query, keys, last_change)
 
-        Words may have no answer, and then the least bad is none. But a picture is like
-        something, who filters wants what passes in order, and of a handful one sees all.
+    def rank_channels(self, queries: Sequence[Query]) -> list[Rankings]:
+        """The first stage alone: what each channel ranks for each query.
+
+        Raises the first error of any of them.
         """
-        if plan.query.min_score is not None:
-            return
-        cut = (
-            plan.kind == "words"
-            and plan.allowed is None
-            and self.retriever.size(plan.collection) >= SMALL
-        )
-        plan.query = replace(plan.query, min_score=self.settings.min_score if cut else 0.0)
-        plan.answer_score = self.settings.answer_score if cut else 0.0
-
-    def _fused(self, plan: QueryPlan) -> list[Fused]:
-        every = sum(len(ranking.ids) for ranking in plan.rankings)
-        fused = fuse(plan.rankings, every, self.settings.fusion)
-        if fused and not answered(plan.rankings, fused[0].score, plan.answer_score):
-            return []
-        return fused
-
-    def _told(self, hits: tuple[Hit, ...], plan: QueryPlan, reranked: Reranked) -> tuple[Hit, ...]:
-        """With reasons and explanations, where they were asked for."""
-        if plan.query.reasons:
-            hits = tuple(
-                replace(hit, reason=reranked.rerank_scores[hit.segment.id].reason)
-                if hit.segment.id in reranked.rerank_scores
-                else hit
-                for hit in hits
-            )
-        if not plan.query.explain:
-            return hits
-        words = positive_words(plan)
-        return explained(hits, words, self.library.models_of(plan.collection), reranked.scored_by)
-
-    def _in_context(self, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
-        """With what was said before and after the words that were found."""
-        spoken = [hit.segment.id for hit in hits if hit.segment.modality is Modality.SPEECH]
-        around = self.library.store.neighbours(spoken) if spoken else {}
-        return tuple(
-            replace(hit, context=Context(*around[hit.segment.id]))
-            if hit.segment.id in around
-            else hit
-            for hit in hits
-        )
+        with self.library.store.reading():
+            planned = self.planner.plan_all(queries, self.library.snapshot())
+            release_read(self.library.store.engine)
+            rankings = self.retriever.retrieve(self.embedder.embed(planned))
+        ranked: list[Rankings] = []
+        for ranking in rankings:
+            if isinstance(ranking, MMSearchError):
+                raise ranking
+            ranked.append(ranking)
+        return ranked
 
     def heat_map(self, segment_id: int, text: str) -> npt.NDArray[np.float32]:
         """Where in a picture, frame or page the words match: (h, w) in 0..1 over the whole of it.
@@ -302,40 +290,22 @@ class SearchEngine:
         segment = self.library.store.segment(segment_id)
         source = self.library.store.source(segment.source_id)
         collections = {c.id: c for c in self.library.store.collections()}
-        collection = collections[source.collection_id]
-        models = self.library.models_of(collection)
+        models = self.library.models_of(collections[source.collection_id])
         return heat_map(segment, source, text, models, self.pictures)
 
     # ------------------------------------------------------------------ readiness
 
     def start_following(self) -> None:
         """Refresh in the background, and load the models of collections that are switched."""
-        self.library.follow(self._warm_switched)
-
-    def _warm_switched(self) -> None:
-        if self._warm and set(self._warmed) != set(self.library.indexes.spaces):
-            self.warm_up()
+        self.library.follow(self._warm_up.run_again_if_switched)
 
     def warm_up(self) -> None:
         """Load indexes and models now, so that the first query is as quick as the next."""
-        self.library.refresh()
-        self._warmed = self.library.indexes.spaces
-        for collection in self.library.store.collections():
-            models = self.library.models_of(collection)
-            models.clip.encode_texts(["warm up"], "query")
-            models.text.encode_texts(["warm up"], "query")
-            self.calibrate(collection)
-            if self.settings.rerank != NONE:
-                self.reranking.warm_up(collection.profile)
-        self._warm = True
-
-    def calibrate(self, collection: Collection) -> None:
-        """Measure background similarities where that is missing; else the next query does it."""
-        self.retriever.calibrations.prepare(collection)
+        self._warm_up.run()
 
     def ready(self) -> bool:
         """True once `warm_up` has run."""
-        return self._warm
+        return self._warm_up.done
 
     def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
         """Where the source's JPEG thumbnail is, if it has one."""

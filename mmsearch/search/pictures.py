@@ -1,9 +1,9 @@
-"""What a segment looks like, for a second look at it and for heat maps.
+"""Pictures of segments, for reranking and for heat maps.
 
-Originals are decoded in the sandbox and come back as an upright RGB JPEG of bounded size, or as
-a model's input. A file that has changed since it was indexed is not looked at: its thumbnail,
-which shows what was indexed, is; also where it is as large as what is wanted, for pages and
-frames cost more than pictures.
+Originals are decoded in the sandbox and come back as an upright RGB JPEG of bounded size, or as a
+model's input. The thumbnail, which shows what was indexed, is used instead if the file has
+changed since, and if it is as large as what is requested: pages and frames cost more to decode
+than pictures.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Pictures:
         self._sandbox = sandbox
 
     def jpeg(self, segment: Segment, source: Source, max_pixels: int) -> bytes | None:
-        """An upright RGB JPEG of at most `max_pixels`; None if there is no picture to be had."""
+        """An upright RGB JPEG of at most `max_pixels`; None if there is no picture."""
         longest = longest_side(source.metadata, max_pixels)
         part = self._decoded(segment, source, thumbnail=longest)
         return part.thumbnail if part is not None else None
@@ -68,7 +68,7 @@ class Pictures:
         ]
 
     def _origins(self, segment: Segment, source: Source, longest: int) -> list[dict[str, Any]]:
-        """Where the picture may be had from, the best first."""
+        """Where the picture can be read from, the best first."""
         origins: list[dict[str, Any]] = []
         inside = self._inside(segment, longest)
         original = _original(source) if inside is not None else None
@@ -138,10 +138,10 @@ def longest_side(metadata: Mapping[str, Any], max_pixels: int) -> int:
 def unchanged(source: Source) -> bool:
     """Whether the file still is what was indexed, as far as size and time tell."""
     try:
-        found = os.stat(local_path(source.uri))  # noqa: PTH116  # one call, no wrapper
+        status = os.stat(local_path(source.uri))  # noqa: PTH116  # a single call, no wrapper
     except (OSError, ValueError):
         return False
-    return found.st_size == source.size and found.st_mtime_ns == source.mtime_ns
+    return status.st_size == source.size and status.st_mtime_ns == source.mtime_ns
 
 
 def _small_file(path: Path) -> bytes | None:

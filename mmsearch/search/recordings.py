@@ -1,4 +1,4 @@
-"""A recording as a query: what is said in it, and how it sounds."""
+"""A recording as a query: its words and its sound."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _BATCH = 8
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a query's recording says and sounds like."""
+    """The words of a query's recording, and its sound as a vector."""
 
     words: str
-    """Empty where no words were recognised, or none were asked for."""
+    """Empty where no words were recognised, or it was not transcribed."""
     sound: Vectors | None
-    """Unit vector (dimension,) in the sound space; None where nothing but silence is heard."""
+    """Unit vector (dimension,) in the sound space; None for silence."""
 
 
 def read_recording(
@@ -34,17 +34,17 @@ def read_recording(
     settings: Settings,
     sandbox: Sandbox,
     *,
-    said: bool,
-    heard: bool,
+    transcribe: bool,
+    embed_sound: bool,
 ) -> Recording:
-    """Decode a recording; transcribe it if `said`, embed its sound if `heard`. MediaError."""
-    request = decode_request(settings, content=content, kinds=("audio",), sounds=heard)
+    """Decode a recording, transcribe it, embed its sound. Raises MediaError."""
+    request = decode_request(settings, content=content, kinds=("audio",), sounds=embed_sound)
     words: list[str] = []
     sounds: list[Vectors] = []
     for part in sandbox.decode(request):
         if isinstance(part, SoundPart) and models.sound is not None:
             sounds += _embedded(part.samples, models.sound)
-        elif isinstance(part, AudioPart) and said:
+        elif isinstance(part, AudioPart) and transcribe:
             transcript = models.transcriber.transcribe(part.samples, language=settings.language)
             words += [utterance.text.strip() for utterance in transcript.utterances]
     total = np.sum(sounds, axis=0) if sounds else None
@@ -55,11 +55,11 @@ def read_recording(
 
 def _embedded(samples: Samples, embedder: SoundTextEmbedder) -> list[Vectors]:
     """One vector for each window that is not silent."""
-    window = round(embedder.window_seconds * SOUND_RATE)
-    windows = [samples[first : first + window] for first in range(0, len(samples), window)]
-    loud = [one for one in windows if not is_silent(one)]
-    if len(loud) > 1 and len(loud[-1]) < window // 2:
-        # The end of a longer sound: too short to say what it is.
+    size = round(embedder.window_seconds * SOUND_RATE)
+    windows = [samples[first : first + size] for first in range(0, len(samples), size)]
+    loud = [window for window in windows if not is_silent(window)]
+    if len(loud) > 1 and len(loud[-1]) < size // 2:
+        # The end of a longer sound, too short to be recognised.
         loud.pop()
     rows: list[Vectors] = []
     for first in range(0, len(loud), _BATCH):

@@ -1,4 +1,4 @@
-"""The first stage: each channel's own ranking of the segments that may come back.
+"""The third stage: each channel ranks the segments that may come back.
 
 Filters are pushed down, so that a channel returns as many candidates as exist.
 """
@@ -7,209 +7,257 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
-from mmsearch.errors import MMSearchError
+from mmsearch.errors import DimensionError, MMSearchError
 from mmsearch.library import Library
-from mmsearch.search.compose import Composer
-from mmsearch.search.plan import LEXICAL, Channel, QueryPlan
+from mmsearch.protocols import VectorIndex
+from mmsearch.search.channels import LEXICAL, Channel
+from mmsearch.search.embed import EmbeddedQuery
 from mmsearch.search.scoring.calibration import Calibration, Calibrations
-from mmsearch.search.scoring.fusion import ChannelRanking, weighted
-from mmsearch.stores.rows import StoredSpace, check_same_space
-from mmsearch.types import VERBAL, Collection, Ids, Modality, SearchParams, Vectors, WordUnit
+from mmsearch.search.scoring.no_answer import needs_certainty
+from mmsearch.search.scoring.rankings import ChannelRanking, Rankings, with_weights
+from mmsearch.stores.rows import StoredSpace
+from mmsearch.types import Ids, Modality, SearchParams, Vectors, WordUnit
 
-NOTHING = np.empty(0, np.int64)
+OVERFETCH = 16
+"""Candidates beyond the limit, in place of those deleted between the index and SQL."""
+
+_EMPTY = np.empty(0, np.int64)
 
 
-SPARE = 16
-"""Candidates beyond the limit, for those deleted between the index and SQL."""
+@dataclass(slots=True, eq=False)
+class _Pending:
+    """The rankings of one query while its channels are searched."""
+
+    embedded: EmbeddedQuery
+    depth: int
+    rankings: list[ChannelRanking] = field(default_factory=list)
+    exhausted: bool = True
+    error: MMSearchError | None = None
+
+    @property
+    def shares_scans(self) -> bool:
+        planned = self.embedded.planned
+        return planned.allowed is None and not planned.query.exact
+
+    @property
+    def k(self) -> int:
+        """How many candidates a channel is asked for."""
+        planned = self.embedded.planned
+        return max(self.depth, planned.query.limit) + len(planned.excluded) + OVERFETCH
+
+    def not_excluded(self, ids: Ids) -> npt.NDArray[np.bool_]:
+        excluded = self.embedded.planned.excluded
+        return ~np.isin(ids, list(excluded)) if excluded else np.ones(len(ids), np.bool_)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scan:
+    """Which index is searched, and how."""
+
+    index: VectorIndex
+    stored: StoredSpace
+    channel: Channel
+    allowed: Ids | None = None
+    params: SearchParams = field(default_factory=SearchParams)
 
 
 class Retriever:
-    """Ranks the segments of every channel that a plan looks into. Thread-safe."""
+    """Searches every channel of a library. Thread-safe."""
 
-    def __init__(self, library: Library) -> None:
-        self.settings = library.settings
-        self.store = library.store
-        self.indexes = library.indexes
-        self.models_of = library.models_of
-        self.composer = Composer(library.store, library.indexes)
-        self.calibrations = Calibrations(library, self.composer)
+    def __init__(self, library: Library, calibrations: Calibrations) -> None:
+        self._settings = library.settings
+        self._store = library.store
+        self._indexes = library.indexes
+        self._calibrations = calibrations
 
-    def retrieve(self, plans: Sequence[QueryPlan]) -> None:
-        """Fill in `rankings` of all plans; unfiltered queries of a channel share a scan.
+    def retrieve(
+        self, batch: Sequence[EmbeddedQuery | MMSearchError], *, depth: int | None = None
+    ) -> list[Rankings | MMSearchError]:
+        """The rankings of each query; its error takes its place.
 
-        What goes wrong becomes the `error` of the plans that it concerns.
+        Queries of one channel without a filter share a scan. `depth` replaces the number of
+        candidates that the queries were planned with.
         """
-        jobs: dict[tuple[int, Channel], list[QueryPlan]] = {}
-        for plan in plans:
-            plan.rankings, plan.more = [], False
-            for channel in plan.parts:
-                jobs.setdefault((plan.collection.id, channel), []).append(plan)
-        # As the indexes know them: a space without its indexes has no answers.
-        spaces = {(s.collection_id, s.space.name): s for s in self.indexes.spaces}
-        for (collection_id, channel), members in jobs.items():
-            stored = spaces.get((collection_id, channel[0]))
-            if stored is None:
-                continue
-            try:
-                self._rank(stored, channel, members)
-            except MMSearchError as error:
-                for plan in members:
-                    plan.error = error
-        for plan in plans:
-            if plan.error is None:
-                self._look_for_words(plan)
-                plan.rankings = weighted(plan.rankings, self._weights(plan))
-
-    def size(self, collection: Collection) -> int:
-        """Vectors of a collection, in all spaces."""
-        indexes = [
-            self.indexes.get(stored.id, modality)
-            for stored in self.indexes.spaces
-            if stored.collection_id == collection.id
-            for modality in Modality
+        entries = [
+            query
+            if isinstance(query, MMSearchError)
+            else _Pending(query, query.planned.depth if depth is None else depth)
+            for query in batch
         ]
-        return sum(len(index) for index in indexes if index is not None)
+        pending = [entry for entry in entries if isinstance(entry, _Pending)]
+        self._search_vectors(pending)
+        for query in pending:
+            if query.error is None:
+                self._search_words(query)
+        return [
+            entry if isinstance(entry, MMSearchError) else entry.error or self._finished(entry)
+            for entry in entries
+        ]
 
-    def _weights(self, plan: QueryPlan) -> dict[str, float]:
-        """Of channels: the library's, over them the collection's, over them the query's."""
-        own = plan.collection.weights
-        return {**self.settings.weights, **dict(own), **(plan.query.weights or {})}
+    def _finished(self, query: _Pending) -> Rankings:
+        """Weights: the library's, replaced by the collection's, replaced by the query's."""
+        planned = query.embedded.planned
+        weights = {
+            **self._settings.weights,
+            **dict(planned.collection.weights),
+            **(planned.query.weights or {}),
+        }
+        channels = tuple(with_weights(query.rankings, weights))
+        return Rankings(channels, query.depth, query.exhausted)
 
-    def _look_for_words(self, plan: QueryPlan) -> None:
-        """Full text; words that are only for some modalities are looked for on their own."""
-        apart: dict[tuple[WordUnit, ...], list[Modality]] = {}
+    # ------------------------------------------------------------------ vectors
+
+    def _search_vectors(self, pending: Sequence[_Pending]) -> None:
+        by_channel: dict[tuple[int, Channel], list[_Pending]] = {}
+        for query in pending:
+            for channel in query.embedded.vectors:
+                key = (query.embedded.planned.collection.id, channel)
+                by_channel.setdefault(key, []).append(query)
+        for (_, channel), members in by_channel.items():
+            stored = members[0].embedded.planned.spaces[channel[0]]
+            index = self._indexes.get(stored.id, channel[1])
+            if index is None or not len(index):
+                continue
+            shared = [query for query in members if query.shares_scans]
+            if shared:
+                self._scan_isolated(_Scan(index, stored, channel), shared)
+            for query in members:
+                if not query.shares_scans:
+                    planned = query.embedded.planned
+                    allowed = None
+                    if planned.allowed is not None:
+                        allowed = planned.allowed.get(channel[1], _EMPTY)
+                    params = SearchParams(exact=planned.query.exact)
+                    self._scan_isolated(_Scan(index, stored, channel, allowed, params), [query])
+
+    def _scan_isolated(self, scan: _Scan, queries: Sequence[_Pending]) -> None:
+        """Scan; an error becomes that of the queries, a bad vector that of its query alone."""
+        try:
+            rankings = self._scan(scan, queries)
+        except DimensionError as error:
+            # An index refuses vectors of a wrong shape or without a direction (NaN, infinite).
+            if len(queries) == 1:
+                queries[0].error = error
+                return
+            for query in queries:
+                self._scan_isolated(scan, [query])
+            return
+        except MMSearchError as error:
+            for query in queries:
+                query.error = error
+            return
+        for query, (ranking, exhausted) in zip(queries, rankings, strict=True):
+            query.exhausted &= exhausted
+            query.rankings.append(ranking)
+
+    def _scan(self, scan: _Scan, queries: Sequence[_Pending]) -> list[tuple[ChannelRanking, bool]]:
+        """One search of an index for all queries: rankings, and whether that is all there is."""
+        (space, modality), index = scan.channel, scan.index
+        vectors = np.stack([query.embedded.vectors[scan.channel] for query in queries])
+        calibrations = [
+            self._calibrations.of(
+                query.embedded.planned.collection,
+                scan.stored,
+                modality,
+                query.embedded.planned.kind,
+            )
+            for query in queries
+        ]
+        # Rows of the same search: what the certainty of the channel is computed from.
+        extra_rows = {
+            row: calibration.minus_background(vectors[row])
+            for row, calibration in enumerate(calibrations)
+            if calibration is not None and needs_certainty(calibration, modality)
+        }
+        scores, ids = index.search(
+            np.stack([*vectors, *extra_rows.values()]),
+            min(max(query.k for query in queries), len(index)),
+            allowed=scan.allowed,
+            params=scan.params,
+        )
+        best = dict(zip(extra_rows, scores[len(queries) :, 0].tolist(), strict=True))
+        available = len(index) if scan.allowed is None else min(len(scan.allowed), len(index))
+        rankings: list[tuple[ChannelRanking, bool]] = []
+        for row, (query, calibration) in enumerate(zip(queries, calibrations, strict=True)):
+            valid = (ids[row] >= 0) & query.not_excluded(ids[row])
+            # Each query's own depth, so that its answer does not depend on the batch.
+            valid[query.k :] = False
+            ranking = ChannelRanking(
+                name=f"{space}:{modality.value}",
+                modality=modality,
+                ids=ids[row][valid],
+                scores=scores[row][valid],
+            )
+            if calibration is not None:
+                sampled = self._calibrations.sampled(scan.stored, modality, vectors[row])
+                ranking = with_calibration(ranking, calibration, sampled, best.get(row))
+            rankings.append((ranking, query.k >= available))
+        return rankings
+
+    # ------------------------------------------------------------------ full text
+
+    def _search_words(self, query: _Pending) -> None:
+        """Full text. Words that are only for some modalities are searched separately."""
+        planned = query.embedded.planned
+        groups: dict[tuple[WordUnit, ...], list[Modality]] = {}
         for modality in Modality:
-            units = tuple(unit for unit, where in plan.words if modality in where)
+            units = tuple(unit for unit, modalities in planned.words if modality in modalities)
             if any(unit.weight > 0 for unit in units):
-                apart.setdefault(units, []).append(modality)
-        for units, modalities in apart.items():
+                groups.setdefault(units, []).append(modality)
+        for units, modalities in groups.items():
             allowed = None
-            if plan.allowed is not None:
-                allowed = {m: plan.allowed[m] for m in modalities if m in plan.allowed}
-            wanted = max(plan.depth, plan.query.limit) + len(plan.excluded) + SPARE
-            answer = self.store.lexical.search(plan.collection.id, units, wanted, allowed=allowed)
-            for modality, found in answer.rankings.items():
+            if planned.allowed is not None:
+                allowed = {m: planned.allowed[m] for m in modalities if m in planned.allowed}
+            answer = self._store.lexical.search(
+                planned.collection.id,
+                units,
+                query.k,
+                allowed=allowed,
+                totals=planned.snapshot.lexical_totals(planned.collection.id),
+            )
+            for modality, ranking in answer.rankings.items():
                 if modality not in modalities:
                     continue
-                plan.more |= len(found.ids) >= wanted
-                keep = ~np.isin(found.ids, list(plan.excluded))
-                plan.rankings.append(
+                query.exhausted &= len(ranking.ids) < query.k
+                valid = query.not_excluded(ranking.ids)
+                query.rankings.append(
                     ChannelRanking(
                         name=f"{LEXICAL}:{modality.value}",
                         modality=modality,
-                        ids=found.ids[keep],
-                        scores=found.scores[keep],
-                        shares=found.shares[keep],
+                        ids=ranking.ids[valid],
+                        scores=ranking.scores[valid],
+                        coverage=ranking.shares[valid],
                     )
                 )
 
-    def _rank(self, stored: StoredSpace, channel: Channel, members: Sequence[QueryPlan]) -> None:
-        together = [p for p in members if p.allowed is None and not p.query.exact]
-        if together:
-            self._scan(stored, channel, together, None, SearchParams())
-        for plan in members:
-            if plan not in together:
-                allowed = None if plan.allowed is None else plan.allowed.get(channel[1], NOTHING)
-                self._scan(stored, channel, [plan], allowed, SearchParams(exact=plan.query.exact))
 
-    def _scan(
-        self,
-        stored: StoredSpace,
-        channel: Channel,
-        plans: Sequence[QueryPlan],
-        allowed: Ids | None,
-        params: SearchParams,
-    ) -> None:
-        index = self.indexes.get(stored.id, channel[1])
-        if index is None or not len(index) or (allowed is not None and not len(allowed)):
-            return
-        self._check_space(plans[0].collection, stored)
-        plans = [plan for plan in plans if self._has_direction(plan, stored, channel)]
-        if not plans:
-            return
-        wanted = [max(p.depth, p.query.limit) + len(p.excluded) + SPARE for p in plans]
-        there = len(index) if allowed is None else min(len(allowed), len(index))
-        queries = np.stack([p.vectors[channel] for p in plans])
-        calibrations = [
-            self.calibrations.of(p.collection, stored, channel[1], p.kind) for p in plans
-        ]
-        # Looked for in the same search: how certain the channel is of having an answer.
-        distinct = {
-            row: calibration.distinct(queries[row])
-            for row, calibration in enumerate(calibrations)
-            if calibration is not None and _can_be_certain(calibration, channel[1])
-        }
-        scores, ids = index.search(
-            np.stack([*queries, *distinct.values()]),
-            min(max(wanted), len(index)),
-            allowed=allowed,
-            params=params,
-        )
-        best = dict(zip(distinct, scores[len(plans) :, 0].tolist(), strict=True))
-        for row, (plan, own, calibration) in enumerate(
-            zip(plans, wanted, calibrations, strict=True)
-        ):
-            plan.more |= own < there
-            keep = ids[row] >= 0
-            # Each its own depth, so that an answer does not depend on who asks beside it.
-            keep[own:] = False
-            if plan.excluded:
-                keep &= ~np.isin(ids[row], list(plan.excluded))
-            ranking = ChannelRanking(
-                name=f"{channel[0]}:{channel[1].value}",
-                modality=channel[1],
-                ids=ids[row][keep],
-                scores=scores[row][keep],
-            )
-            if calibration is not None:
-                sampled = self.calibrations.sampled(stored, channel[1], queries[row])
-                ranking = calibrated_by(ranking, calibration, sampled, best.get(row))
-            plan.rankings.append(ranking)
-
-    def _check_space(self, collection: Collection, stored: StoredSpace) -> None:
-        """Refuse to search vectors with a query from other weights than made them."""
-        models = self.models_of(collection)
-        check_same_space(stored.space, models.embedder(stored.space.name).space)
-
-    def _has_direction(self, plan: QueryPlan, stored: StoredSpace, channel: Channel) -> bool:
-        """Join the plan's parts; False, with a warning, if they leave nothing to look for."""
-        if channel not in plan.vectors:
-            joined = self.composer.join(stored.id, channel[1], plan.parts[channel])
-            if joined is None:
-                return False
-            plan.vectors[channel] = joined
-            if not joined.any():
-                plan.warnings.append(
-                    f"the query's terms cancel each other out in {channel[0]}:{channel[1].value}"
-                )
-        return bool(plan.vectors[channel].any())
-
-
-def calibrated_by(
-    ranking: ChannelRanking, calibration: Calibration, sampled: Vectors, best: float | None
+def with_calibration(
+    ranking: ChannelRanking,
+    calibration: Calibration,
+    sampled: Vectors,
+    best: float | None,
 ) -> ChannelRanking:
-    """With what is known of the channel: `sampled` as `Calibration.evidence` takes it, `best` is
-    the best match of what is distinct, if it was looked for (it may have found nothing allowed)."""
+    """The ranking with what is known of its channel.
+
+    `sampled` are the query's similarities to a sample of the channel. `best` is its highest
+    similarity after `Calibration.minus_background`: None if that was not searched, infinite if
+    nothing was allowed.
+    """
     ranking = replace(
         ranking,
         evidence=calibration.evidence(ranking.scores, sampled),
-        unrelated=calibration.best,
-        power=calibration.power,
+        background_evidence=calibration.background_evidence,
+        true_positive_rate=calibration.true_positive_rate,
     )
     if best is None or not math.isfinite(best):
         return ranking
     return replace(
         ranking,
         certainty=float(calibration.certainty(best)),
-        unrelated_certainties=calibration.certainties,
+        background_certainties=calibration.background_certainties,
     )
-
-
-def _can_be_certain(calibration: Calibration, modality: Modality) -> bool:
-    """Whether `Calibration.certainty` says something, and it is known how much."""
-    known = bool(calibration.centre) and calibration.power is not None
-    return known and modality not in VERBAL

@@ -22,7 +22,7 @@ from mmsearch.service.routes import health, heatmaps, jobs, page, resumable, sea
 from mmsearch.service.schemas import DOCUMENTED
 
 if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
+    from mmsearch.library import LibrarySearcher
 
 log = logging.getLogger("mmsearch.service")
 
@@ -34,7 +34,7 @@ WAITING_RECORDINGS = 8
 __all__ = ["check_bind", "create_app"]
 
 
-def create_app(engine: SearchEngine, ingestor: Ingestor | None = None) -> FastAPI:
+def create_app(engine: LibrarySearcher, ingestor: Ingestor | None = None) -> FastAPI:
     """The service over an open engine, which stays the caller's to close.
 
     Without an ingestor, uploads are refused with 503. Models and indexes are loaded in the

@@ -25,7 +25,7 @@ from mmsearch.stores.tables import SourceRow
 from mmsearch.types import Source
 
 if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
+    from mmsearch.library import LibrarySearcher
 
 MEDIA_FOLDER = "media"
 INCOMING_FOLDER = ".incoming"
@@ -158,7 +158,7 @@ async def on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         raise StorageError(f"the upload could not be stored: {error.strerror or error}") from None
 
 
-def forget_upload(engine: SearchEngine, source: Source) -> None:
+def forget_upload(engine: LibrarySearcher, source: Source) -> None:
     """Delete a removed source's file if it was uploaded here and no other source has it."""
     media = (engine.library.path.absolute() / MEDIA_FOLDER).resolve()
     try:

@@ -1,4 +1,4 @@
-"""Calibrations, kept beside the space that they are about."""
+"""Calibrations, saved beside their space."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from mmsearch.types import Modality
 
 
 class CalibrationStore(Database):
-    """The part of the store that remembers calibrations."""
+    """Saved calibrations."""
 
     def calibration(
         self, space_id: int, modality: Modality, kind: str
     ) -> tuple[int, dict[str, Any]] | None:
-        """How many vectors there were when it was measured, and what was found."""
+        """How many vectors there were when it was measured, and the calibration as JSON."""
         with self._read() as connection:
             row = connection.execute(
                 select(CalibrationRow.size, CalibrationRow.data).where(
@@ -32,7 +32,7 @@ class CalibrationStore(Database):
     def keep_calibration(
         self, space_id: int, modality: Modality, kind: str, size: int, data: Mapping[str, Any]
     ) -> None:
-        """Remember one in place of what was known. A space that is gone is let go."""
+        """Save one in place of the last. Nothing is saved for a space that is gone."""
         key = {"space_id": space_id, "modality": modality.value, "kind": kind}
         with self._write() as connection:
             connection.execute(delete(CalibrationRow).filter_by(**key))

@@ -1,9 +1,10 @@
-"""What ranking and browsing need to know of many segments at once, without loading them whole."""
+"""Reads about many segments at once: what ranking, paging, sorting and facets need."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from sqlalchemy import ColumnElement, Select, String, func, select
 from sqlalchemy import cast as cast_to
 
 from mmsearch.stores.database import Database
-from mmsearch.stores.rows import SEGMENTS, SOURCES, chunks
+from mmsearch.stores.rows import MAX_ID, SEGMENTS, SOURCES, chunks, to_segment, to_source
 from mmsearch.stores.source_values import asks_values
-from mmsearch.types import Ids, Modality
+from mmsearch.types import Ids, Modality, Segment, Source
 
 _FIELDS = (
     SEGMENTS.c.id,
@@ -28,7 +29,7 @@ _FIELDS = (
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Where a segment lies: enough to tell copies, moments and groups apart."""
+    """The place of a segment: enough to find copies, overlaps in time and groups."""
 
     id: int
     source_id: int
@@ -42,7 +43,7 @@ class Candidate:
 
 
 class CandidateStore(Database):
-    """The part of the store that answers about many segments in few columns."""
+    """Reads about many segments in few columns."""
 
     def candidates(self, ids: Sequence[int]) -> dict[int, Candidate]:
         """By id; ids that are not there any more are left out."""
@@ -55,6 +56,21 @@ class CandidateStore(Database):
                         row[0], row[1], row[2], Modality(row[3]), row[4], row[5], row[6]
                     )
         return found
+
+    def segments_with_sources(self, ids: Sequence[int]) -> dict[int, tuple[Segment, Source]]:
+        """Segments by id, each with its source; ids that have been deleted are left out."""
+        rows: dict[int, tuple[Segment, Source]] = {}
+        query = select(*SEGMENTS.c, *SOURCES.c).join(SOURCES, SOURCES.c.id == SEGMENTS.c.source_id)
+        names, width = [*SEGMENTS.c.keys(), *SOURCES.c.keys()], len(SEGMENTS.c)
+        with self._read() as connection:
+            for chunk in chunks([i for i in ids if i <= MAX_ID]):
+                for row in connection.execute(query.where(SEGMENTS.c.id.in_(chunk))):
+                    # Both tables have columns of the same names: split the row by position.
+                    pairs = list(zip(names, row, strict=True))
+                    segment: Any = SimpleNamespace(**dict(pairs[:width]))
+                    source: Any = SimpleNamespace(**dict(pairs[width:]))
+                    rows[segment.id] = (to_segment(segment), to_source(source))
+        return rows
 
     def passing(
         self, collection_id: int, where: ColumnElement[bool], modalities: Sequence[Modality] = ()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import insert, select, update
 
@@ -36,17 +36,7 @@ class CollectionStore(Database):
 
     def collection(self, name: str | None = None) -> Collection:
         """The named one; without a name the only one, or "default". NotFoundError if none."""
-        every = self.collections()
-        if name is None and len(every) == 1:
-            return every[0]
-        for one in every:
-            if one.name == (name or "default"):
-                return one
-        known = ", ".join(repr(one.name) for one in every) or "none yet: index something first"
-        raise NotFoundError(
-            f"there is no collection '{name or 'default'}' in this library (collections: {known})",
-            param="collection",
-        )
+        return named_collection(self.collections(), name)
 
     def ensure_collection(
         self, name: str, profile: str, models: Mapping[str, str] | None = None
@@ -82,3 +72,17 @@ class CollectionStore(Database):
                 .where(CollectionRow.id == collection_id)
                 .values(settings={**(own or {}), "weights": dict(weights)})
             )
+
+
+def named_collection(collections: Sequence[Collection], name: str | None = None) -> Collection:
+    """The named one; without a name the only one, or "default". NotFoundError if none."""
+    if name is None and len(collections) == 1:
+        return collections[0]
+    for collection in collections:
+        if collection.name == (name or "default"):
+            return collection
+    known = ", ".join(repr(c.name) for c in collections) or "none yet: index something first"
+    raise NotFoundError(
+        f"there is no collection '{name or 'default'}' in this library (collections: {known})",
+        param="collection",
+    )

@@ -1,8 +1,9 @@
-"""The database behind a library: connections, transactions, and errors in the user's words."""
+"""The database of a library: connections, transactions, and errors that users understand."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 import orjson
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mmsearch.errors import LibraryBusyError, StorageError
 
@@ -27,8 +28,14 @@ class Database:
         self.engine.dispose()
 
     @contextmanager
+    def reading(self) -> Iterator[SharedRead]:
+        """All reads of this thread inside the block share one connection and one transaction."""
+        with shared_read(self.engine) as shared:
+            yield shared
+
+    @contextmanager
     def _read(self) -> Iterator[Connection]:
-        with self.engine.connect() as connection:
+        with read(self.engine) as connection:
             yield connection
 
     @contextmanager
@@ -38,6 +45,80 @@ class Database:
             connection = connection.execution_options(mmsearch_write=True)
             with connection.begin():
                 yield connection
+
+
+class SharedRead:
+    """A connection that several reads of one thread share. It is opened by the first of them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._connection: Connection | None = None
+
+    @property
+    def connection(self) -> Connection:
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        return self._connection
+
+    def release(self) -> None:
+        """End the transaction and return the connection; the next read begins another one.
+
+        To be called before anything slow, so that no transaction stays open meanwhile.
+        """
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+_local = threading.local()
+
+
+def _shared_reads() -> list[SharedRead]:
+    """The open `shared_read` blocks of this thread, outermost first."""
+    if not hasattr(_local, "shared_reads"):
+        _local.shared_reads = []
+    blocks: list[SharedRead] = _local.shared_reads
+    return blocks
+
+
+@contextmanager
+def shared_read(engine: Engine) -> Iterator[SharedRead]:
+    """See `Database.reading`. A nested block shares the connection of the outer one."""
+    blocks = _shared_reads()
+    shared = next((block for block in blocks if block.engine is engine), None)
+    if shared is not None:
+        yield shared
+        return
+    shared = SharedRead(engine)
+    blocks.append(shared)
+    try:
+        yield shared
+    finally:
+        blocks.remove(shared)
+        shared.release()
+
+
+@contextmanager
+def read(engine: Engine) -> Iterator[Connection]:
+    """The connection of this thread's `shared_read` block, or a new one for this read alone."""
+    shared = next((block for block in _shared_reads() if block.engine is engine), None)
+    if shared is None:
+        with engine.connect() as connection:
+            yield connection
+        return
+    try:
+        yield shared.connection
+    except DBAPIError:
+        # PostgreSQL refuses every further statement of a transaction in which one has failed.
+        shared.release()
+        raise
+
+
+def release_read(engine: Engine) -> None:
+    """End the transaction of this thread's `shared_read` block, if there is one."""
+    for block in _shared_reads():
+        if block.engine is engine:
+            block.release()
 
 
 def now() -> datetime:

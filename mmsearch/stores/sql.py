@@ -377,21 +377,6 @@ class SqlStore(
             )
             return [to_segment(row) for row in rows]
 
-    def segments_with_sources(self, ids: Sequence[int]) -> dict[int, tuple[Segment, Source]]:
-        """For hits: one query a chunk, ids that have gone meanwhile are left out."""
-        segments = self.segments(ids)
-        wanted = sorted({segment.source_id for segment in segments.values()})
-        sources: dict[int, Source] = {}
-        with self._read() as connection:
-            for chunk in chunks(wanted):
-                rows = connection.execute(select(SourceRow).where(SourceRow.id.in_(chunk)))
-                sources |= {row.id: to_source(row) for row in rows}
-        return {
-            i: (segment, sources[segment.source_id])
-            for i, segment in segments.items()
-            if segment.source_id in sources
-        }
-
     def segment_ids(
         self, collection_id: int, modality: Modality, where: ColumnElement[bool]
     ) -> Ids:

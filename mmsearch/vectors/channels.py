@@ -80,6 +80,11 @@ class ChannelIndexes:
         state = self._channels.get((space_id, modality))
         return state.index if state else None
 
+    @property
+    def last_change(self) -> int:
+        """Id of the newest change that the indexes contain; -1 before the first refresh."""
+        return self._seen
+
     def warnings(self, collection_id: int | None = None) -> tuple[str, ...]:
         """What is or recently was wrong with the indexes, of one collection or of all.
 

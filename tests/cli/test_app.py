@@ -9,21 +9,12 @@ from pathlib import Path
 import pytest
 import typer
 
-from mmsearch.cli import main
 from mmsearch.cli.app import app
 from mmsearch.cli.terms import facet_from, query_from_options, terms_from, weighted
 from mmsearch.errors import MediaError, QueryError
 from mmsearch.search.parse.json_form import query_from_json, query_to_json
+from tests.support.command import called
 from tests.support.fakes import a_picture
-
-
-def called(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Exit status, standard output and standard error of one command."""
-    with pytest.raises(SystemExit) as ended:
-        main([str(argument) for argument in arguments])
-    captured = capsys.readouterr()
-    assert isinstance(ended.value.code, int)
-    return ended.value.code, captured.out, " ".join(captured.err.split())
 
 
 def test_a_missing_library_says_how_to_make_one(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_app import called
+from tests.support.command import called
 
 
 def test_the_demo_finds_things_and_can_be_run_again(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_app import called
+from tests.support.command import called
 from tests.support.fakes import a_picture, fake_models
 
 

@@ -11,7 +11,7 @@ import pytest
 from indexer.jobs import Worker
 from indexer.runs import index_into
 from mmsearch.errors import FAILURES
-from tests.cli.test_app import called
+from tests.support.command import called
 from tests.support.fakes import open_fake, some_files
 
 
@@ -89,4 +89,4 @@ def test_a_list_that_is_not_there(capsys: pytest.CaptureFixture[str], tmp_path: 
     status, _, err = called(capsys, "index", "--library", tmp_path / "l2")
     assert (status, "at least one" in err) == (2, True)
     status, _, err = called(capsys, "index", "gopher://x/", "--library", tmp_path / "l2")
-    assert (status, "no way to read gopher" in err) == (2, True)
+    assert (status, "gopher: URLs are not supported" in err) == (2, True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from indexer.runs import index_into
-from tests.cli.test_app import called
+from tests.support.command import called
 from tests.support.fakes import some_files
 from tests.support.two_profiles import NEW, OLD, TwoProfiles, open_two
 

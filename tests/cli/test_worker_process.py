@@ -1,4 +1,4 @@
-"""The worker beside the service: there from the start, again after a fall, gone when idle."""
+"""The worker of a service: there from the start, replaced after a crash, gone when idle."""
 
 from __future__ import annotations
 
@@ -7,102 +7,97 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import httpx
 import pytest
 
-from indexer.jobs import enqueue
-from mmsearch.cli import worker_process
 from mmsearch.cli.worker_process import WorkerProcess
-from mmsearch.search.engine import SearchEngine
-from mmsearch.settings import Settings
-from tests.e2e.test_kill_jobs import address
-from tests.support.fakes import open_fake
+from mmsearch.library import Library
+from tests.support.processes import address, until
 
 WAITS = "import sys; sys.stdin.read()"
 """A program that ends when its input does, as `mmsearch worker --until-eof`."""
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[SearchEngine]:
-    with open_fake(tmp_path / "library") as opened:
-        opened.library.store.ensure_collection("default", "nano")
-        yield opened
+class Queue:
+    """Whether a job is due, and how often that was asked."""
+
+    def __init__(self, *, due: bool = False) -> None:
+        self.due = due
+        self.polls = 0
+
+    def __call__(self) -> bool:
+        self.polls += 1
+        return self.due
+
+    def polled(self, times: int) -> None:
+        """Wait for so many polls from now on."""
+        end = self.polls + times
+        until(lambda: self.polls >= end)
 
 
-def until(holds: Callable[[], object], seconds: float = 10.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
+class Programs:
+    """Starts a program in place of a worker, and records every start."""
+
+    def __init__(self, program: str = WAITS) -> None:
+        self.program = program
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.times: list[float] = []
+
+    def __call__(self) -> subprocess.Popen[bytes]:
+        self.times.append(time.monotonic())
+        command = [sys.executable, "-c", self.program]
+        self.processes.append(subprocess.Popen(command, stdin=subprocess.PIPE))
+        return self.processes[-1]
 
 
-def begun(monkeypatch: pytest.MonkeyPatch, program: str = WAITS) -> list[subprocess.Popen[bytes]]:
-    """Workers that are started from now on: this program instead of the real one."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start(settings: Settings, idle: float) -> subprocess.Popen[bytes]:
-        started.append(subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE))
-        return started[-1]
-
-    monkeypatch.setattr(worker_process, "_start", start)
-    monkeypatch.setattr(worker_process, "FIRST_PAUSE", 0.1)
-    return started
-
-
-def test_a_worker_that_fell_is_replaced_when_there_is_work(
-    engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = begun(monkeypatch)
-    with WorkerProcess(engine.library.store, engine.settings) as beside:
-        first = beside.pid
-        assert first == started[0].pid
+def test_a_crashed_worker_is_replaced_when_there_is_work() -> None:
+    """Not before: the queue is asked several times first. At the end its input is closed."""
+    queue, programs = Queue(), Programs()
+    with WorkerProcess(queue, programs, first_pause=0.05) as child:
+        first = child.pid
+        assert first == programs.processes[0].pid
         os.kill(first, signal.SIGKILL)
-        until(lambda: beside.pid is None)
-        time.sleep(1)
-        assert len(started) == 1, "nothing to do, nobody to do it"
-        enqueue(engine.library, "index", {"paths": []})
-        until(lambda: beside.pid is not None)
-        assert len(started) == 2
-        second = started[1]
-    assert second.poll() == 0, "it ends with the service, by the end of its input"
+        until(lambda: child.pid is None)
+        queue.polled(3)
+        assert len(programs.processes) == 1
+        queue.due = True
+        until(lambda: child.pid is not None)
+        assert len(programs.processes) == 2
+    assert programs.processes[1].poll() == 0
 
 
-def test_one_that_falls_at_once_is_not_started_again_and_again(
-    engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The pauses double: 0.2, 0.4, 0.8 ... seconds here."""
-    started = begun(monkeypatch, "raise SystemExit(3)")
-    enqueue(engine.library, "index", {"paths": []})
-    with WorkerProcess(engine.library.store, engine.settings):
-        time.sleep(4)
-    assert 2 <= len(started) <= 5
+def test_the_pauses_between_crashes_double() -> None:
+    """0.1, 0.2, 0.4 seconds here; a busy machine only makes them longer."""
+    programs = Programs("raise SystemExit(3)")
+    with WorkerProcess(Queue(due=True), programs, first_pause=0.05):
+        until(lambda: len(programs.times) == 4)
+    gaps = [after - before for before, after in pairwise(programs.times)]
+    assert all(gap >= 0.1 * 2**n for n, gap in enumerate(gaps)), gaps
 
 
-def test_one_that_ended_for_want_of_work_comes_back_for_it(
-    engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    started = begun(monkeypatch, "pass")
-    with WorkerProcess(engine.library.store, engine.settings) as beside:
-        until(lambda: beside.pid is None)
-        time.sleep(0.6)
-        assert len(started) == 1
-        enqueue(engine.library, "index", {"paths": []})
-        until(lambda: len(started) > 1)
+def test_a_worker_that_exited_without_work_comes_back_for_it() -> None:
+    """Exit status 0 is no crash: the next poll that finds a job starts another one."""
+    queue, programs = Queue(), Programs("pass")
+    with WorkerProcess(queue, programs) as child:
+        until(lambda: child.pid is None)
+        queue.polled(3)
+        assert len(programs.processes) == 1
+        queue.due = True
+        until(lambda: len(programs.processes) > 1)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_service_has_one_and_outlives_it(tmp_path: Path) -> None:
-    """For real: uploaded, taken in by another process; that killed, the next upload too."""
-    library, notes = tmp_path / "library", tmp_path / "notes"
-    notes.mkdir()
-    (notes / "first.txt").write_text("The ferry leaves at nine.\n")
+    """The real worker indexes an upload; after it was killed, its successor the next one."""
+    library = tmp_path / "library"
+    with Library.open(library, create=True) as empty:
+        empty.store.ensure_collection("default", "nano")
     mmsearch = [sys.executable, "-m", "mmsearch"]
-    given = ["--library", str(library), "--profile", "nano"]
-    subprocess.run([*mmsearch, "index", str(notes), *given], check=True, capture_output=True)
+    given = ["--library", str(library)]
     with subprocess.Popen(
         [*mmsearch, "serve", *given, "--port", "0"], stderr=subprocess.PIPE, text=True
     ) as server:
@@ -111,7 +106,7 @@ def test_the_service_has_one_and_outlives_it(tmp_path: Path) -> None:
                 for text, killed in (("Invoice 4711.", True), ("Invoice 4712.", False)):
                     answer = client.post("v1/uploads", files={"file": ("bill.txt", text.encode())})
                     job = answer.json()["job"]["id"]
-                    until(partial(_done, client, job), 120)
+                    until(partial(_done, client, job), 240)
                     found = client.post("v1/search", json={"query": text}).json()["hits"]
                     assert found[0]["segment"]["text"] == text
                     (worker,) = _children(server.pid, "worker")

@@ -228,7 +228,7 @@ def test_words_that_are_everywhere_order_what_rarer_ones_find(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Common words alone still find something; beside rarer ones they only help."""
-    monkeypatch.setattr("mmsearch.stores.lexical.index.LOOKED_AT", (3, 0.05, 20_000))
+    monkeypatch.setattr("mmsearch.stores.lexical.index.MIN_BUDGET", 3)
     common = [library.add(f"n{n}", f"the boat number {n}")[0] for n in range(12)]
     assert set(library.found("the", "boat")) <= set(common)
     (rare,) = library.add("m", "the anchor")

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from mmsearch.errors import FAILURES
-from tests.e2e.test_kill_jobs import address, process
 from tests.support.fakes import open_fake
+from tests.support.processes import address, process
 
 AT_ONCE = 8
 FILES = 48

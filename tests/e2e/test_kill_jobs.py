@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import os
 import random
-import re
 import signal
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -22,29 +16,12 @@ from sqlalchemy import Engine, select, text
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.tables import ChangeRow, RunItemRow, RunRow
 from tests.support.fakes import a_picture, open_fake
+from tests.support.processes import address, process
 
 ROOT = Path(__file__).resolve().parents[2]
 JOBS = 50
 SECONDS = 240.0
 LEASE = 3.0
-
-
-@contextmanager
-def process(role: str, library: Path, **settings: object) -> Iterator[subprocess.Popen[str]]:
-    """A worker or a service; killed at the end, whatever happens."""
-    given = [f"{name}={value}" for name, value in settings.items()]
-    started = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.fake_server", role, str(library), *given],
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield started
-    finally:
-        started.kill()
-        started.communicate()
 
 
 def files_of(job: int, folder: Path) -> list[str]:
@@ -198,16 +175,6 @@ def test_the_server_killed_in_the_middle_of_fifty_uploads(tmp_path: Path) -> Non
             changes = list(connection.scalars(select(ChangeRow.op)))
         assert changes == ["add"] * JOBS
         assert engine.library.status(verify=True)["verify"]["ok"]
-
-
-def address(server: subprocess.Popen[str]) -> str:
-    assert server.stderr is not None
-    for line in server.stderr:
-        if found := re.search(r"http://\S+/", line):
-            # Nobody reads the rest: it must not fill the pipe.
-            threading.Thread(target=server.stderr.read, daemon=True).start()
-            return found[0]
-    raise AssertionError("the server did not start")
 
 
 @pytest.mark.timeout(300)

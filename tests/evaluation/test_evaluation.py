@@ -145,6 +145,7 @@ def test_a_report_stands_alone(dataset: Dataset, library: IndexedDataset, tmp_pa
     ways = [
         Way("fused", library),
         Way("without text", library, without=("text",), ablation=True),
+        Way("without calibration", library, reciprocal_ranks=True, ablation=True),
     ]
     found = evaluate(dataset, ways, approximate=True)
     assert {"fused", "without text", "clip:image", "raw cosine"} <= {r.name for r in found.runs}
@@ -152,6 +153,9 @@ def test_a_report_stands_alone(dataset: Dataset, library: IndexedDataset, tmp_pa
     assert found.by_tag(found.stages[0])["colours"]["R@1"].queries == 5
     assert all(share == 1.0 for share in found.approximation.values())
     assert ("fused", "without text") in {(v.first, v.second) for v in found.versus}
+    ranks = next(run for run in found.runs if run.name == "without calibration")
+    assert any(ranks.rankings.values())
+    assert all(0 < score <= 1 for ranking in ranks.rankings.values() for _, score in ranking)
     told = to_json(found)
     json.dumps(told)
     assert told["runs"]["fused"]["by_modality"]["image"]["nDCG@10"]["queries"] == 5

@@ -9,7 +9,7 @@ import pytest
 
 from mmsearch.errors import QueryError
 from mmsearch.query import Query, SearchResult, Term
-from mmsearch.search.compose import Part, joined
+from mmsearch.search.compose import WeightedVector, compose
 from mmsearch.search.engine import SearchEngine
 from mmsearch.types import Modality
 from tests.support.fakes import open_fake
@@ -23,9 +23,12 @@ def unit(*numbers: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 def test_a_term_whose_similarities_hardly_differ_still_counts() -> None:
     """Weighed by spread: a text beside a picture is as strong as the picture."""
-    picture, words = Part(unit(1, 0), 1.0, "image"), Part(unit(0, 1), 1.0, "text")
-    plain = joined([picture, words], [1.0, 1.0])
-    weighed = joined([picture, words], [0.2, 0.05])
+    picture, words = (
+        WeightedVector(unit(1, 0), 1.0, "image"),
+        WeightedVector(unit(0, 1), 1.0, "text"),
+    )
+    plain = compose([picture, words], [1.0, 1.0])
+    weighed = compose([picture, words], [0.2, 0.05])
     assert plain is not None
     assert weighed is not None
     assert plain == pytest.approx(unit(1, 1))
@@ -35,7 +38,10 @@ def test_a_term_whose_similarities_hardly_differ_still_counts() -> None:
 @pytest.mark.parametrize("weight", [-1.0, -3.0, -100.0])
 def test_however_strong_a_negative_term_the_positive_one_leads(weight: float) -> None:
     """At any weight the joined direction still points more towards what is asked for."""
-    found = joined([Part(unit(1, 0), 1.0, "text"), Part(unit(0, 1), weight, "text")], [1.0, 1.0])
+    found = compose(
+        [WeightedVector(unit(1, 0), 1.0, "text"), WeightedVector(unit(0, 1), weight, "text")],
+        [1.0, 1.0],
+    )
     assert found is not None
     assert found[0] > -found[1] > 0
 
@@ -43,7 +49,10 @@ def test_however_strong_a_negative_term_the_positive_one_leads(weight: float) ->
 def test_a_stronger_negative_term_pushes_harder() -> None:
     """Its strength saturates, but grows."""
     weak, strong = (
-        joined([Part(unit(1, 0), 1.0, "text"), Part(unit(0, 1), w, "text")], [1.0, 1.0])
+        compose(
+            [WeightedVector(unit(1, 0), 1.0, "text"), WeightedVector(unit(0, 1), w, "text")],
+            [1.0, 1.0],
+        )
         for w in (-0.2, -2.0)
     )
     assert weak is not None
@@ -53,9 +62,9 @@ def test_a_stronger_negative_term_pushes_harder() -> None:
 
 def test_nothing_asked_for_is_no_direction_and_equal_opposites_cancel() -> None:
     """None and zeros are told apart: the second is worth a warning."""
-    away = Part(unit(1, 0), -1.0, "text")
-    assert joined([away], [1.0]) is None
-    cancelled = joined([away, Part(unit(1, 0), 1.0, "text")], [1.0, 1.0])
+    away = WeightedVector(unit(1, 0), -1.0, "text")
+    assert compose([away], [1.0]) is None
+    cancelled = compose([away, WeightedVector(unit(1, 0), 1.0, "text")], [1.0, 1.0])
     assert cancelled is not None
     assert not cancelled.any()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,10 @@ from mmsearch.errors import (
 from mmsearch.query import Query, SearchResult, Term
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
+from mmsearch.search.scoring.constants import ScoringConstants
 from mmsearch.types import Modality
 from tests.support.fakes import open_fake, some_files
+from tests.support.small_library import fill, photo
 
 
 @pytest.fixture
@@ -240,20 +243,63 @@ def test_how_certain_pictures_are_is_told_for_words_alone(engine: SearchEngine) 
 
 
 def test_a_small_library_always_answers_a_large_one_only_what_it_can(
-    engine: SearchEngine, monkeypatch: pytest.MonkeyPatch
+    engine: SearchEngine,
 ) -> None:
     """Without a min_score of the query's own; a filter asks for an order, not for an answer."""
     small = engine.search("red", modality="image")
     assert len(small.hits) == 3
     assert small.query.min_score == 0
-    monkeypatch.setattr("mmsearch.search.engine.SMALL", 0)
-    monkeypatch.setattr("mmsearch.search.scoring.fusion.ABLE", 0.0)
-    monkeypatch.setattr("mmsearch.search.scoring.fusion.ANSWERED", np.inf)
-    monkeypatch.setattr("mmsearch.search.scoring.fusion.EASED", 1.0)
-    monkeypatch.setattr(
-        engine, "settings", engine.settings.model_copy(update={"answer_score": 1.0})
+    strict = ScoringConstants(
+        always_answer_below=0,
+        min_true_positive_rate=0.0,
+        answer_certainty=np.inf,
+        partial_coverage_factor=1.0,
     )
+    library = engine.library
+    library.settings = library.settings.model_copy(update={"answer_score": 1.0})
+    engine = SearchEngine(library, strict)
     assert engine.search("red", modality="image").hits == ()
     assert len(engine.search("red", modality="image", min_score=0.0).hits) == 3
     assert len(engine.search("red", modality="image", filter={"width": {"gt": 0}}).hits) == 3
     assert len(engine.search(like=small.hits[0].segment.id, modality="image").hits) == 2
+
+
+def test_warnings_of_an_index_reach_every_client(tmp_path: Path) -> None:
+    """Of the collection that is searched, in each answer, however often it is asked."""
+    library = tmp_path / "library"
+    with open_fake(library) as engine:
+        index_into(engine.library, [some_files(tmp_path / "files")], collection="first")
+        index_into(engine.library, [tmp_path / "files/boats.txt"], collection="second")
+    for path in (library / "indexes").glob("1-*.index"):
+        path.unlink()
+    with open_fake(library) as engine:
+        first = replace(Query.words("red"), collection="first")
+        second = replace(Query.words("red"), collection="second")
+        for _ in range(2):
+            assert any("no index snapshot" in w for w in engine.search(first).warnings)
+            assert engine.search(second).warnings == ()
+        assert engine.library.status()["warnings"]
+
+
+def test_fusion_by_ranks_is_accepted_and_has_no_effect(
+    engine: SearchEngine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Old settings keep working; a warning says that scores are used."""
+    library = engine.library
+    expected = engine.search("red boat").hits
+    library.settings = library.settings.model_copy(update={"fusion": "ranks"})
+    assert SearchEngine(library).search("red boat").hits == expected
+    assert "fusion=ranks has no effect" in caplog.text
+
+
+def test_channels_are_asked_for_more_until_there_is_a_page(tmp_path: Path) -> None:
+    """Copies collapse into one hit; what lies deeper fills the page."""
+    with open_fake(tmp_path / "library", candidates=1) as engine:
+        copies = [photo(f"/copy{n}.jpg", "red", content="the same") for n in range(60)]
+        others = [photo(f"/other{n}.jpg", f"red thing{n}") for n in range(6)]
+        fill(engine, [*copies, *others])
+        query = replace(Query.words("red").among("image").first(5), fold=1.0, min_score=0.0)
+        result = engine.search(query)
+        assert len(result.hits) == 5
+        assert len(result.hits[0].duplicates) == 59
+        assert result.cursor is not None

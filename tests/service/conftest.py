@@ -1,138 +1,37 @@
-"""A small library with real files and a real SQL store, and an engine without any model."""
+"""A small library with real files and a real SQL store, and a searcher without models."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import shutil
-import struct
-import threading
-import time
-import wave
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from mmsearch.errors import MMSearchError
-from mmsearch.query import Hit, Query, SearchResult
-from mmsearch.search.parse.json_form import check_query
+from mmsearch.library import Library
 from mmsearch.service.app import create_app
-from mmsearch.settings import Settings
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.sql import SqlStore
-from mmsearch.stores.tables import Base
-from mmsearch.types import Failure, Modality, Place, SegmentDraft, Source, SourceFile
+from mmsearch.testing import FakeImageTextEmbedder, FakeSearcher
+from mmsearch.types import Failure, Modality, Place, SegmentDraft, SourceFile
+from tests.support.fakes import fake_models
+from tests.support.recordings import recording
 
-if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
-
-Handler = Callable[[Sequence[Query]], list[SearchResult | MMSearchError]]
-
-
-class FakeIndexes:
-    """The sizes of one index."""
-
-    def stats(self) -> dict[str, Any]:
-        return {"clip": {"type": "Flat", "size": 3, "generation": 2}}
-
-
-class FakeLibrary:
-    """The part of a library that the service reaches for."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.path = settings.library
-        self.store = SqlStore(settings.database)
-        self.indexes = FakeIndexes()
-
-    def delete_source(self, source_id: int) -> None:
-        self.store.source(source_id)
-        self.store.delete_sources([source_id])
-
-    def status(self, *, verify: bool = False) -> dict[str, Any]:
-        return self.store.counts() | {"index": self.indexes.stats()}
-
-
-class FakeEngine:
-    """Finds segments whose text or file name holds a word of the query."""
-
-    def __init__(self, settings: Settings, *, create: bool = False) -> None:
-        self.settings = settings
-        self.library = FakeLibrary(settings)
-        self.store = self.library.store
-        if create:
-            Base.metadata.create_all(self.store.engine)
-        self.warmed = False
-        self.warm_up_error: Exception | None = None
-
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget what earlier tests asked for and set."""
-        self.batches: list[list[Query]] = []
-        self.threads: set[str] = set()
-        self.delay = 0.0
-        self.hold: threading.Event | None = None
-        """Searches wait for it, where there is one."""
-        self.handler: Handler | None = None
-
-    def search_many(self, queries: Sequence[Query]) -> list[SearchResult | MMSearchError]:
-        self.batches.append(list(queries))
-        self.threads.add(threading.current_thread().name)
-        if self.hold is not None:
-            assert self.hold.wait(10)
-        time.sleep(self.delay)
-        return self.handler(queries) if self.handler else [self._one(query) for query in queries]
-
-    def _one(self, query: Query) -> SearchResult | MMSearchError:
-        try:
-            check_query(query)
-            collection = self.store.collection(query.collection)
-        except MMSearchError as error:
-            return error
-        words = {w for term in query.terms for w in (term.text or "").lower().split()}
-        hits: list[Hit] = []
-        for source in self.store.sources(collection.name, limit=1000):
-            for segment in self.store.segments_of(source.id):
-                if query.modalities and segment.modality not in query.modalities:
-                    continue
-                text = f"{segment.text or ''} {Path(source.path).name}".lower()
-                found = sum(word in text for word in words)
-                if found or not words:
-                    score = found / len(words) if words else 0.5
-                    hits.append(Hit(0, score, {"fake": score}, source, segment))
-        hits.sort(key=lambda hit: (-hit.score, hit.segment.id))
-        ranked = tuple(
-            Hit(rank, hit.score, hit.scores, hit.source, hit.segment)
-            for rank, hit in enumerate(hits[: query.limit], 1)
-        )
-        return SearchResult(query, ranked, 1.25)
-
-    def warm_up(self) -> None:
-        if self.warm_up_error is not None:
-            raise self.warm_up_error
-        self.warmed = True
-
-    def ready(self) -> bool:
-        return self.warmed
-
-    def start_following(self) -> None:
-        """Nothing to follow."""
-
-    def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
-        page = f"-p{place.page}" if place is not None and place.page else ""
-        return self.library.path / "thumbnails" / f"{source.sha256}{page}.jpg"
+CLIP = FakeImageTextEmbedder()
 
 
 class FakeIngestor:
-    """Says it is done at once."""
+    """An `Ingestor` whose runs are done at once."""
 
     def __init__(self, store: SqlStore) -> None:
         self.store = store
@@ -157,7 +56,7 @@ class FakeIngestor:
 
 
 def add_file(
-    engine: FakeEngine,
+    engine: FakeSearcher,
     path: Path,
     content: bytes,
     mime: str,
@@ -167,21 +66,28 @@ def add_file(
     metadata: dict[str, Any] | None = None,
     collection: str = "default",
 ) -> int:
-    """Write a file and its rows; returns the source's id."""
+    """Write a file, its rows and the vectors of its images; returns the source's id."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    found = path.stat()
+    stat = path.stat()
+    store = engine.library.store
+    collection_id = store.ensure_collection(collection, "nano").id
+    images = np.array([i for i, s in enumerate(segments) if s.modality is Modality.IMAGE], np.int64)
+    vectors = {}
+    if len(images):
+        seen = CLIP.encode_images([Image.open(io.BytesIO(content))] * len(images))
+        vectors[store.ensure_space(collection_id, CLIP.space).id] = images, seen.astype(np.float16)
     write = SourceWrite(
-        file=SourceFile(path.as_uri(), str(path), found.st_size, found.st_mtime_ns),
+        file=SourceFile(path.as_uri(), str(path), stat.st_size, stat.st_mtime_ns),
         sha256=hashlib.sha256(content).hexdigest(),
         mime=mime,
         recipe="fake",
         metadata=metadata or {},
         segments=tuple(segments),
+        vectors=vectors,
         failure=failure,
     )
-    collection_id = engine.store.ensure_collection(collection, "nano").id
-    return engine.store.write_sources(collection_id, [write])[0]
+    return store.write_sources(collection_id, [write])[0]
 
 
 def picture(color: str, kind: str = "JPEG", size: tuple[int, int] = (64, 48)) -> bytes:
@@ -190,45 +96,33 @@ def picture(color: str, kind: str = "JPEG", size: tuple[int, int] = (64, 48)) ->
     return buffer.getvalue()
 
 
-def recording(seconds: float = 2.0) -> bytes:
-    buffer = io.BytesIO()
-    with wave.open(buffer, "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(8000)
-        out.writeframes(struct.pack("<h", 0) * int(8000 * seconds))
-    return buffer.getvalue()
-
-
 @dataclass
-class Library:
-    """A library on disk, and its sources by what they are."""
+class Template:
+    """A library's folder, and the ids of its sources by name."""
 
     home: Path
     ids: dict[str, int] = field(default_factory=dict)
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Library:
+def template(tmp_path_factory: pytest.TempPathFactory) -> Template:
     """Made once; every test gets a copy of the library, over the same files."""
     home = tmp_path_factory.mktemp("template")
-    engine = FakeEngine(Settings(library=home), create=True)
-    library = fill(engine, tmp_path_factory.mktemp("files"))
-    engine.store.close()
-    return library
+    with Library.open(home, create=True, models=fake_models()) as library:
+        return fill(FakeSearcher(library), tmp_path_factory.mktemp("files"))
 
 
-def fill(engine: FakeEngine, folder: Path) -> Library:
+def fill(engine: FakeSearcher, folder: Path) -> Template:
     """Two pictures, a recording, a note, two hostile documents and a failed file."""
-    library = Library(engine.library.path)
+    template = Template(engine.library.path)
     image = (SegmentDraft(Modality.IMAGE),)
-    library.ids["dog"] = add_file(
+    template.ids["dog"] = add_file(
         engine, folder / "dog.jpg", picture("brown"), "image/jpeg", image, metadata={"width": 64}
     )
-    library.ids["boat"] = add_file(
+    template.ids["boat"] = add_file(
         engine, folder / "boat.jpg", picture("blue"), "image/jpeg", image
     )
-    library.ids["memo"] = add_file(
+    template.ids["memo"] = add_file(
         engine,
         folder / "memo.wav",
         recording(),
@@ -239,7 +133,7 @@ def fill(engine: FakeEngine, folder: Path) -> Library:
         ],
     )
     note = "Buy bread. Walk the dog."
-    library.ids["note"] = add_file(
+    template.ids["note"] = add_file(
         engine,
         folder / "note.txt",
         note.encode(),
@@ -249,20 +143,20 @@ def fill(engine: FakeEngine, folder: Path) -> Library:
     )
     script = b"<script>alert(1)</script><p>page of evil</p>"
     passage = SegmentDraft(Modality.TEXT, Place(char_start=0, char_end=12), "page of evil")
-    library.ids["page"] = add_file(engine, folder / "evil.html", script, "text/html", [passage])
+    template.ids["page"] = add_file(engine, folder / "evil.html", script, "text/html", [passage])
     drawing = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
-    library.ids["drawing"] = add_file(engine, folder / "evil.svg", drawing, "image/svg+xml")
-    library.ids["broken"] = add_file(
+    template.ids["drawing"] = add_file(engine, folder / "evil.svg", drawing, "image/svg+xml")
+    template.ids["broken"] = add_file(
         engine,
         folder / "broken.jpg",
         b"\xff\xd8nonsense",
         "image/jpeg",
         failure=Failure(str(folder / "broken.jpg"), "corrupt", "cannot be decoded"),
     )
-    thumbnail = engine.thumbnail_path(engine.store.source(library.ids["dog"]))
+    thumbnail = engine.thumbnail_path(engine.library.store.source(template.ids["dog"]))
     thumbnail.parent.mkdir(parents=True)
     thumbnail.write_bytes(picture("brown", "JPEG", (32, 24)))
-    return library
+    return template
 
 
 @dataclass
@@ -271,12 +165,12 @@ class Service:
 
     client: httpx.AsyncClient
     app: FastAPI
-    engine: FakeEngine
+    engine: FakeSearcher
     ingestor: FakeIngestor
     ids: dict[str, int]
 
 
-SharedApp = tuple[FastAPI, FakeEngine, FakeIngestor]
+SharedApp = tuple[FastAPI, FakeSearcher, FakeIngestor]
 StartService = Callable[..., AbstractAsyncContextManager[Service]]
 
 
@@ -291,45 +185,46 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def start_service(tmp_path: Path, template: Library) -> StartService:
+def start_service(tmp_path: Path, template: Template) -> StartService:
     """`async with start_service(setting=value) as service`."""
 
     @asynccontextmanager
     async def start(
         *,
         uploads: bool = True,
-        prepare: Callable[[FakeEngine], None] | None = None,
+        prepare: Callable[[FakeSearcher], None] | None = None,
         **settings: Any,
     ) -> AsyncIterator[Service]:
         home = tmp_path / "library"
         shutil.copytree(template.home, home)
-        engine = FakeEngine(Settings(library=home, **settings))
+        engine = FakeSearcher(Library.open(home, models=fake_models(), **settings))
         if prepare is not None:
             prepare(engine)
-        ingestor = FakeIngestor(engine.store)
-        app = create_app(cast("SearchEngine", engine), ingestor if uploads else None)
+        ingestor = FakeIngestor(engine.library.store)
+        app = create_app(engine, ingestor if uploads else None)
         async with (
             app.router.lifespan_context(app),
             _client(app) as client,
         ):
             yield Service(client, app, engine, ingestor, dict(template.ids))
-        engine.store.close()
+        engine.close()
 
     return start
 
 
 @pytest.fixture(scope="session")
-def shared_app(template: Library, tmp_path_factory: pytest.TempPathFactory) -> SharedApp:
+def shared_app(template: Template, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedApp]:
     """Made once, because building FastAPI's routes takes longer than most tests."""
     home = tmp_path_factory.mktemp("shared") / "library"
     shutil.copytree(template.home, home)
-    engine = FakeEngine(Settings(library=home))
-    ingestor = FakeIngestor(engine.store)
-    return create_app(cast("SearchEngine", engine), ingestor), engine, ingestor
+    with Library.open(home, models=fake_models()) as library:
+        engine = FakeSearcher(library)
+        ingestor = FakeIngestor(library.store)
+        yield create_app(engine, ingestor), engine, ingestor
 
 
 @pytest.fixture
-async def service(shared_app: SharedApp, template: Library) -> AsyncIterator[Service]:
+async def service(shared_app: SharedApp, template: Template) -> AsyncIterator[Service]:
     """For tests that change nothing in the library."""
     app, engine, ingestor = shared_app
     engine.reset()

@@ -8,7 +8,7 @@ from mmsearch.errors import ConfigurationError
 from mmsearch.service.auth import check_bind, session_token, session_valid
 from mmsearch.settings import Settings
 
-from .conftest import Service, StartService
+from .conftest import Service, SharedApp, StartService
 
 pytestmark = pytest.mark.anyio
 
@@ -58,21 +58,9 @@ async def test_every_v1_route_needs_a_key(
         assert right.status_code != 401
 
 
-def test_the_list_of_keyed_routes_is_complete() -> None:
+def test_the_list_of_keyed_routes_is_complete(shared_app: SharedApp) -> None:
     """A route that is added here must be added to the list above."""
-    from mmsearch.service.app import create_app
-    from mmsearch.stores.sql import SqlStore
-
-    class Library:
-        store = SqlStore("sqlite://")
-        path = Settings().library
-
-    class Engine:
-        settings = Settings()
-        library = Library()
-        search_many = None
-
-    paths = create_app(Engine()).openapi()["paths"]  # type: ignore[arg-type]
+    paths = shared_app[0].openapi()["paths"]
     known = {path.replace("/1", "/{id}") for _, path in KEYED}
     assert {path for path in paths if path.startswith("/v1")} <= known
 

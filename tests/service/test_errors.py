@@ -123,7 +123,7 @@ async def test_the_unexpected_is_500_and_only_the_log_says_more(
     def explode(_: object) -> Any:
         raise ZeroDivisionError("the secret reason")
 
-    service.engine.handler = explode
+    service.engine.answer = explode
     with caplog.at_level(logging.ERROR):
         response = await service.client.post(
             "/v1/search", json={"query": "dog"}, headers={"X-Request-ID": "my-id.1"}
@@ -139,7 +139,7 @@ async def test_the_unexpected_is_500_and_only_the_log_says_more(
 async def test_an_unexpected_error_outside_of_search_is_500_too(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.engine.store, "counts", lambda: 1 // 0)
+    monkeypatch.setattr(service.engine.library.store, "counts", lambda: 1 // 0)
     for path in ("/v1/status", "/metrics"):
         response = await service.client.get(path)
         assert response.status_code == 500
@@ -172,7 +172,7 @@ async def test_odd_request_ids_are_replaced(service: Service, given: str) -> Non
 async def test_deliberate_errors_have_their_status(
     service: Service, error: MMSearchError, status: int
 ) -> None:
-    service.engine.handler = lambda queries: [error for _ in queries]
+    service.engine.answer = lambda queries: [error for _ in queries]
     response = await service.client.post("/v1/search", json={"query": "dog"})
     assert response.status_code == status
     assert response.json()["error"]["code"] == error.code

@@ -16,14 +16,14 @@ pytestmark = pytest.mark.anyio
 
 
 def queued(service: Service, count: int = 1) -> list[int]:
-    store = service.engine.store
+    store = service.engine.library.store
     collection = store.collection("default").id
     return [store.enqueue(collection, "upload", {"paths": [], "total": 4}) for _ in range(count)]
 
 
 async def test_a_list_in_pages(fresh: Service) -> None:
     ids = queued(fresh, 5)
-    fresh.engine.store.request(ids[0], "pause")
+    fresh.engine.library.store.request(ids[0], "pause")
     first = JobList.model_validate((await fresh.client.get("/v1/jobs?limit=3")).json())
     assert [job.id for job in first.jobs] == ids[:1:-1]
     rest = await fresh.client.get("/v1/jobs", params={"before": first.next, "limit": 3})
@@ -46,7 +46,7 @@ async def test_cancel_pause_and_resume(fresh: Service) -> None:
 async def test_following_a_job(fresh: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every change is an event; the last one says end, and the stream is over."""
     (job,) = queued(fresh)
-    store = fresh.engine.store
+    store = fresh.engine.library.store
     looks = 0
     read = store.run
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from mmsearch.service.files import content_disposition, media_headers
+from mmsearch.testing import FakeSearcher
 from mmsearch.types import Place
+from tests.support.recordings import recording
 
-from .conftest import FakeEngine, Service, StartService, add_file, recording
+from .conftest import Service, StartService, add_file
 
 pytestmark = pytest.mark.anyio
 
@@ -171,7 +173,7 @@ def test_file_names_cannot_leave_their_header(name: str) -> None:
 async def test_a_file_that_has_gone_is_404(start_service: StartService, tmp_path: Path) -> None:
     ids: list[int] = []
 
-    def prepare(engine: FakeEngine) -> None:
+    def prepare(engine: FakeSearcher) -> None:
         for name in ("gone.txt", "folder.txt", "pipe.txt"):
             ids.append(add_file(engine, tmp_path / name, b"text", "text/plain"))
             (tmp_path / name).unlink()
@@ -188,7 +190,7 @@ async def test_a_file_that_has_gone_is_404(start_service: StartService, tmp_path
 async def test_an_empty_file(start_service: StartService, tmp_path: Path) -> None:
     ids: list[int] = []
 
-    def prepare(engine: FakeEngine) -> None:
+    def prepare(engine: FakeSearcher) -> None:
         ids.append(add_file(engine, tmp_path / "empty.txt", b"", "text/plain"))
 
     async with start_service(prepare=prepare) as service:
@@ -213,7 +215,7 @@ async def test_thumbnails(service: Service) -> None:
 
 async def test_a_page_has_a_thumbnail_of_its_own(service: Service) -> None:
     """What has none shows that of its source."""
-    source = service.engine.store.source(service.ids["dog"])
+    source = service.engine.library.store.source(service.ids["dog"])
     page = service.engine.thumbnail_path(source, Place(page=2))
     page.write_bytes(b"the second page")
     url = f"/v1/sources/{source.id}/thumbnail"

@@ -15,8 +15,9 @@ from mmsearch.search.parse.filters import FIELDS, OPERATORS
 from mmsearch.search.parse.json_form import QUERY_FIELDS
 from mmsearch.service.errors import TYPE_OF_STATUS
 from mmsearch.service.schemas import SearchRequest
+from mmsearch.testing import FakeSearcher
 
-from .conftest import FakeEngine, Service, StartService
+from .conftest import Service, StartService
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ async def test_ready_once_everything_is_loaded(fresh: Service) -> None:
 
 
 async def test_readyz_says_what_is_missing(start_service: StartService) -> None:
-    def prepare(engine: FakeEngine) -> None:
+    def prepare(engine: FakeSearcher) -> None:
         engine.warm_up_error = WeightsNotFoundError("ViT-B-32", "/models", "no network")
 
     async with start_service(prepare=prepare) as service:
@@ -49,6 +50,7 @@ async def test_readyz_says_what_is_missing(start_service: StartService) -> None:
 
 
 async def test_metrics(fresh: Service) -> None:
+    fresh.engine.library.refresh()
     await fresh.client.post("/v1/search", json={"query": "dog"})
     await fresh.client.get(f"/v1/sources/{fresh.ids['dog']}")
     await fresh.client.get("/nowhere")
@@ -67,7 +69,7 @@ async def test_metrics(fresh: Service) -> None:
     assert samples["mmsearch_query_batch_size_count",] == 1
     assert samples["mmsearch_queries_waiting",] == 0
     assert samples["mmsearch_sources",] == len(fresh.ids) - 1
-    assert samples["mmsearch_index_size", "Flat", "clip"] == 3
+    assert samples["mmsearch_index_size", "Flat(SQfp16)", "clip"] == 2
 
 
 async def test_two_applications_share_no_counters(
@@ -76,7 +78,7 @@ async def test_two_applications_share_no_counters(
     await service.client.post("/v1/search", json={"query": "dog"})
     from mmsearch.service.app import create_app
 
-    other = create_app(service.engine)  # type: ignore[arg-type]
+    other = create_app(service.engine)
     registry: Any = other.user_middleware[0].kwargs["metrics"]
     assert registry.registry.get_sample_value("mmsearch_query_batch_size_count") == 0
 

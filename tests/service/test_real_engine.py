@@ -17,8 +17,8 @@ from mmsearch.search.engine import SearchEngine
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.service.app import create_app
 from mmsearch.service.schemas import LibraryStatus, SearchResponse
-from tests.service.conftest import recording
 from tests.support.fakes import a_picture, open_fake, some_files
+from tests.support.recordings import recording
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

@@ -53,6 +53,7 @@ def note(path: str, *passages: str, **metadata: Any) -> Thing:
 def fill(engine: SearchEngine, things: Sequence[Thing], collection: str = "default") -> list[int]:
     """Write the things in one transaction; returns the ids of their sources."""
     store = engine.library.store
+    engine.library.refresh()  # what is written below needs no index snapshot yet
     owner = store.ensure_collection(collection, "nano").id
     clip, text = (store.ensure_space(owner, model.space).id for model in (CLIP, TEXT))
     pieces = [piece for thing in things for piece in thing.pieces]

@@ -1,1 +1,1 @@
-"""The second stage: rerankers look at the best candidates."""
+"""The second stage of ranking: rerankers look at the best candidates."""

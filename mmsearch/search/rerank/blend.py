@@ -1,4 +1,4 @@
-"""Joining the scores of a second look with those of the first stage."""
+"""Blends the scores of rerankers with those of the first stage."""
 
 from __future__ import annotations
 
@@ -6,74 +6,83 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
-from mmsearch.search.scoring.fusion import Fused
+from mmsearch.search.scoring.rankings import ScoredSegment
+
+RANK_CONSTANT = 10
+"""Of reciprocal ranks in a list of some twenty: smaller than the first stage's usual 60."""
 
 
-def fuse(
-    fused: Sequence[Fused],
+def blend(
+    segments: Sequence[ScoredSegment],
     shares: Sequence[Sequence[int]],
     scored: Mapping[int, float],
     *,
     offered: int,
     weight: float,
     by: Literal["score", "rank"] = "score",
-) -> tuple[Fused, ...]:
-    """`fused` joined with the scores 0..1 of those that were scored; nothing is left out.
+) -> tuple[ScoredSegment, ...]:
+    """`segments` joined with the scores 0..1 of those that were scored; nothing is left out.
 
-    By "score": (1 - weight) * first stage + weight * scored. What was not scored is given the
-    mean of what was, so that a "no" falls below it and a "yes" rises above. The less of the
-    `offered` best hits was scored, the less it weighs: a "yes" to two drawings says little of
-    thirteen photos that the reranker could not score, or of texts that it was never asked about.
-    By "rank": within each reranker's share, the weighted sum of reciprocal ranks decides who takes
-    which of the share's places; places and scores stay what they were. Equal ones keep their order.
+    By "score": (1 - weight) * first stage + weight * scored. What was not scored gets the mean of
+    what was, so that a low score falls below it and a high one rises above. The fewer of the
+    `offered` best hits were scored, the less they weigh: two drawings that score high mean little
+    beside thirteen photos that the reranker could not score, or texts that it was never given.
+    By "rank": within each reranker's share (segment ids), the weighted sum of reciprocal ranks
+    decides who takes which of the share's places; places and scores stay what they were. Ties
+    keep their order.
     """
     if not scored or weight == 0:
-        return _told(fused, scored)
+        return _with_parts(segments, scored)
     if by == "rank":
-        return _by_rank(_told(fused, scored), shares, scored, weight)
+        return _by_rank(_with_parts(segments, scored), shares, scored, weight)
     weight *= min(1.0, len(scored) / offered)
     mean = sum(scored.values()) / len(scored)
     blended = [
-        replace(one, score=(1 - weight) * one.score + weight * scored.get(one.id, mean))
-        for one in _told(fused, scored)
+        replace(segment, score=(1 - weight) * segment.score + weight * scored.get(segment.id, mean))
+        for segment in _with_parts(segments, scored)
     ]
-    blended.sort(key=lambda one: -round(one.score, 9))
+    blended.sort(key=lambda segment: -round(segment.score, 9))
     return tuple(blended)
 
 
-RANK_K = 10
-"""Of reciprocal ranks in a list of some twenty: smaller than a first stage's usual 60."""
-
-
 def _by_rank(
-    fused: Sequence[Fused],
+    segments: Sequence[ScoredSegment],
     shares: Sequence[Sequence[int]],
     scored: Mapping[int, float],
     weight: float,
-) -> tuple[Fused, ...]:
-    order = list(fused)
-    place = {one.id: i for i, one in enumerate(fused)}
+) -> tuple[ScoredSegment, ...]:
+    order = list(segments)
+    place = {segment.id: i for i, segment in enumerate(segments)}
     for share in shares:
-        members = sorted((s for s in share if s in scored), key=place.__getitem__)
-        second = sorted(members, key=lambda s: -scored[s])
-        first_rank = {s: r for r, s in enumerate(members)}
-        second_rank = {s: r for r, s in enumerate(second)}
-        joined = sorted(
-            members,
-            key=lambda s: (
-                -((1 - weight) / (RANK_K + first_rank[s]) + weight / (RANK_K + second_rank[s]))
-            ),
-        )
-        for slot, segment in zip([place[s] for s in members], joined, strict=True):
-            order[slot] = replace(fused[place[segment]], score=fused[slot].score)
+        members = sorted((i for i in share if i in scored), key=place.__getitem__)
+        first_rank = {i: rank for rank, i in enumerate(members)}
+        by_score = sorted(members, key=lambda i: -scored[i])
+        second_rank = {i: rank for rank, i in enumerate(by_score)}
+        gain = {
+            i: (1 - weight) / (RANK_CONSTANT + first_rank[i])
+            + weight / (RANK_CONSTANT + second_rank[i])
+            for i in members
+        }
+        joined = sorted(members, key=lambda i, g=gain: -g[i])  # type: ignore[misc]
+        for slot, segment in zip([place[i] for i in members], joined, strict=True):
+            order[slot] = replace(segments[place[segment]], score=segments[slot].score)
     return tuple(order)
 
 
-def _told(fused: Sequence[Fused], scored: Mapping[int, float]) -> tuple[Fused, ...]:
-    """With what made the score up."""
+def _with_parts(
+    segments: Sequence[ScoredSegment], scored: Mapping[int, float]
+) -> tuple[ScoredSegment, ...]:
+    """With the two scores that the final one is made of."""
     return tuple(
-        replace(one, scores={**one.scores, "first_stage": one.score, "rerank": scored[one.id]})
-        if one.id in scored
-        else one
-        for one in fused
+        replace(
+            segment,
+            scores={
+                **segment.scores,
+                "first_stage": segment.score,
+                "rerank": scored[segment.id],
+            },
+        )
+        if segment.id in scored
+        else segment
+        for segment in segments
     )

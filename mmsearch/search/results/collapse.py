@@ -1,134 +1,146 @@
-"""From ranked segments to what people take for one thing each.
+"""The fifth stage: segments that people take for one thing become one hit.
 
-What speaks for the same moment of a video or recording (the shot, the words said in it) becomes
-one, copies and near-duplicates become one, and what earlier pages have shown falls away.
+Segments of the same time of a video or recording (the shot, the words said in it) become one,
+copies and near-duplicates become one, and what earlier pages have shown is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from mmsearch.query import Query
-from mmsearch.search.scoring.fusion import Fused
+from mmsearch.search.plan import PlannedQuery
+from mmsearch.search.results.similarity import NearDuplicates, read_vectors
+from mmsearch.search.scoring.rankings import Ranked, ScoredSegment
 from mmsearch.stores.candidates import Candidate
-from mmsearch.types import Modality, Vectors
+from mmsearch.stores.sql import SqlStore
+from mmsearch.types import Modality
 
-SAME_MOMENT = 0.5
-"""Two segments are of one moment if they share this much of the shorter one's time."""
+MIN_OVERLAP = 0.5
+"""Two segments are of the same time if they share this much of the shorter one's time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bundle:
+class HitGroup:
     """Segments that make one hit, before grouping by source."""
 
-    lead: Fused
+    representative: ScoredSegment
     """The best one: the hit is about it."""
     place: Candidate
-    evidence: tuple[Fused, ...] = ()
-    duplicates: tuple[Fused, ...] = ()
+    evidence: tuple[ScoredSegment, ...] = ()
+    duplicates: tuple[ScoredSegment, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
-class _Lead:
+class _OpenGroup:
     place: Candidate
-    fused: Fused | None
+    representative: ScoredSegment | None
     """None for what an earlier page has shown."""
-    evidence: list[Fused] = field(default_factory=list)
-    duplicates: list[Fused] = field(default_factory=list)
+    evidence: list[ScoredSegment] = field(default_factory=list)
+    duplicates: list[ScoredSegment] = field(default_factory=list)
     modalities: set[Modality] = field(default_factory=set)
 
 
-class Lookalikes:
-    """Finds the lead that a segment is too similar to. One modality at a time is compared."""
+class Collapser:
+    """Collapses the ranked segments of a query. Thread-safe."""
 
-    def __init__(
-        self, threshold: float, vectors: Mapping[Modality, tuple[list[int], Vectors]]
-    ) -> None:
-        self._threshold = threshold
-        self._rows = {
-            modality: ({i: row for row, i in enumerate(ids)}, matrix)
-            for modality, (ids, matrix) in vectors.items()
-        }
-        self._leads: dict[Modality, list[tuple[int, _Lead]]] = {}
+    def __init__(self, store: SqlStore) -> None:
+        self._store = store
 
-    def find(self, place: Candidate) -> _Lead | None:
-        """The most similar lead, if it is similar enough."""
-        rows, matrix = self._rows.get(place.modality, ({}, None))
-        leads = self._leads.get(place.modality, [])
-        if matrix is None or place.id not in rows or not leads:
-            return None
-        cosines = matrix[[row for row, _ in leads]] @ matrix[rows[place.id]]
-        best = int(np.argmax(cosines))
-        return leads[best][1] if cosines[best] >= self._threshold else None
-
-    def add(self, lead: _Lead) -> None:
-        """A new lead, to be found from now on."""
-        rows, _ = self._rows.get(lead.place.modality, ({}, None))
-        if lead.place.id in rows:
-            self._leads.setdefault(lead.place.modality, []).append((rows[lead.place.id], lead))
+    def collapse(self, planned: PlannedQuery, ranked: Ranked) -> list[HitGroup]:
+        """The groups, best first."""
+        query, earlier = planned.query, planned.earlier
+        segments = _needed(planned, ranked.segments)
+        places = self._store.candidates([*earlier.shown, *(segment.id for segment in segments)])
+        near_duplicates = None
+        if query.fold is not None and query.fold < 1:
+            vectors = read_vectors(self._store, planned.spaces, places)
+            near_duplicates = NearDuplicates(query.fold, vectors)
+        return collapse(
+            segments,
+            places,
+            query,
+            shown=earlier.shown,
+            hidden_sources=earlier.hidden_sources,
+            near_duplicates=near_duplicates,
+        )
 
 
-def gather(
-    fused: Iterable[Fused],
+def hit_count(groups: Sequence[HitGroup], query: Query) -> int:
+    """How many hits the groups make."""
+    if query.group == "source":
+        return len({group.place.source_id for group in groups})
+    return len(groups)
+
+
+def collapse(
+    segments: Iterable[ScoredSegment],
     places: Mapping[int, Candidate],
     query: Query,
     *,
     shown: Collection[int] = (),
     hidden_sources: Collection[int] = (),
-    lookalikes: Lookalikes | None = None,
-) -> list[Bundle]:
-    """Bundles in the order of their leads, best first.
+    near_duplicates: NearDuplicates | None = None,
+) -> list[HitGroup]:
+    """Groups in the order of their representatives, best first.
 
-    `fused` comes best first; segments that `places` does not know have been deleted. `shown`
-    are the leads of earlier pages: what would have joined one of them is dropped with it.
+    `segments` come best first; those without a place have been deleted. `shown` are the
+    representatives of earlier pages: what would join one of them is left out with it.
     """
+    groups: dict[int, _OpenGroup] = {}
+    by_source: dict[int, list[_OpenGroup]] = {}
+    by_content: dict[tuple[str, int, Modality], _OpenGroup] = {}
+
+    def add(group: _OpenGroup) -> None:
+        place = group.place
+        group.modalities.add(place.modality)
+        groups[place.id] = group
+        by_source.setdefault(place.source_id, []).append(group)
+        by_content.setdefault(_content(place), group)
+        if near_duplicates is not None:
+            near_duplicates.add(place)
+
+    for segment_id in shown:
+        if segment_id in places:
+            add(_OpenGroup(places[segment_id], None))
+    shown_sources = {group.place.source_id for group in groups.values()}
     known = set(shown)
-    leads: list[_Lead] = []
-    by_source: dict[int, list[_Lead]] = {}
-    by_content: dict[tuple[str, int, Modality], _Lead] = {}
-
-    def add(lead: _Lead) -> None:
-        lead.modalities.add(lead.place.modality)
-        leads.append(lead)
-        by_source.setdefault(lead.place.source_id, []).append(lead)
-        by_content.setdefault(_content(lead.place), lead)
-        if lookalikes is not None:
-            lookalikes.add(lead)
-
-    for segment in shown:
-        if segment in places:
-            add(_Lead(places[segment], None))
-    shown_sources = {lead.place.source_id for lead in leads}
-    for one in fused:
-        place = places.get(one.id)
-        if place is None or one.id in known or place.source_id in hidden_sources:
+    for segment in segments:
+        place = places.get(segment.id)
+        if place is None or place.id in known or place.source_id in hidden_sources:
             continue
         if query.group == "source" and place.source_id in shown_sources:
             continue
-        moment = None
         if query.group != "segment":
-            moment = _moment(place, by_source.get(place.source_id, ()))
-        if moment is not None:
-            moment.modalities.add(place.modality)
-            moment.evidence.append(one)
-            continue
-        twin = None
+            overlapping = _overlapping(place, by_source.get(place.source_id, ()))
+            if overlapping is not None:
+                overlapping.modalities.add(place.modality)
+                overlapping.evidence.append(segment)
+                continue
         if query.fold is not None:
-            twin = by_content.get(_content(place))
-            if twin is None and lookalikes is not None:
-                twin = lookalikes.find(place)
-        if twin is not None:
-            twin.duplicates.append(one)
-            continue
-        add(_Lead(place, one))
+            original = by_content.get(_content(place))
+            if original is None and near_duplicates is not None:
+                similar = near_duplicates.find(place)
+                original = None if similar is None else groups[similar]
+            if original is not None:
+                original.duplicates.append(segment)
+                continue
+        add(_OpenGroup(place, segment))
     return [
-        Bundle(lead.fused, lead.place, tuple(lead.evidence), tuple(lead.duplicates))
-        for lead in leads
-        if lead.fused is not None
+        HitGroup(group.representative, group.place, tuple(group.evidence), tuple(group.duplicates))
+        for group in groups.values()
+        if group.representative is not None
     ]
+
+
+def _needed(planned: PlannedQuery, segments: Sequence[ScoredSegment]) -> Sequence[ScoredSegment]:
+    """An ordinary page needs only the best few hundred candidates, and reading each takes time."""
+    query = planned.query
+    needs_all = query.fold is not None or query.sort or query.diversity or planned.earlier.shown
+    if needs_all or query.group == "source":
+        return segments
+    return segments[: 4 * query.limit + 256]
 
 
 def _content(place: Candidate) -> tuple[str, int, Modality]:
@@ -136,16 +148,16 @@ def _content(place: Candidate) -> tuple[str, int, Modality]:
     return place.sha256, place.ordinal, place.modality
 
 
-def _moment(place: Candidate, leads: Iterable[_Lead]) -> _Lead | None:
-    """The lead in the same source that shares this segment's time and is of another kind."""
+def _overlapping(place: Candidate, groups: Iterable[_OpenGroup]) -> _OpenGroup | None:
+    """The group of the same source and time that has no segment of this modality."""
     if place.start is None or place.end is None:
         return None
-    for lead in leads:
-        other = lead.place
-        if other.start is None or other.end is None or place.modality in lead.modalities:
+    for group in groups:
+        other = group.place
+        if other.start is None or other.end is None or place.modality in group.modalities:
             continue
-        shared = min(place.end, other.end) - max(place.start, other.start)
+        overlap = min(place.end, other.end) - max(place.start, other.start)
         shorter = min(place.end - place.start, other.end - other.start)
-        if shared > 0 and shared >= SAME_MOMENT * shorter:
-            return lead
+        if overlap > 0 and overlap >= MIN_OVERLAP * shorter:
+            return group
     return None

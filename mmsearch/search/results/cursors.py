@@ -1,11 +1,12 @@
-"""Cursors: where a search goes on, in one opaque string that travels with the client.
+"""Cursors: the position in a search, in one opaque string that travels with the client.
 
 A cursor holds the segments that have been shown, not a number of hits to skip: the next page is
-the best of what has not been. So no page repeats a hit or steps over one, whatever is added,
-taken away or ranked differently in between, and the service keeps nothing between pages.
+the best of the others. So no page repeats or skips a hit, whatever is added, removed or ranked
+differently in between, and the service stores nothing between pages.
 
 It is bound to its query (everything but limit, facets and explanations) and to its library by a
-checksum: one of another query, a damaged one or one of another library is refused.
+checksum: a cursor of another query or library, or a damaged one, is refused. Only options that
+differ from their defaults count, so that cursors outlive a release that adds options.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ import base64
 import binascii
 import hashlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 
 from mmsearch.errors import CursorError
-from mmsearch.query import Query
-from mmsearch.search.parse.json_form import query_to_json
+from mmsearch.query import Query, Term
+from mmsearch.search.parse.json_form import query_to_json, term_to_json
 
 VERSION = 1
 MAX_SHOWN = 5_000
@@ -34,16 +36,16 @@ _DIGEST = 8
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the pages before have shown."""
+    """What a cursor holds."""
 
     mark: int
-    """The change log's last row when the search began."""
+    """Id of the newest change when the first page was made."""
     segments: tuple[int, ...]
-    """The leading segment of each hit, ascending."""
+    """The representative segment of each hit that was shown, ascending."""
 
 
 def cursor_of(query: Query, library: str, shown: Shown) -> str:
-    """For the page after. Raises CursorError where the search goes too deep."""
+    """The cursor of the next page. Raises CursorError where the search goes too deep."""
     if len(shown.segments) > MAX_SHOWN:
         raise CursorError(
             f"a search can be followed through {MAX_SHOWN} hits; narrow it with a filter"
@@ -55,7 +57,7 @@ def cursor_of(query: Query, library: str, shown: Shown) -> str:
 
 
 def shown_by(cursor: str, query: Query, library: str) -> Shown:
-    """What a query's cursor says. Raises CursorError."""
+    """What a query's cursor holds. Raises CursorError."""
     damaged = CursorError("the cursor is damaged, or of another library")
     if len(cursor) > MAX_CHARACTERS:
         raise damaged
@@ -65,7 +67,7 @@ def shown_by(cursor: str, query: Query, library: str) -> Shown:
         raise damaged from None
     if raw[:_SUM] != _checksum(raw[_SUM:], library):
         raise damaged
-    # Past the checksum it is our own work: nothing below meets foreign bytes.
+    # The checksum is keyed: what passes it was made by this module.
     payload = zlib.decompress(raw[_SUM:])
     if payload[:_DIGEST] != _digest(query):
         raise CursorError("the cursor belongs to another query: ask the same one for its next page")
@@ -80,11 +82,25 @@ def shown_by(cursor: str, query: Query, library: str) -> Shown:
     return Shown(numbers[1], tuple(segments))
 
 
-def _digest(query: Query) -> bytes:
-    """Names what a query looks for and how it is arranged."""
+def fingerprint(query: Query) -> dict[str, Any]:
+    """The options of a query that decide which hits come in which order, without defaults."""
     same = replace(query, cursor=None, limit=1, facets=(), reasons=False, explain=False)
-    told = orjson.dumps(query_to_json(same), option=orjson.OPT_SORT_KEYS)
-    return hashlib.blake2b(told, digest_size=_DIGEST).digest()
+    options = _without_defaults(query_to_json(same), _QUERY_DEFAULTS)
+    options["terms"] = [_without_defaults(term, _TERM_DEFAULTS) for term in options["terms"]]
+    return options
+
+
+def _without_defaults(options: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if defaults.get(name) != value}
+
+
+_QUERY_DEFAULTS = query_to_json(Query(limit=1)) | {"terms": None}
+_TERM_DEFAULTS = term_to_json(Term(text=""))
+
+
+def _digest(query: Query) -> bytes:
+    text = orjson.dumps(fingerprint(query), option=orjson.OPT_SORT_KEYS)
+    return hashlib.blake2b(text, digest_size=_DIGEST).digest()
 
 
 def _checksum(packed: bytes, library: str) -> bytes:

@@ -1,4 +1,4 @@
-"""Why a hit is where it is: its channels, the words that match, where in the picture."""
+"""Why a hit has its rank: its channels, the words that match, where in the picture."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from mmsearch.protocols import ImageExplainer, ImageTextEmbedder, TextEmbedder
 from mmsearch.query import ChannelScore, Explanation, Hit, Match
 from mmsearch.search.pictures import Pictures
 from mmsearch.stores.lexical.analysis import tokens, tokens_with_places
-from mmsearch.types import VISUAL, Segment, Source
+from mmsearch.types import VISUAL, RerankScore, Segment, Source
 
 MAX_SENTENCES = 256
-"""Sentences of one answer that are compared with the query."""
+"""Sentences of one result that are compared with the query."""
 
 OVERLAY_PIXELS = 320
 """Longest side of a heat map as a picture."""
@@ -37,14 +37,24 @@ _SHORTEST_STEM = 4
 _LONGEST_ENDING = 3
 
 
+def with_reasons(hits: Sequence[Hit], rerank_scores: Mapping[int, RerankScore]) -> tuple[Hit, ...]:
+    """The hits with what the reranker wrote about them; scores are by segment."""
+    return tuple(
+        replace(hit, reason=rerank_scores[hit.segment.id].reason)
+        if hit.segment.id in rerank_scores
+        else hit
+        for hit in hits
+    )
+
+
 def explained(
     hits: Sequence[Hit],
     words: str,
     models: ModelSet,
     scored_by: Mapping[int, str],
 ) -> tuple[Hit, ...]:
-    """The hits with their explanations; `words` are what was looked for, "" if nothing in words."""
-    asked = _asked(words)
+    """The hits with their explanations; `words` are those of the query, "" if it has none."""
+    keywords = _keywords(words)
     near = _nearest_sentences(hits, words, models.text) if words else {}
     clip = models.clip
     visible = bool(words) and _shows_where(clip)
@@ -56,7 +66,7 @@ def explained(
                 first_stage=hit.scores.get("first_stage", hit.score),
                 rerank=hit.scores.get("rerank"),
                 reranker=scored_by.get(hit.segment.id),
-                matches=(*word_matches(hit.segment.text or "", asked), *near.get(i, ())),
+                matches=(*word_matches(hit.segment.text or "", keywords), *near.get(i, ())),
                 heat_map=visible and hit.segment.modality in VISUAL,
             ),
         )
@@ -71,55 +81,54 @@ def _shows_where(embedder: ImageTextEmbedder) -> TypeGuard[ImageExplainer]:
 
 
 def channels_of(scores: Mapping[str, float]) -> tuple[ChannelScore, ...]:
-    """What `Hit.scores` says, channel by channel: "clip:image", "clip:image:rank" and so on."""
-    parts = {"rank": "rank", "calibrated": "calibrated"}
-    told: dict[str, dict[str, float]] = {}
+    """`Hit.scores` by channel: from "clip:image", "clip:image:rank" and so on."""
+    channels: dict[str, dict[str, float]] = {}
     for key, value in scores.items():
         name, _, part = key.rpartition(":")
-        if part in parts and name:
-            told.setdefault(name, {})[parts[part]] = value
+        if part in ("rank", "calibrated") and name:
+            channels.setdefault(name, {})[part] = value
         elif key not in ("rerank", "first_stage") and part not in ("share", "certainty"):
-            told.setdefault(key, {})["raw"] = value
+            channels.setdefault(key, {})["raw"] = value
     return tuple(
         ChannelScore(
             name,
-            rank=int(found["rank"]) if "rank" in found else None,
-            raw=found.get("raw"),
-            calibrated=found.get("calibrated"),
+            rank=int(values["rank"]) if "rank" in values else None,
+            raw=values["raw"],
+            calibrated=values.get("calibrated"),
         )
-        for name, found in told.items()
-        if "raw" in found
+        for name, values in channels.items()
+        if "raw" in values
     )
 
 
 # ------------------------------------------------------------------ in texts
 
 
-def _asked(words: str) -> tuple[str, ...]:
-    """The words worth marking; all of them if they are all common ones."""
-    every = list(dict.fromkeys(tokens(words)))
-    return tuple(one for one in every if one not in _COMMON) or tuple(every)
+def _keywords(words: str) -> tuple[str, ...]:
+    """The words worth marking; all of them if all are common."""
+    unique = list(dict.fromkeys(tokens(words)))
+    return tuple(word for word in unique if word not in _COMMON) or tuple(unique)
 
 
-def word_matches(text: str, asked: Sequence[str]) -> tuple[Match, ...]:
-    """Where the words stand in a text, inflected ones too ("boats" for "boat"), in order."""
-    if not asked:
+def word_matches(text: str, words: Sequence[str]) -> tuple[Match, ...]:
+    """Where the words occur in a text, inflected too ("boats" for "boat"), in order."""
+    if not words:
         return ()
-    found: list[Match] = []
+    matches: list[Match] = []
     for token, start, end in tokens_with_places(text):
-        if not any(_same_word(token, one) for one in asked):
+        if not any(_same_word(token, word) for word in words):
             continue
-        if found and start <= found[-1].end:  # pairs of characters overlap
-            found[-1] = Match(found[-1].start, max(end, found[-1].end), "word")
+        if matches and start <= matches[-1].end:  # pairs of characters overlap
+            matches[-1] = Match(matches[-1].start, max(end, matches[-1].end), "word")
         else:
-            found.append(Match(start, end, "word"))
-    return tuple(found)
+            matches.append(Match(start, end, "word"))
+    return tuple(matches)
 
 
-def _same_word(one: str, other: str) -> bool:
-    if one == other:
+def _same_word(first: str, second: str) -> bool:
+    if first == second:
         return True
-    short, long = sorted((one, other), key=len)
+    short, long = sorted((first, second), key=len)
     return (
         len(short) >= _SHORTEST_STEM
         and short.isalpha()
@@ -151,7 +160,7 @@ def _nearest_sentences(
 
 def sentences(text: str) -> list[tuple[int, int]]:
     """The sentences' places in a text; none for a text of a single one."""
-    found = []
+    spans = []
     for match in _SENTENCE.finditer(text):
         start, end = match.span()
         while start < end and text[start].isspace():
@@ -159,8 +168,8 @@ def sentences(text: str) -> list[tuple[int, int]]:
         while end > start and text[end - 1].isspace():
             end -= 1
         if end > start:
-            found.append((start, end))
-    return found if len(found) > 1 else []
+            spans.append((start, end))
+    return spans if len(spans) > 1 else []
 
 
 # ------------------------------------------------------------------ in pictures

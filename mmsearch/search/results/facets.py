@@ -1,6 +1,6 @@
 """Facets: how often each value of a field occurs in the filtered collection.
 
-Counted over everything that the filter and the modalities let through, whatever is looked for:
+Counted over everything that the filter and the modalities let through, whatever the query's terms:
 in a search by similarity everything matches a little, so counts over "the matches" would be
 counts over an arbitrary number of candidates.
 """
@@ -22,8 +22,8 @@ from mmsearch.search.parse.filters import FIELDS, check_field, compile_filter, k
 from mmsearch.stores.json_values import as_python, each_value
 from mmsearch.stores.sql import SqlStore
 
-KEPT = 64
-"""Answers that are remembered."""
+CACHE_SIZE = 64
+"""Counts that are cached."""
 
 Counts = Mapping[str, tuple[FacetValue, ...]]
 
@@ -35,8 +35,8 @@ _STRFTIME = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d"}
 class FacetCounter:
     """Counts, once for each state of the library. Thread-safe.
 
-    Every record is looked at, which on a hundred thousand takes the better part of a second; a
-    page that shows counts with every search asks for the same ones again and again.
+    Every record is read, which takes most of a second for a hundred thousand. A page that shows
+    counts with every search asks for the same ones again and again.
     """
 
     def __init__(self, store: SqlStore) -> None:
@@ -44,26 +44,35 @@ class FacetCounter:
         self._lock = threading.Lock()
         self._counted: OrderedDict[bytes, Counts] = OrderedDict()
 
-    def count(self, collection_id: int, query: Query, metadata_keys: Sequence[str]) -> Counts:
-        """By field, the most frequent values first. Raises FilterError, which lists the fields."""
-        asked = (
+    def count(
+        self,
+        collection_id: int,
+        query: Query,
+        metadata_keys: Sequence[str],
+        last_change: int | None = None,
+    ) -> Counts:
+        """By field, the most frequent values first. Raises FilterError, which lists the fields.
+
+        `last_change` is the newest change of the library; if not given, it is read.
+        """
+        requested = (
             collection_id,
-            self._store.last_change(),
+            self._store.last_change() if last_change is None else last_change,
             query.filter,
             query.modalities,
             [(facet.field, facet.by, facet.limit) for facet in query.facets],
         )
-        key = orjson.dumps(asked)
+        key = orjson.dumps(requested)
         with self._lock:
             if key in self._counted:
                 self._counted.move_to_end(key)
                 return self._counted[key]
-        found = facets_of(self._store, collection_id, query, metadata_keys)
+        counts = facets_of(self._store, collection_id, query, metadata_keys)
         with self._lock:
-            self._counted[key] = found
-            while len(self._counted) > KEPT:
+            self._counted[key] = counts
+            while len(self._counted) > CACHE_SIZE:
                 self._counted.popitem(last=False)
-        return found
+        return counts
 
 
 def facets_of(
@@ -74,17 +83,17 @@ def facets_of(
     where: ColumnElement[bool] = literal(True)
     if query.filter:
         where = compile_filter(query.filter, metadata_keys, dialect)
-    found: dict[str, tuple[FacetValue, ...]] = {}
+    counts: dict[str, tuple[FacetValue, ...]] = {}
     for facet in query.facets:
         check_field(facet.field, known_fields(metadata_keys), "facet")
-        columns, counted = _values(facet, dialect)
+        columns, has_value = _values(facet, dialect)
         rows = store.count_values(
-            collection_id, where & counted, query.modalities, columns, facet.limit
+            collection_id, where & has_value, query.modalities, columns, facet.limit
         )
-        found[facet.field] = tuple(
-            FacetValue(_told(as_python(row)), sources, segments) for row, sources, segments in rows
+        counts[facet.field] = tuple(
+            FacetValue(_plain(as_python(row)), sources, segments) for row, sources, segments in rows
         )
-    return found
+    return counts
 
 
 def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], ColumnElement[bool]]:
@@ -116,7 +125,7 @@ def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], Colum
     return [func.strftime(_STRFTIME[length], column)], there
 
 
-def _told(value: Any) -> str | float | bool:
+def _plain(value: Any) -> str | float | bool:
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     return value if isinstance(value, str | int | float | bool) else str(value)

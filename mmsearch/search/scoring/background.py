@@ -1,8 +1,8 @@
-"""Texts about anything and nothing: what a query without an answer looks like.
+"""Texts about anything and nothing: unrelated queries, which mostly have no answer.
 
-They are asked of every collection to learn how similar unrelated things are in it. Each comes
-from another corner of life, so that a collection about one subject answers only a few of them,
-and the measures that are taken (median, lower quartile) do not mind those.
+Each collection is searched by them to learn how similar unrelated things are in it. They are about
+many subjects, so that a collection about one subject answers only a few of them. Those do not
+move the statistics that are taken (median and lower quartile).
 """
 
 from __future__ import annotations

@@ -1,24 +1,20 @@
-"""What a similarity means: measured against queries that have nothing to do with anything.
+"""Measures what a similarity is worth, by queries that have nothing to do with the collection.
 
 A cosine of 0.3 is much between a text and a photo and little between two photos, and models
 differ. So unrelated queries are asked of every channel once (`background.py` for words; the
-channel's own vectors, each without itself, for examples), and it is kept in SQL, beside the
-space, what their best matches look like. A similarity then becomes *evidence*::
+channel's own vectors, each without itself, for examples). The statistics of their best matches
+are saved in SQL beside the space. A similarity s of a query q then becomes *evidence*::
 
-    (s - m_q) / d_q  +  (s - loc) / (2 scale)
+    (s - m_q) / d_q  +  (s - location) / (2 scale)
 
-how far it stands out among this query's similarities (mean and standard deviation over a sample
-of the channel; those orders best across modalities) plus how far it lies above the best match
-of an unrelated query (Gumbel location and scale; that knows a query without an answer). Fits
-use median and lower quartile: that some of the queries are answered after all does not matter.
+The first part is its z-score among the query's similarities (mean and standard deviation over a
+sample of the channel); it orders best across modalities. The second part is its distance above
+the best match of an unrelated query (Gumbel location and scale); it recognises a query without an
+answer. Fits use median and lower quartile, so that a few answered queries do not move them.
 
-Whether there is an answer at all is asked in another way than which is best. In a shared space some
-items are near to whatever is asked (hubs), so the best match of nonsense is mostly one of those.
-Against that, `Calibration.certainty` looks at similarities less what unrelated queries have with
-the same item on average. That is the query less their mean, so it costs one more row of the
-search and no vectors of items. The order within a channel is left alone: the same correction
-costs it as much as it brings. But how certain a channel is moves all of its scores
-(`fusion.calibrated`): a query that pictures answer clearly is more likely meant for them.
+*Certainty* asks whether the channel has an answer at all. It looks at the query minus the mean of
+the background queries: one more row of the search, and no vectors of items. What it decides is in
+`no_answer.py`; how it moves the scores of a channel is in `fusion.py`.
 """
 
 from __future__ import annotations
@@ -26,9 +22,10 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,48 +35,47 @@ from mmsearch.library import Library
 from mmsearch.protocols import VectorIndex
 from mmsearch.search.compose import Composer
 from mmsearch.search.scoring.background import BACKGROUND, EVERYDAY
+from mmsearch.search.scoring.constants import CONSTANTS, ScoringConstants
+from mmsearch.stores.database import release_read
 from mmsearch.stores.rows import StoredSpace
 from mmsearch.types import VERBAL, Collection, Modality, Vectors
 
 logger = logging.getLogger(__name__)
 
-Kind = Literal["words", "example"]
+QueryKind = Literal["words", "example"]
 Numbers = npt.NDArray[np.float64]
 
 VERSION = 4
-"""Counts up when the same vectors give another calibration."""
+"""Incremented when the same vectors give another calibration."""
 
 EXAMPLES = 128
-"""Vectors of the space that stand in for unrelated examples."""
+"""Vectors of the space that serve as unrelated examples."""
 
 PROBES = 48
 PROBE_WORDS = 7
-"""Passages that are asked for by some of their own words, and how many of them."""
-
-HALF = 3.0
-"""A score of 0.5 is for evidence so many scales above the location of the best that unrelated
-queries find: one in twenty of them comes so far."""
-
-ANSWERED = 2.0
-"""Certainty from which a query has an answer: one in eight unrelated queries comes so far."""
-
-ABLE = 0.38
-"""The least power with which a channel may say that there is no answer: three times chance."""
-
-FEW = 16
-"""Worth of the background's spread beside the query's own, in sampled vectors."""
+"""Passages that are searched by some of their own words, and how many of them."""
 
 EXAMPLES_FROM = {
     "clip": (Modality.IMAGE, Modality.VIDEO, Modality.PAGE, Modality.TEXT, Modality.SPEECH),
     "text": (Modality.TEXT, Modality.SPEECH, Modality.PAGE, Modality.IMAGE, Modality.VIDEO),
     "sound": (Modality.SOUND,),
 }
-"""What examples are, by space: of the first modality that there are any of."""
+"""The modality of the examples, by space: the first that the channel's space has any of."""
+
+STORED_NAMES = {
+    "background_evidence": "best",
+    "background_mean": "centre",
+    "certainty_location": "floor",
+    "certainty_scale": "spread",
+    "background_certainties": "certainties",
+    "true_positive_rate": "power",
+}
+"""Fields of `Calibration` that have another name in the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How unrelated queries fare in one channel."""
+    """Statistics of unrelated queries in one channel."""
 
     mean: float
     deviation: float
@@ -87,94 +83,128 @@ class Calibration:
     location: float
     scale: float
     """Of the Gumbel distribution of their best similarities."""
-    best: tuple[float, ...]
-    """The evidence for each one's best match, in the order of the queries."""
-    centre: tuple[float, ...] = ()
-    """The mean of the unrelated queries' vectors; empty where queries are examples."""
-    floor: float = 0.0
-    spread: float = 1.0
-    """Of the Gumbel distribution of their best similarities less the centre's."""
-    certainties: tuple[float, ...] = ()
-    """The certainty that each one has an answer, in the order of the queries."""
-    power: float | None = None
-    """How many of the queries that should be answered are as certain as only one unrelated one
-    in eight: 0.13 for a model that knows nothing of what it sees. None: not known."""
+    background_evidence: tuple[float, ...]
+    """The evidence of each one's best match, in the order of the queries."""
+    background_mean: tuple[float, ...] = ()
+    """The mean of the unrelated queries' vectors, shape (dimension,); empty for examples."""
+    certainty_location: float = 0.0
+    certainty_scale: float = 1.0
+    """Of the Gumbel distribution of their best similarities after `minus_background`."""
+    background_certainties: tuple[float, ...] = ()
+    """The certainty of each one, in the order of the queries."""
+    true_positive_rate: float | None = None
+    """The share of queries with an answer that are as certain as one unrelated query in eight.
+    0.13 for a model that knows nothing of what it sees. None: not known."""
     version: int = VERSION
 
-    def evidence(self, similarities: npt.ArrayLike, sampled: Vectors | None) -> Numbers:
-        """Evidence for some of a query's similarities; `sampled` are those with a sample."""
+    def evidence(
+        self,
+        similarities: npt.ArrayLike,
+        sampled: Vectors | None,
+        constants: ScoringConstants = CONSTANTS,
+    ) -> Numbers:
+        """Evidence of some similarities of a query; `sampled` are its similarities to a sample."""
         mean, deviation = self.mean, self.deviation
         if sampled is not None and len(sampled):
-            own = len(sampled)
-            mean = (own * float(sampled.mean()) + FEW * mean) / (own + FEW)
-            variance = (own * float(sampled.var()) + FEW * deviation**2) / (own + FEW)
+            n, prior = len(sampled), constants.background_pseudo_count
+            mean = (n * float(sampled.mean()) + prior * mean) / (n + prior)
+            variance = (n * float(sampled.var()) + prior * deviation**2) / (n + prior)
             deviation = max(math.sqrt(variance), 1e-6)
         raw = np.asarray(similarities, np.float64)
         return (raw - mean) / deviation + 0.5 * (raw - self.location) / self.scale
 
-    def distinct(self, queries: Vectors) -> Vectors:
-        """Queries in words, shape (n, dimension), less what unrelated ones have in common."""
-        return queries - np.array(self.centre, np.float32)
+    def minus_background(self, queries: Vectors) -> Vectors:
+        """Queries in words, shape (n, dimension), minus the mean of the unrelated queries."""
+        return queries - np.array(self.background_mean, np.float32)
 
     def certainty(self, best: npt.ArrayLike) -> Numbers:
-        """That something in the channel answers each query, shape (n,), from the best match of
-        what is `distinct` in it: in scales above the best of unrelated queries."""
-        return (np.asarray(best, np.float64) - self.floor) / self.spread
+        """How certain it is that the channel has an answer to each query, shape (n,).
+
+        `best` are the highest similarities after `minus_background`. In Gumbel scales above the
+        location of those of unrelated queries.
+        """
+        return (np.asarray(best, np.float64) - self.certainty_location) / self.certainty_scale
 
     def certainties_of(self, index: VectorIndex, queries: Vectors) -> Numbers:
-        """Of queries, shape (n, dimension), with one search."""
-        best, _ = index.search(self.distinct(queries), 1)
+        """The certainty of queries, shape (n, dimension), with one search."""
+        best, _ = index.search(self.minus_background(queries), 1)
         return self.certainty(best[:, 0])
 
 
 def gumbel(values: npt.ArrayLike) -> tuple[float, float]:
-    """Location and scale of a Gumbel distribution with this median and lower quartile."""
+    """Location and scale of the Gumbel distribution with this median and lower quartile."""
     lower, median = np.quantile(np.asarray(values, np.float64), [0.25, 0.5])
     scale = max(float(median - lower) / math.log(2), 1e-6)
     return float(median) + math.log(math.log(2)) * scale, scale
 
 
-def measure(index: VectorIndex, sample: Vectors, queries: Vectors, own: bool) -> Calibration:
-    """Ask unrelated queries, shape (n, dimension), of a channel that is not empty.
+def joint_gumbel(background: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Gumbel of the best value that each unrelated query reaches in any of some channels."""
+    shortest = min(len(values) for values in background)
+    location, scale = gumbel(np.max([values[:shortest] for values in background], axis=0))
+    return location, max(scale, 0.05)
 
-    `own`: the queries may be vectors of the channel itself, and do not count as matches.
+
+def measure(index: VectorIndex, sample: Vectors, queries: Vectors, *, members: bool) -> Calibration:
+    """Search a channel that is not empty by unrelated queries, shape (n, dimension).
+
+    `members`: the queries may be vectors of the channel, which do not count as their own match.
     """
-    scores, _ = index.search(queries, 2 if own else 1)
+    scores, _ = index.search(queries, 2 if members else 1)
     scores = np.where(np.isfinite(scores), scores, scores[:, :1]).astype(np.float64)
     best = scores[:, 0]
-    if own:
+    if members:
         best = np.where(scores[:, 0] > 1 - 1e-3, scores[:, 1], scores[:, 0])
-    every = queries @ sample.T if len(sample) else scores[:, :1].astype(np.float32)
-    if own:
-        every = every[every < 1 - 1e-3] if (every < 1 - 1e-3).any() else every
+    similarities = queries @ sample.T if len(sample) else scores[:, :1].astype(np.float32)
+    if members:
+        others = similarities < 1 - 1e-3
+        similarities = similarities[others] if others.any() else similarities
     location, scale = gumbel(best)
-    deviation = max(float(every.std()), 1e-6)
-    made = Calibration(float(every.mean()), deviation, location, max(scale, deviation / 20), ())
-    if not own:
-        made = replace(made, centre=tuple(queries.mean(axis=0).tolist()))
-        plain = made.certainties_of(index, queries)
-        floor, spread = gumbel(plain)
-        spread = max(spread, deviation / 20)
-        certainties = tuple(((plain - floor) / spread).tolist())
-        made = replace(made, floor=floor, spread=spread, certainties=certainties)
+    deviation = max(float(similarities.std()), 1e-6)
+    calibration = Calibration(
+        float(similarities.mean()), deviation, location, max(scale, deviation / 20), ()
+    )
+    if not members:
+        calibration = replace(calibration, background_mean=tuple(queries.mean(axis=0).tolist()))
+        plain = calibration.certainties_of(index, queries)
+        location, scale = gumbel(plain)
+        scale = max(scale, deviation / 20)
+        calibration = replace(
+            calibration,
+            certainty_location=location,
+            certainty_scale=scale,
+            background_certainties=tuple(((plain - location) / scale).tolist()),
+        )
     sampled = [query @ sample.T for query in queries] if len(sample) else [None] * len(queries)
     evidence = [
-        float(made.evidence([one], some)[0]) for one, some in zip(best, sampled, strict=True)
+        float(calibration.evidence([similarity], similarities)[0])
+        for similarity, similarities in zip(best, sampled, strict=True)
     ]
-    return replace(made, best=tuple(evidence))
+    return replace(calibration, background_evidence=tuple(evidence))
 
 
-def power(calibration: Calibration, index: VectorIndex, probes: Vectors) -> float | None:
-    """See `Calibration.power`; `probes`, shape (n, dimension), should be answered."""
+def true_positive_rate(
+    calibration: Calibration,
+    index: VectorIndex,
+    probes: Vectors,
+    constants: ScoringConstants = CONSTANTS,
+) -> float | None:
+    """See `Calibration.true_positive_rate`; `probes`, shape (n, dimension), have an answer."""
     if not len(probes):
         return None
-    return float(np.mean(calibration.certainties_of(index, probes) >= ANSWERED))
+    certainties = calibration.certainties_of(index, probes)
+    return float(np.mean(certainties >= constants.answer_certainty))
+
+
+_Key = tuple[int, Modality, QueryKind]
 
 
 class Calibrations:
-    """The calibrations of a library: kept in SQL, measured when they are missing or outgrown.
+    """The calibrations of a library, saved in SQL. Thread-safe.
 
-    Thread-safe. What cannot be written (a full or read-only disk) is kept in memory.
+    A channel is measured when it has none, or has doubled or halved since. The first query that
+    needs it measures; others meanwhile use the old calibration, or wait if there is none. What
+    cannot be written (a full or read-only disk) is kept in memory.
     """
 
     def __init__(self, library: Library, composer: Composer | None = None) -> None:
@@ -182,12 +212,14 @@ class Calibrations:
         self._indexes = library.indexes
         self._composer = composer or Composer(library.store, library.indexes)
         self._models_of = library.models_of
-        self._lock = threading.RLock()
-        self._known: dict[tuple[int, Modality, Kind], tuple[int, Calibration]] = {}
+        self._known: dict[_Key, tuple[int, Calibration]] = {}
+        self._lock = threading.Lock()
+        """Guards the dictionaries; never held while anything is measured."""
+        self._measuring: defaultdict[_Key, threading.Lock] = defaultdict(threading.Lock)
         self._background: dict[str, Vectors] = {}
 
     def of(
-        self, collection: Collection, stored: StoredSpace, modality: Modality, kind: Kind
+        self, collection: Collection, stored: StoredSpace, modality: Modality, kind: QueryKind
     ) -> Calibration | None:
         """The channel's calibration; None if there is nothing to calibrate it by."""
         index = self._indexes.get(stored.id, modality)
@@ -195,20 +227,39 @@ class Calibrations:
             return None
         key, size = (stored.id, modality, kind), len(index)
         with self._lock:
-            have = self._known.get(key)
-            if have is None or _outgrown(have[0], size):
-                have = self._read(key)  # whoever made it grow may have measured already
-            if have is None or _outgrown(have[0], size):
-                made = self._measure(collection, stored, modality, kind, index)
-                if made is None:
-                    return None
-                have = (size, made)
-                self._write(key, size, made)
-            self._known[key] = have
-            return have[1]
+            known = self._known.get(key)
+            measuring = self._measuring[key]
+        if known is not None and not _outgrown(known[0], size):
+            return known[1]
+        release_read(self._store.engine)
+        if not measuring.acquire(blocking=known is None):
+            return known[1] if known is not None else None
+        try:
+            return self._renewed(collection, stored, key, index)
+        finally:
+            measuring.release()
+
+    def _renewed(
+        self, collection: Collection, stored: StoredSpace, key: _Key, index: VectorIndex
+    ) -> Calibration | None:
+        """Read or measure, by one thread at a time for each channel and kind."""
+        size = len(index)
+        with self._lock:
+            known = self._known.get(key)  # another thread may have measured it meanwhile
+        if known is None or _outgrown(known[0], size):
+            known = self._read(key)  # the process that added the vectors may have measured it
+        if known is None or _outgrown(known[0], size):
+            calibration = self._measure(collection, stored, key[1], key[2], index)
+            if calibration is None:
+                return None
+            known = (size, calibration)
+            self._write(key, size, calibration)
+        with self._lock:
+            self._known[key] = known
+        return known[1]
 
     def sampled(self, stored: StoredSpace, modality: Modality, query: Vectors) -> Vectors:
-        """A query's similarities, shape (n,), with the channel's sample."""
+        """A query's similarities to the channel's sample, shape (n,)."""
         sample = self._composer.sample(stored.id, modality)
         return np.asarray(sample @ query if len(sample) else np.empty(0), np.float32)
 
@@ -230,21 +281,23 @@ class Calibrations:
         collection: Collection,
         stored: StoredSpace,
         modality: Modality,
-        kind: Kind,
+        kind: QueryKind,
         index: VectorIndex,
     ) -> Calibration | None:
         sample = self._composer.sample(stored.id, modality)
         if kind == "words":
-            made = measure(index, sample, self._words(collection, stored), own=False)
+            queries = self._background_queries(collection, stored)
+            calibration = measure(index, sample, queries, members=False)
             probes = self._probes(collection, stored, modality, index)
-            return replace(made, power=power(made, index, probes))
+            rate = true_positive_rate(calibration, index, probes)
+            return replace(calibration, true_positive_rate=rate)
         for source in EXAMPLES_FROM.get(stored.space.name, tuple(Modality)):
             examples = self._composer.sample(stored.id, source)[:EXAMPLES]
             if len(examples) > 1:
-                return measure(index, sample, examples, own=source is modality)
+                return measure(index, sample, examples, members=source is modality)
         return None
 
-    def _words(self, collection: Collection, stored: StoredSpace) -> Vectors:
+    def _background_queries(self, collection: Collection, stored: StoredSpace) -> Vectors:
         """The background texts in a space."""
         fingerprint = stored.space.fingerprint
         if fingerprint not in self._background:
@@ -255,9 +308,9 @@ class Calibrations:
     def _probes(
         self, collection: Collection, stored: StoredSpace, modality: Modality, index: VectorIndex
     ) -> Vectors:
-        """Queries in words that should be answered, where any are known.
+        """Queries in words that should have an answer, where any are known.
 
-        Some words from the middle of what is there; of pictures, what they often show.
+        Some words from the middle of passages; for pictures, what pictures often show.
         """
         texts: list[str] = []
         if modality in {Modality.IMAGE, Modality.VIDEO} and stored.space.name == "clip":
@@ -273,29 +326,35 @@ class Calibrations:
             return np.empty((0, stored.space.dimension), np.float32)
         return self._models_of(collection).embedder(stored.space.name).encode_texts(texts, "query")
 
-    def _read(self, key: tuple[int, Modality, Kind]) -> tuple[int, Calibration] | None:
-        found = self._store.calibration(*key)
-        if found is None or found[1].get("version") != VERSION:
+    def _read(self, key: _Key) -> tuple[int, Calibration] | None:
+        saved = self._store.calibration(*key)
+        if saved is None or saved[1].get("version") != VERSION:
             return None
-        size, data = found
-        lists = {name: tuple(data[name]) for name in ("best", "centre", "certainties")}
-        return size, Calibration(**{**data, **lists})
+        size, data = saved
+        return size, calibration_from_json(data)
 
-    def _write(self, key: tuple[int, Modality, Kind], size: int, made: Calibration) -> None:
+    def _write(self, key: _Key, size: int, calibration: Calibration) -> None:
         try:
-            self._store.keep_calibration(*key, size, asdict(made))
+            self._store.keep_calibration(*key, size, calibration_to_json(calibration))
         except StorageError:
             return
 
 
+def calibration_to_json(calibration: Calibration) -> dict[str, Any]:
+    """The form that is saved in SQL."""
+    return {STORED_NAMES.get(name, name): value for name, value in asdict(calibration).items()}
+
+
+def calibration_from_json(data: dict[str, Any]) -> Calibration:
+    """What `calibration_to_json` has made, after a round trip through JSON."""
+    names = {stored: name for name, stored in STORED_NAMES.items()}
+    fields: dict[str, Any] = {
+        names.get(stored, stored): tuple(value) if isinstance(value, list) else value
+        for stored, value in data.items()
+    }
+    return Calibration(**fields)
+
+
 def _outgrown(measured: int, size: int) -> bool:
-    """Whether a channel of this size needs another calibration than the one it was measured at."""
+    """Whether a calibration measured at one size is not good enough for another."""
     return not measured / 2 <= size <= 2 * measured
-
-
-def joint(best: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """Gumbel of the best evidence (or certainty) that unrelated queries find in some channels."""
-    most = min(len(some) for some in best)
-    together = np.max([some[:most] for some in best], axis=0)
-    location, scale = gumbel(together)
-    return location, max(scale, 0.05)

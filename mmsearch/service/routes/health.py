@@ -15,11 +15,11 @@ from mmsearch.service.metrics import CONTENT_TYPE, Metrics
 from mmsearch.service.schemas import Ready
 
 if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
+    from mmsearch.library import LibrarySearcher
 
 
 def router(
-    engine: SearchEngine, metrics: Metrics, warm_up_error: Callable[[], str | None]
+    engine: LibrarySearcher, metrics: Metrics, warm_up_error: Callable[[], str | None]
 ) -> APIRouter:
     """Health, readiness and metrics of this process."""
     routes = APIRouter(tags=["operation"])

@@ -13,12 +13,12 @@ from mmsearch.service.answers import MAX_ID, errors, json_response
 from mmsearch.service.schemas import HeatMap
 
 if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
+    from mmsearch.library import LibrarySearcher
 
 Id = Annotated[int, Path(ge=1, le=MAX_ID, description="The segment's id.", examples=[12])]
 
 
-def router(engine: SearchEngine) -> APIRouter:
+def router(engine: LibrarySearcher) -> APIRouter:
     """Heat maps are made when they are asked for, one at a time."""
     routes = APIRouter(tags=["search"])
     one_at_a_time = asyncio.Lock()

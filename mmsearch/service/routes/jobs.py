@@ -21,7 +21,7 @@ from mmsearch.service.uploads import receive_uploads
 from mmsearch.stores.runs import Run, run_to_json
 
 if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
+    from mmsearch.library import LibrarySearcher
 
 EXAMPLE_JOB: dict[str, Any] = {
     "job": {
@@ -81,7 +81,7 @@ _BODY = {
 }
 
 
-def router(engine: SearchEngine, ingestor: Ingestor | None) -> APIRouter:
+def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     """Uploads go to the ingestor; without one they are refused."""
     routes = APIRouter(tags=["jobs"])
     limit = engine.settings.max_upload_mb * 2**20

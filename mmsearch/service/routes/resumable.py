@@ -20,7 +20,7 @@ from mmsearch.service.resumable import ResumableUploads, Upload
 from mmsearch.service.uploads import on_disk
 
 if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
+    from mmsearch.library import LibrarySearcher
 
 VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,expiration,termination"
@@ -29,7 +29,7 @@ PATH = "/v1/uploads/resumable"
 MAX_METADATA = 16 * 1024
 
 
-def router(engine: SearchEngine, ingestor: Ingestor | None) -> APIRouter:
+def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     """Complete uploads become jobs of the ingestor; without one they are refused."""
     routes = APIRouter(tags=["uploads"])
     limit = engine.settings.max_upload_mb * 2**20

@@ -38,7 +38,7 @@ from mmsearch.stores.tables import SegmentRow, SourceRow
 from mmsearch.types import Modality, Place, Source
 
 if TYPE_CHECKING:
-    from mmsearch.search.engine import SearchEngine
+    from mmsearch.library import LibrarySearcher
 
 Id = Annotated[int, Path(ge=1, le=MAX_ID, description="Its id.", examples=[7])]
 
@@ -84,7 +84,7 @@ EXAMPLE_SEGMENT: dict[str, Any] = {
 }
 
 
-def router(engine: SearchEngine) -> APIRouter:
+def router(engine: LibrarySearcher) -> APIRouter:
     """Everything that reads or deletes what the engine's store holds."""
     routes = APIRouter(tags=["library"])
     store = engine.library.store

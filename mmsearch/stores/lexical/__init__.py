@@ -1,1 +1,1 @@
-"""Full text: words cut the same way on every database, found by FTS5 or tsvector."""
+"""Full text: words split the same way on every database, searched by FTS5 or tsvector."""

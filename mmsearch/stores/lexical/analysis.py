@@ -1,4 +1,4 @@
-"""Cuts text into the tokens that full-text search compares, the same on every database.
+"""Splits text into the tokens that full-text search compares, the same on every database.
 
 Case, accents and Unicode variants are folded: "Ångström", "ANGSTROM" and "angstrom" are one
 word. Letters and digits part ("IMG4711" is "img", "4711"). Scripts that are written without
@@ -17,14 +17,14 @@ BREAK = "¦"
 """A token that no query has: a phrase does not match across it."""
 
 MAX_TOKEN = 64
-"""Characters of a token; what is longer (base64, hashes) is cut."""
+"""Characters of a token; longer ones (base64, hashes) are truncated."""
 
 MAX_TOKENS = 15_000
 """Tokens of one segment: PostgreSQL knows no position beyond 16,383."""
 
 NAMED_IN = ("title", "description", "caption", "keywords", "tags", "subject", "artist",
             "author", "album", "genre")  # fmt: skip
-"""Metadata that names or describes a source, and is found like its file name."""
+"""Metadata that names or describes a source; it is searched like its file name."""
 
 _UNSPACED = (
     r"\u1100-\u11ff\u3040-\u30ff\u3100-\u312f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
@@ -60,7 +60,7 @@ def _fold_character(character: str) -> str:
     apart = unicodedata.normalize("NFKD", lower)
     if _LATIN_MARKS.search(apart):
         return unicodedata.normalize("NFC", _LATIN_MARKS.sub("", apart))
-    return "".join(_UNDECOMPOSED.get(one, one) for one in lower)
+    return "".join(_UNDECOMPOSED.get(character, character) for character in lower)
 
 
 _FOLDS = _Folds()
@@ -75,7 +75,7 @@ def fold(text: str) -> str:
 
 def tokens(text: str) -> list[str]:
     """The tokens of a text, in order."""
-    return [token for token, _, _ in _cut(fold(text))]
+    return [token for token, _, _ in _split(fold(text))]
 
 
 def tokens_with_places(text: str) -> list[tuple[str, int, int]]:
@@ -83,7 +83,7 @@ def tokens_with_places(text: str) -> list[tuple[str, int, int]]:
 
     A word of which folding changes the length is placed as a whole.
     """
-    found: list[tuple[str, int, int]] = []
+    placed: list[tuple[str, int, int]] = []
     folded = ""
     origin: list[int] = []
     for start, end in _clusters(text):
@@ -92,12 +92,12 @@ def tokens_with_places(text: str) -> list[tuple[str, int, int]]:
         origin += [start] * len(piece)
     origin.append(len(text))
     ends = [*origin[1:], len(text)]
-    for token, start, end in _cut(folded):
+    for token, start, end in _split(folded):
         last = end - 1
         # The end of a cluster is where the next one begins.
-        after = next((one for one in ends[last:] if one > origin[last]), len(text))
-        found.append((token, origin[start], after))
-    return found
+        after = next((place for place in ends[last:] if place > origin[last]), len(text))
+        placed.append((token, origin[start], after))
+    return placed
 
 
 def _clusters(text: str) -> Iterator[tuple[int, int]]:
@@ -110,7 +110,7 @@ def _clusters(text: str) -> Iterator[tuple[int, int]]:
             start = place
 
 
-def _cut(folded: str) -> Iterator[tuple[str, int, int]]:
+def _split(folded: str) -> Iterator[tuple[str, int, int]]:
     for match in _TOKEN.finditer(folded):
         start, end = match.span()
         if match.lastgroup != "run":
@@ -122,63 +122,63 @@ def _cut(folded: str) -> Iterator[tuple[str, int, int]]:
 
 
 def pieces(text: str) -> list[tuple[tuple[str, ...], bool]]:
-    """What is looked for when a text is asked for: (tokens side by side, is a beginning).
+    """The units that a query's text is searched by: (adjacent tokens, is a prefix).
 
-    Words in one piece ("invoice-4711") belong together; pairs of characters of a script without
-    spaces are looked for one by one, since nobody knows where its words end.
+    Words without a space between them ("invoice-4711") are one unit. Pairs of characters of a
+    script without spaces are units of their own, since nobody knows where its words end.
     """
-    found: list[tuple[tuple[str, ...], bool]] = []
+    parts: list[tuple[tuple[str, ...], bool]] = []
     together: list[str] = []
     after = -1
     for match in _TOKEN.finditer(fold(text)):
         run = match.lastgroup == "run"
         apart = run or " " in match.string[max(after, 0) : match.start()]
         if together and apart:
-            found.append((tuple(together), False))
+            parts.append((tuple(together), False))
             together = []
         after = match.end()
         if not run:
             together.append(match[0][:MAX_TOKEN])
         elif len(match[0]) == 1:
-            found.append(((match[0],), True))
+            parts.append(((match[0],), True))
         else:
-            found += [((match[0][i : i + 2],), False) for i in range(len(match[0]) - 1)]
+            parts += [((match[0][i : i + 2],), False) for i in range(len(match[0]) - 1)]
     if together:
-        found.append((tuple(together), False))
-    return found
+        parts.append((tuple(together), False))
+    return parts
 
 
 def name_tokens(path: str, metadata: Mapping[str, Any]) -> list[str]:
-    """What a source is called: its file name, the folder it lies in, its title and so on.
+    """The names of a source: its file name, its folder, its title and so on.
 
     "HolidayPhoto_01.jpg" is found as "holiday photo 01" and as "holidayphoto".
     """
     parts = [part for part in re.split(r"[/\\]", path) if part]
-    found: list[str] = []
+    named: list[str] = []
     for name in reversed(parts[-2:]):
         apart = tokens(_split_camel(name))
         joined = [token for token in tokens(name) if token not in apart]
-        found += [*apart, BREAK, *([*joined, BREAK] if joined else [])]
+        named += [*apart, BREAK, *([*joined, BREAK] if joined else [])]
     for key in NAMED_IN:
         value = metadata.get(key)
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, str) and one:
-                found += [*tokens(one), BREAK]
-    return found
+        for entry in value if isinstance(value, list) else [value]:
+            if isinstance(entry, str) and entry:
+                named += [*tokens(entry), BREAK]
+    return named
 
 
 def segment_tokens(text: str | None, named: list[str]) -> list[str]:
-    """All tokens of a segment: its own words, then what its source is called."""
+    """All tokens of a segment: its own words, then the names of its source."""
     return [*(tokens(text) if text else []), BREAK, *named][:MAX_TOKENS]
 
 
 def _split_camel(name: str) -> str:
     """A space between "aB" and before the last capital of "ABc"."""
-    cut: list[str] = []
+    parts: list[str] = []
     for i, character in enumerate(name):
         after_lower = i > 0 and name[i - 1].islower()
         ends_capitals = i > 0 and name[i - 1].isupper() and name[i + 1 : i + 2].islower()
         if character.isupper() and (after_lower or ends_capitals):
-            cut.append(" ")
-        cut.append(character)
-    return "".join(cut)
+            parts.append(" ")
+        parts.append(character)
+    return "".join(parts)

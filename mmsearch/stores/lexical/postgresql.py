@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Connection, text
 
-from mmsearch.stores.lexical.index import SqlLexicalIndex, by_modality
-from mmsearch.stores.lexical.scoring import Weighed
+from mmsearch.stores.lexical.index import CandidateWords, SqlLexicalIndex, candidate_words
+from mmsearch.stores.lexical.scoring import WeightedUnit
 from mmsearch.types import Ids, Modality, WordUnit
 
 _FROM = """
@@ -20,15 +20,17 @@ _FROM = """
 class PostgresqlLexicalIndex(SqlLexicalIndex):
     """See the module."""
 
-    def _count(self, connection: Connection, collection_id: int, unit: WordUnit, most: int) -> int:
-        query = text(f"SELECT count(*) FROM (SELECT 1 {_FROM} LIMIT :most) AS found")
-        return int(
-            connection.scalar(
-                query,
-                {"expression": _phrase(unit), "collection": collection_id, "most": most},
-            )
-            or 0
+    def _document_frequencies(
+        self, connection: Connection, collection_id: int, units: Sequence[WordUnit], most: int
+    ) -> list[int]:
+        counts = ", ".join(
+            f"(SELECT count(*) FROM (SELECT 1 {_FROM.replace(':expression', f':unit{n}')} "
+            f"LIMIT :most) AS matches{n})"
+            for n in range(len(units))
         )
+        values: dict[str, Any] = {f"unit{n}": _phrase(unit) for n, unit in enumerate(units)}
+        values |= {"collection": collection_id, "most": most}
+        return list(connection.execute(text(f"SELECT {counts}"), values).one())
 
     def _holding(self, connection: Connection, collection_id: int, unit: WordUnit) -> list[int]:
         query = text(f"SELECT segment_id {_FROM}")
@@ -39,13 +41,13 @@ class PostgresqlLexicalIndex(SqlLexicalIndex):
         self,
         connection: Connection,
         collection_id: int,
-        drivers: Sequence[Weighed],
+        drivers: Sequence[WeightedUnit],
         k: int,
         budget: int,
         allowed: Mapping[Modality, Ids] | None,
-    ) -> dict[Modality, list[int]]:
+    ) -> CandidateWords:
         values: dict[str, Any] = {
-            "expression": " | ".join(_phrase(one.unit) for one in drivers),
+            "expression": " | ".join(_phrase(driver.unit) for driver in drivers),
             "collection": collection_id,
             "most": 2 * k,
             "budget": budget,
@@ -54,24 +56,24 @@ class PostgresqlLexicalIndex(SqlLexicalIndex):
         if allowed is not None:
             values["allowed"] = [int(i) for some in allowed.values() for i in some]
             restrict = "AND segment_id = ANY(:allowed)"
-        # ts_rank knows nothing of rarity: what counts first is how much of the query is there.
+        # ts_rank ignores how rare a word is: order by the coverage of the query first.
         gains = []
-        for n, one in enumerate(drivers):
-            values |= {f"unit{n}": _phrase(one.unit), f"gain{n}": one.gain}
+        for n, driver in enumerate(drivers):
+            values |= {f"unit{n}": _phrase(driver.unit), f"gain{n}": driver.gain}
             gains.append(
                 f"CASE WHEN words @@ CAST(:unit{n} AS tsquery) "
                 f"THEN CAST(:gain{n} AS float) ELSE 0 END"
             )
         order = f"{' + '.join(gains)} + 0.1 * ts_rank(words, CAST(:expression AS tsquery), 1)"
-        looked_at = f"SELECT segment_id AS id, modality, words {_FROM} {restrict} LIMIT :budget"
+        examined = f"SELECT segment_id AS id, modality, words {_FROM} {restrict} LIMIT :budget"
         query = text(f"""
-            SELECT id, modality FROM (
-                SELECT id, modality, row_number() OVER (
+            SELECT id, modality, words FROM (
+                SELECT id, modality, words, row_number() OVER (
                     PARTITION BY modality ORDER BY {order} DESC, id
-                ) AS place FROM ({looked_at}) AS looked_at
+                ) AS place FROM ({examined}) AS examined
             ) AS ranked WHERE place <= :most
         """)
-        return by_modality(connection.execute(query, values))
+        return candidate_words(connection, query, values)
 
 
 def _phrase(unit: WordUnit) -> str:

@@ -1,4 +1,4 @@
-"""The rows of full text, written in the same transaction as the segments they tell of."""
+"""The rows of full text, written in the same transaction as their segments."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def add_words(
 ) -> None:
     """Write the words of one source's segments, each (id, modality, text), in order.
 
-    What the source is called is found at its first segment of each modality.
+    The source's name is added to its first segment of each modality.
     """
     named = name_tokens(path, metadata)
     seen: set[str] = set()
     rows: list[dict[str, Any]] = []
-    for segment_id, modality, said in segments:
-        words = segment_tokens(said, [] if modality in seen else named)
+    for segment_id, modality, body in segments:
+        words = segment_tokens(body, [] if modality in seen else named)
         seen.add(modality)
         length = sum(token != BREAK for token in words)
         if length:
@@ -57,7 +57,7 @@ def add_words(
 
 
 def rename_words(connection: Connection, source_id: int) -> None:
-    """Cut the words of a source again: its name or its metadata has changed."""
+    """Tokenize a source again, after its name or its metadata has changed."""
     of_source = select(SegmentRow.id).where(SegmentRow.source_id == source_id)
     connection.execute(
         delete(SegmentWordsRow)
@@ -68,7 +68,7 @@ def rename_words(connection: Connection, source_id: int) -> None:
 
 
 def write_all_words(connection: Connection) -> None:
-    """Cut the words of the whole library (again)."""
+    """Tokenize the whole library again."""
     connection.execute(delete(SegmentWordsRow))
     after = 0
     while True:

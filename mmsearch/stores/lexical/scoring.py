@@ -1,7 +1,7 @@
 """BM25 over candidates, the same on every database.
 
-Databases order their matches each in its own way (`bm25` of FTS5, `ts_rank` of PostgreSQL,
-which knows nothing of rarity). They are only asked for candidates; these are scored here.
+FTS5 (`bm25`) and PostgreSQL (`ts_rank`, which ignores how rare a word is) score matches
+differently. They only supply candidates, which are scored here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ B = 0.75
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """A unit with its rarity in the collection."""
+class WeightedUnit:
+    """A unit with its document frequency in the collection."""
 
     unit: WordUnit
     count: int
@@ -34,59 +34,61 @@ class Weighed:
         return self.unit.weight * self.idf
 
 
-def weigh(units: Sequence[WordUnit], counts: Sequence[int], total: int) -> list[Weighed]:
+def weigh(units: Sequence[WordUnit], counts: Sequence[int], total: int) -> list[WeightedUnit]:
     """Units with their idf among `total` segments, rarest first."""
-    weighed = [
-        Weighed(unit, count, math.log(1 + (max(total - count, 0) + 0.5) / (count + 0.5)))
+    weighted = [
+        WeightedUnit(unit, count, math.log(1 + (max(total - count, 0) + 0.5) / (count + 0.5)))
         for unit, count in zip(units, counts, strict=True)
     ]
-    return sorted(weighed, key=lambda one: one.count)
+    return sorted(weighted, key=lambda unit: unit.count)
 
 
 def rank(
-    candidates: Mapping[int, Sequence[str]], weighed: Sequence[Weighed], mean_length: float, k: int
+    candidates: Mapping[int, Sequence[str]],
+    weighted: Sequence[WeightedUnit],
+    mean_length: float,
+    k: int,
 ) -> LexicalRanking:
-    """The best k of candidates (id to tokens) by BM25; equal ones by id."""
-    mass = sum(one.gain for one in weighed if one.unit.weight > 0)
+    """The best k of candidates (id to tokens) by BM25; equal scores by id."""
+    mass = sum(unit.gain for unit in weighted if unit.unit.weight > 0)
     scored: list[tuple[float, int, float]] = []
     for segment_id, words in candidates.items():
         length = sum(word != BREAK for word in words)
         norm = K1 * (1 - B + B * length / max(mean_length, 1.0))
-        score = share = 0.0
-        for one in weighed:
-            times = occurrences(one.unit, words)
+        score = present = 0.0
+        for unit in weighted:
+            times = occurrences(unit.unit, words)
             if times:
-                score += one.gain * times * (K1 + 1) / (times + norm)
-                share += one.gain
-        if score > 0 and share > 0:
-            scored.append((score, segment_id, min(share / mass, 1.0)))
-    scored.sort(key=lambda one: (-one[0], one[1]))
+                score += unit.gain * times * (K1 + 1) / (times + norm)
+                present += unit.gain
+        if score > 0 and present > 0:
+            scored.append((score, segment_id, min(present / mass, 1.0)))
+    scored.sort(key=lambda entry: (-entry[0], entry[1]))
     best = scored[:k]
     return LexicalRanking(
-        np.array([one[1] for one in best], np.int64),
-        np.array([one[0] for one in best], np.float32),
-        np.array([one[2] for one in best], np.float32),
+        np.array([entry[1] for entry in best], np.int64),
+        np.array([entry[0] for entry in best], np.float32),
+        np.array([entry[2] for entry in best], np.float32),
     )
 
 
 def occurrences(unit: WordUnit, words: Sequence[str]) -> int:
-    """How often a unit stands in a list of tokens."""
-    wanted = unit.tokens
-    if len(wanted) == 1:
-        word = wanted[0]
+    """How often a unit occurs in a list of tokens."""
+    tokens = unit.tokens
+    if len(tokens) == 1:
         if unit.prefix:
-            return sum(one.startswith(word) for one in words)
-        return words.count(word)
+            return sum(word.startswith(tokens[0]) for word in words)
+        return words.count(tokens[0])
     return sum(
-        all(matches(unit, place, words[start + place]) for place in range(len(wanted)))
-        for start in range(len(words) - len(wanted) + 1)
-        if words[start] == wanted[0]
+        all(matches(unit, place, words[start + place]) for place in range(len(tokens)))
+        for start in range(len(words) - len(tokens) + 1)
+        if words[start] == tokens[0]
     )
 
 
 def matches(unit: WordUnit, place: int, word: str) -> bool:
     """Whether `word` is the unit's token at `place`."""
-    wanted = unit.tokens[place]
+    token = unit.tokens[place]
     if unit.prefix and place == len(unit.tokens) - 1:
-        return word.startswith(wanted)
-    return word == wanted
+        return word.startswith(token)
+    return word == token

@@ -8,12 +8,12 @@ import orjson
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DatabaseError
 
-from mmsearch.stores.lexical.index import SqlLexicalIndex, by_modality
-from mmsearch.stores.lexical.scoring import Weighed
+from mmsearch.stores.lexical.index import CandidateWords, SqlLexicalIndex, candidate_words
+from mmsearch.stores.lexical.scoring import WeightedUnit
 from mmsearch.types import Ids, Modality, WordUnit
 
-SPARE = 2
-"""FTS5 counts phrases and common words otherwise than we do: look at some more than asked."""
+OVERFETCH = 2
+"""FTS5 scores phrases and common words differently: fetch more candidates than requested."""
 
 # CROSS JOIN: first the words, then what they belong to. The index spares reading the texts.
 _FROM = """
@@ -38,15 +38,17 @@ class SqliteLexicalIndex(SqlLexicalIndex):
                 connection.rollback()
         return []
 
-    def _count(self, connection: Connection, collection_id: int, unit: WordUnit, most: int) -> int:
-        query = text(f"SELECT count(*) FROM (SELECT 1 {_FROM} LIMIT :most)")
-        return int(
-            connection.scalar(
-                query,
-                {"expression": _phrase(unit), "collection": collection_id, "most": most},
-            )
-            or 0
+    def _document_frequencies(
+        self, connection: Connection, collection_id: int, units: Sequence[WordUnit], most: int
+    ) -> list[int]:
+        counts = ", ".join(
+            f"(SELECT count(*) FROM (SELECT 1 {_FROM.replace(':expression', f':unit{n}')} "
+            "LIMIT :most))"
+            for n in range(len(units))
         )
+        values: dict[str, object] = {f"unit{n}": _phrase(unit) for n, unit in enumerate(units)}
+        values |= {"collection": collection_id, "most": most}
+        return list(connection.execute(text(f"SELECT {counts}"), values).one())
 
     def _holding(self, connection: Connection, collection_id: int, unit: WordUnit) -> list[int]:
         query = text(f"SELECT w.segment_id {_FROM}")
@@ -57,15 +59,15 @@ class SqliteLexicalIndex(SqlLexicalIndex):
         self,
         connection: Connection,
         collection_id: int,
-        drivers: Sequence[Weighed],
+        drivers: Sequence[WeightedUnit],
         k: int,
         budget: int,
         allowed: Mapping[Modality, Ids] | None,
-    ) -> dict[Modality, list[int]]:
+    ) -> CandidateWords:
         values = {
-            "expression": " OR ".join(_phrase(one.unit) for one in drivers),
+            "expression": " OR ".join(_phrase(driver.unit) for driver in drivers),
             "collection": collection_id,
-            "most": SPARE * k,
+            "most": OVERFETCH * k,
             "budget": budget,
         }
         restrict = ""
@@ -76,18 +78,19 @@ class SqliteLexicalIndex(SqlLexicalIndex):
         # bm25 counts every match of a word before it scores the first one: where one word is
         # almost everywhere, that would take seconds and tell nothing.
         score = "0" if drivers[0].count > budget else "segment_fts.rank"
-        looked_at = f"""
+        examined = f"""
             SELECT w.segment_id AS id, w.modality AS modality, {score} AS score
             {_FROM} {restrict} LIMIT :budget
         """
         query = text(f"""
-            SELECT id, modality FROM (
+            SELECT ranked.id, ranked.modality, segment_words.words FROM (
                 SELECT id, modality, row_number() OVER (
                     PARTITION BY modality ORDER BY score, id
-                ) AS place FROM ({looked_at})
-            ) WHERE place <= :most
+                ) AS place FROM ({examined})
+            ) AS ranked CROSS JOIN segment_words ON segment_words.segment_id = ranked.id
+            WHERE ranked.place <= :most
         """)
-        return by_modality(connection.execute(query, values))
+        return candidate_words(connection, query, values)
 
 
 def _phrase(unit: WordUnit) -> str:

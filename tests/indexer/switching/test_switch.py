@@ -189,15 +189,16 @@ def test_queries_on_the_way_are_answered_whole(tmp_path: Path, files: Path) -> N
     library = made_with(OLD, tmp_path / "library", files)
     with open_two(library) as engine, open_two(library) as other:
         other.search("warm")
-        embed = other.planner.embed
+        embed = other.embedder.embed
         switched: list[SwitchSummary] = []
 
-        def switch_under_way(plans: Any) -> None:
-            embed(plans)
+        def switch_under_way(plans: Any) -> Any:
+            embedded = embed(plans)
             if not switched:
                 switched.append(switch_in(engine.library, NEW))
+            return embedded
 
-        other.planner.embed = switch_under_way  # type: ignore[method-assign]
+        other.embedder.embed = switch_under_way  # type: ignore[method-assign,assignment]
         found = other.search("a red boat", limit=5)
         assert switched[0].switched
         assert found.hits == engine.search("a red boat", limit=5).hits

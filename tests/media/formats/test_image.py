@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from mmsearch.media.formats.image import (
     upright,
 )
 from mmsearch.types import Preprocess
+from tests.support.pictures import png
 
 MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "LAB")
 """Modes of 8 bits without transparency: those that open_clip shows to its model as people see
@@ -239,21 +238,6 @@ def test_deep_greyscale_is_stretched_for_the_eye() -> None:
 
 
 # ------------------------------------------------------------------ refused
-
-
-def png(width: int, height: int, *, rows: int = 1) -> bytes:
-    """A PNG (RGB) that announces a size and delivers some rows of black."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = zlib.compress(bytes(rows * (1 + 3 * width)), 1)
-    return (
-        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-    )
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from mmsearch.media.sandbox import wire
 from mmsearch.media.sandbox.confinement import NICENESS
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.types import Preprocess
-from tests.media.formats.test_image import png
+from tests.support.pictures import png
 
 NOTE = DecodeRequest(content=b"A note.")
 

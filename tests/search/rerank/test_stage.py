@@ -24,9 +24,9 @@ from mmsearch.errors import QueryError, RerankError
 from mmsearch.protocols import Reranker
 from mmsearch.query import Query, SearchResult, Term
 from mmsearch.search.engine import SearchEngine
-from mmsearch.search.rerank.blend import fuse
-from mmsearch.search.rerank.stage import checked
-from mmsearch.search.scoring.fusion import Fused
+from mmsearch.search.rerank.blend import blend
+from mmsearch.search.rerank.share import usable_scores
+from mmsearch.search.scoring.rankings import ScoredSegment
 from mmsearch.stores.sql import SqlStore
 from mmsearch.testing import FakeReranker
 from mmsearch.types import Modality, RerankCandidate, RerankScore, RerankScores, SegmentDraft
@@ -495,12 +495,14 @@ def test_the_words_of_a_query_are_never_fetched(library: Opener) -> None:
 # ------------------------------------------------------------------ joining
 
 
-def some_fused(*scores: float) -> list[Fused]:
-    return [Fused(i, score, {"clip:image": score}) for i, score in enumerate(scores, start=1)]
+def some_fused(*scores: float) -> list[ScoredSegment]:
+    return [
+        ScoredSegment(i, score, {"clip:image": score}) for i, score in enumerate(scores, start=1)
+    ]
 
 
 def test_scores_are_blended() -> None:
-    order = fuse(
+    order = blend(
         some_fused(1.0, 0.8, 0.6), [[1, 2, 3]], {1: 0.0, 2: 0.5, 3: 1.0}, offered=3, weight=0.5
     )
     assert [one.id for one in order] == [3, 2, 1]
@@ -509,7 +511,7 @@ def test_scores_are_blended() -> None:
 
 def test_what_was_not_judged_counts_as_average() -> None:
     """A no falls below it, a yes rises above."""
-    order = fuse(some_fused(0.9, 0.9, 0.9), [[1, 2, 3]], {1: 0.1, 3: 0.9}, offered=3, weight=0.5)
+    order = blend(some_fused(0.9, 0.9, 0.9), [[1, 2, 3]], {1: 0.1, 3: 0.9}, offered=3, weight=0.5)
     assert [one.id for one in order] == [3, 2, 1]
     assert "rerank" not in order[1].scores
 
@@ -518,18 +520,18 @@ def test_the_less_of_the_best_hits_was_judged_the_less_it_weighs() -> None:
     """Two of ten: a tenth of the blend in place of a half."""
     first = some_fused(*(0.9 - 0.05 * i for i in range(10)))
     scored = {9: 0.0, 10: 1.0}
-    order = fuse(first, [[9, 10]], scored, offered=10, weight=0.5)
+    order = blend(first, [[9, 10]], scored, offered=10, weight=0.5)
     assert order[0].id == 1
     by_id = {one.id: one.score for one in order}
     assert by_id[10] == pytest.approx(0.9 * 0.45 + 0.1 * 1.0)
     assert by_id[1] == pytest.approx(0.9 * 0.9 + 0.1 * 0.5)
-    assert fuse(first, [[9, 10]], scored, offered=2, weight=0.5)[0].id == 10
+    assert blend(first, [[9, 10]], scored, offered=2, weight=0.5)[0].id == 10
 
 
 def test_by_rank_each_kind_keeps_its_places() -> None:
     """Pictures at 1, 2, 4 and texts at 3, 5: their judges' scores do not compare."""
     scored = {1: 0.01, 2: 0.02, 4: 0.03, 3: 0.8, 5: 0.9}
-    order = fuse(
+    order = blend(
         some_fused(1.0, 0.9, 0.8, 0.7, 0.6),
         [[1, 2, 4], [3, 5]],
         scored,
@@ -544,7 +546,7 @@ def test_by_rank_each_kind_keeps_its_places() -> None:
 
 def test_without_weight_nothing_moves() -> None:
     before = some_fused(0.9, 0.5)
-    after = fuse(before, [[1, 2]], {1: 0.0, 2: 1.0}, offered=2, weight=0.0)
+    after = blend(before, [[1, 2]], {1: 0.0, 2: 1.0}, offered=2, weight=0.0)
     assert [(one.id, one.score) for one in after] == [(1, 0.9), (2, 0.5)]
 
 
@@ -562,7 +564,7 @@ def test_joining_loses_nothing(
     before = some_fused(*sorted(scores, reverse=True))
     scored = {i: o for i, o in enumerate(opinions, 1) if o is not None and i <= len(before)}
     ids = [one.id for one in before]
-    after = fuse(
+    after = blend(
         before, [ids[::2], ids[1::2]], scored, offered=max(1, len(ids)), weight=weight, by=by
     )
     assert sorted(one.id for one in after) == ids
@@ -574,4 +576,4 @@ def test_judgements_of_unknown_candidates_are_refused() -> None:
     batch = [RerankCandidate(1, Modality.TEXT, "a"), RerankCandidate(2, Modality.TEXT, "b")]
     for count in (0, 1, 3):
         with pytest.raises(RerankError, match=f"{count} scores for 2 candidates"):
-            checked(RerankScores((RerankScore(0.5),) * count), batch)
+            usable_scores(RerankScores((RerankScore(0.5),) * count), batch)

@@ -3,27 +3,40 @@
 from __future__ import annotations
 
 import math
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import pytest
 
 from indexer.runs import index_into
+from mmsearch.library import Library
+from mmsearch.models.sets import ModelSet
+from mmsearch.query import SearchResult
+from mmsearch.search.engine import SearchEngine
+from mmsearch.search.scoring.background import BACKGROUND
 from mmsearch.search.scoring.calibration import (
-    ABLE,
-    ANSWERED,
     Calibration,
+    calibration_from_json,
+    calibration_to_json,
     gumbel,
-    joint,
+    joint_gumbel,
     measure,
-    power,
+    true_positive_rate,
 )
-from mmsearch.search.scoring.fusion import ChannelRanking, can_tell, score_fusion
-from mmsearch.types import Modality, Vectors
+from mmsearch.search.scoring.constants import CONSTANTS
+from mmsearch.search.scoring.fusion import fuse
+from mmsearch.search.scoring.no_answer import can_recognise_no_answer
+from mmsearch.search.scoring.rankings import ChannelRanking
+from mmsearch.testing import FakeImageTextEmbedder, FakeTextEmbedder, FakeTranscriber
+from mmsearch.types import Modality, Role, Vectors
 from mmsearch.vectors.memory import MemoryIndex
 from tests.support.fakes import open_fake, some_files
+from tests.support.small_library import fill, note
 
 
 def unit(rows: npt.NDArray[np.floating[Any]]) -> Vectors:
@@ -51,8 +64,8 @@ def test_two_channels_have_one_measure_of_chance() -> None:
     """The best of several channels by chance lies higher than that of any one."""
     rng = np.random.default_rng(2)
     one, two = rng.gumbel(3, 0.4, 500), rng.gumbel(3, 0.4, 500)
-    alone, _ = joint([one.tolist()])
-    together, _ = joint([one.tolist(), two.tolist()])
+    alone, _ = joint_gumbel([one.tolist()])
+    together, _ = joint_gumbel([one.tolist(), two.tolist()])
     assert together > alone + 0.1
 
 
@@ -66,7 +79,7 @@ def test_a_channel_with_higher_cosines_gains_nothing(gap: float) -> None:
     share = math.sqrt(gap)
     vectors = np.hstack([base * math.sqrt(1 - gap), np.full((300, 1), share)]).astype(np.float32)
     queries = np.hstack([asked * math.sqrt(1 - gap), np.full((120, 1), share)]).astype(np.float32)
-    made = measure(an_index(vectors), vectors, queries, own=False)
+    made = measure(an_index(vectors), vectors, queries, members=False)
     good = np.hstack([base[:1] * math.sqrt(1 - gap), [[share]]]).astype(np.float32)
     similarities = vectors @ good[0]
     evidence = made.evidence(similarities, similarities)
@@ -76,9 +89,9 @@ def test_a_channel_with_higher_cosines_gains_nothing(gap: float) -> None:
         np.arange(300, dtype=np.int64),
         similarities,
         evidence=evidence,
-        unrelated=made.best,
+        background_evidence=made.background_evidence,
     )
-    order = score_fusion([ranking], 300)
+    order = fuse([ranking], 300)
     assert order[0].id == 0
     assert order[0].score > 0.6
     assert sum(one.score >= 0.5 for one in order) <= 3
@@ -88,7 +101,7 @@ def test_unrelated_queries_rarely_reach_one_half() -> None:
     """About one in twenty, by construction; other ones than it was measured with."""
     rng = np.random.default_rng(4)
     vectors = unit(rng.standard_normal((500, 48)))
-    made = measure(an_index(vectors), vectors, unit(rng.standard_normal((200, 48))), own=False)
+    made = measure(an_index(vectors), vectors, unit(rng.standard_normal((200, 48))), members=False)
     reached = 0
     for query in unit(rng.standard_normal((200, 48))):
         similarities = vectors @ query
@@ -98,9 +111,9 @@ def test_unrelated_queries_rarely_reach_one_half() -> None:
             np.arange(500, dtype=np.int64),
             similarities,
             evidence=made.evidence(similarities, similarities),
-            unrelated=made.best,
+            background_evidence=made.background_evidence,
         )
-        reached += score_fusion([ranking], 1)[0].score >= 0.5
+        reached += fuse([ranking], 1)[0].score >= 0.5
     assert reached <= 24
 
 
@@ -108,7 +121,7 @@ def test_examples_do_not_count_themselves() -> None:
     """A picture's similarity with itself says nothing about others."""
     rng = np.random.default_rng(5)
     vectors = unit(rng.standard_normal((100, 16)))
-    made = measure(an_index(vectors), vectors, vectors[:50], own=True)
+    made = measure(an_index(vectors), vectors, vectors[:50], members=True)
     assert made.location < 0.9
 
 
@@ -117,22 +130,22 @@ def test_a_model_that_knows_nothing_must_not_say_that_there_is_no_answer() -> No
     rng = np.random.default_rng(6)
     vectors = unit(rng.standard_normal((300, 32)))
     index = an_index(vectors)
-    made = measure(index, vectors, unit(rng.standard_normal((200, 32))), own=False)
+    made = measure(index, vectors, unit(rng.standard_normal((200, 32))), members=False)
     near = unit(vectors[:40] + 0.1 * rng.standard_normal((40, 32)))
     blind = unit(rng.standard_normal((40, 32)))
-    able, unable = (power(made, index, probes) for probes in (near, blind))
+    able, unable = (true_positive_rate(made, index, probes) for probes in (near, blind))
     assert able == 1
     assert unable is not None
-    assert unable < ABLE
-    assert power(made, index, near[:0]) is None
+    assert unable < CONSTANTS.min_true_positive_rate
+    assert true_positive_rate(made, index, near[:0]) is None
 
     def channel(value: float | None) -> ChannelRanking:
         ids, scores = np.array([1], np.int64), np.array([0.5], np.float32)
-        return ChannelRanking("clip:image", Modality.IMAGE, ids, scores, power=value)
+        return ChannelRanking("clip:image", Modality.IMAGE, ids, scores, true_positive_rate=value)
 
-    assert can_tell([channel(able), channel(None)])
-    assert not can_tell([channel(able), channel(unable)])
-    assert not can_tell([channel(None)])
+    assert can_recognise_no_answer([channel(able), channel(None)])
+    assert not can_recognise_no_answer([channel(able), channel(unable)])
+    assert not can_recognise_no_answer([channel(None)])
 
 
 def test_hubs_answer_nothing() -> None:
@@ -148,13 +161,15 @@ def test_hubs_answer_nothing() -> None:
     vectors = some(300, 0.1)
     vectors[:6] = some(6, 4.0)  # the hubs
     index = an_index(vectors)
-    made = measure(index, vectors, some(200, 1.0), own=False)
+    made = measure(index, vectors, some(200, 1.0), members=False)
     nonsense = some(300, 1.0)
     asked = unit(0.55 * vectors[50:130] + 0.7 * some(80, 1.0))
     assert (np.argmax(nonsense @ vectors.T, axis=1) < 6).mean() > 0.5
-    assert (made.certainties_of(index, nonsense) >= ANSWERED).mean() <= 0.2
-    kept = (made.certainties_of(index, asked) >= ANSWERED).mean()
-    by_best = (asked @ vectors.T).max(axis=1) >= made.location + ANSWERED * made.scale
+    assert (made.certainties_of(index, nonsense) >= CONSTANTS.answer_certainty).mean() <= 0.2
+    kept = (made.certainties_of(index, asked) >= CONSTANTS.answer_certainty).mean()
+    by_best = (asked @ vectors.T).max(
+        axis=1
+    ) >= made.location + CONSTANTS.answer_certainty * made.scale
     assert kept >= by_best.mean() + 0.2
 
 
@@ -178,7 +193,7 @@ def test_a_calibration_is_kept_and_measured_again_after_growth(tmp_path: Path) -
             clip.id, Modality.IMAGE, "words", 3, {**kept[1], "location": 0.123}
         )
     with open_fake(library) as engine:
-        calibrations = engine.retriever.calibrations
+        calibrations = engine.calibrations
         engine.library.refresh()
         collection = engine.library.store.collection()
         found = calibrations.of(collection, clip, Modality.IMAGE, "words")
@@ -198,3 +213,90 @@ def test_a_calibration_of_a_space_that_is_gone_is_let_go(tmp_path: Path) -> None
     with open_fake(tmp_path / "library") as engine:
         engine.library.store.keep_calibration(99, Modality.IMAGE, "words", 1, {"version": 1})
         assert engine.library.store.calibration(99, Modality.IMAGE, "words") is None
+
+
+def test_saved_calibrations_keep_their_names() -> None:
+    """Libraries of earlier releases hold them under these names."""
+    made = Calibration(
+        0.1, 0.05, 0.2, 0.02, (1.0, 2.0), (0.5,), 0.3, 0.04, (0.0, 1.5), true_positive_rate=0.9
+    )
+    saved = orjson.loads(orjson.dumps(calibration_to_json(made)))
+    assert set(saved) == {
+        "mean", "deviation", "location", "scale", "best", "centre", "floor", "spread",
+        "certainties", "power", "version",
+    }  # fmt: skip
+    assert calibration_from_json(saved) == made
+
+
+class GatedEmbedder(FakeTextEmbedder):
+    """Waits inside of `encode_texts` while the gate is closed, if many texts are encoded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.inside = threading.Event()
+
+    def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
+        if len(texts) > 10:
+            self.inside.set()
+            assert self.gate.wait(60)
+        return super().encode_texts(texts, role)
+
+
+def gated(embedder: GatedEmbedder) -> Any:
+    models = ModelSet("nano", "fake", FakeImageTextEmbedder, lambda: embedder, FakeTranscriber)
+    return lambda *_, **__: models
+
+
+def test_queries_use_the_old_calibration_while_a_new_one_is_measured(tmp_path: Path) -> None:
+    """After a channel has doubled, one query measures; the others do not wait for it."""
+    embedder = GatedEmbedder()
+    library = Library.open(
+        tmp_path / "library", create=True, profile="nano", models=gated(embedder)
+    )
+    with SearchEngine(library) as engine:
+        fill(engine, [note(f"/{n}.txt", f"an old boat {n}") for n in range(4)])
+        engine.search("boat")
+        fill(engine, [note(f"/new{n}.txt", f"a new boat {n}") for n in range(8)])
+        # The background texts are known by now: only probes are encoded again. Close the gate.
+        engine.calibrations._background.clear()
+        embedder.inside.clear()
+        embedder.gate.clear()
+        measuring = threading.Thread(target=engine.search, args=("boat",))
+        measuring.start()
+        assert embedder.inside.wait(60)
+        during = engine.search("boat")
+        assert measuring.is_alive()
+        embedder.gate.set()
+        measuring.join(60)
+        after = engine.search("boat")
+        assert len(during.hits) == len(after.hits) > 0
+        assert during.hits[0].scores != after.hits[0].scores, "the new one is used from then on"
+        saved = library.store.calibration(2, Modality.TEXT, "words")
+        assert saved is not None
+        assert saved[0] == 12
+
+
+def test_a_first_calibration_is_measured_once_for_all_who_wait(tmp_path: Path) -> None:
+    """There is no old one that they could use."""
+    embedder = GatedEmbedder()
+    library = Library.open(
+        tmp_path / "library", create=True, profile="nano", models=gated(embedder)
+    )
+    with SearchEngine(library) as engine:
+        fill(engine, [note(f"/{n}.txt", f"an old boat {n}") for n in range(4)])
+        embedder.gate.clear()
+        results: list[SearchResult] = []
+        threads = [
+            threading.Thread(target=lambda: results.append(engine.search("boat"))) for _ in range(3)
+        ]
+        for thread in threads:
+            thread.start()
+        assert embedder.inside.wait(60)
+        before = embedder.encoded
+        embedder.gate.set()
+        for thread in threads:
+            thread.join(60)
+        assert embedder.encoded - before <= len(BACKGROUND) + 4 + 3
+        assert all(result.hits == results[0].hits for result in results)

@@ -1,4 +1,7 @@
-"""Phrases that begin in one passage and end in the next: where a text is cut is our affair."""
+"""Phrases that begin in one segment and end in the next one of the same source.
+
+A user does not know where a text was divided into segments.
+"""
 
 from __future__ import annotations
 
@@ -15,47 +18,47 @@ from mmsearch.stores.rows import chunks
 from mmsearch.stores.tables import SegmentRow, SegmentWordsRow
 from mmsearch.types import Ids, Modality, WordUnit
 
-MOST = 1_000
-"""Passages with a half of the phrase that are looked at: ordinary words are everywhere."""
+MAX_SEGMENTS = 1_000
+"""Segments with half of the phrase that are examined: ordinary words are everywhere."""
 
 
 @dataclass(frozen=True)
-class Crossings:
-    """Phrases found across passages: which ones, and where they begin."""
+class CrossingPhrases:
+    """The phrases that cross from one segment to the next, and the segments they begin in."""
 
     units: AbstractSet[WordUnit]
     words: Mapping[Modality, Mapping[int, Sequence[str]]]
-    """By modality: {segment in which a phrase begins: its words, and the rest of the phrase}."""
+    """By modality: segment in which a phrase begins, to its tokens and the rest of the phrase."""
 
 
-def crossings(
+def crossing_phrases(
     connection: Connection,
     holding: Callable[[WordUnit], Sequence[int]],
     units: Iterable[WordUnit],
     allowed: Mapping[Modality, Ids] | None = None,
-) -> Crossings:
+) -> CrossingPhrases:
     """Where the quoted phrases among `units` cross from one segment of a source to the next."""
     crossed: set[WordUnit] = set()
-    found: dict[Modality, dict[int, list[str]]] = {}
+    by_modality: dict[Modality, dict[int, list[str]]] = {}
     for unit in units:
         if not unit.quoted or len(unit.tokens) < 2:
             continue
-        # Wherever it is cut, one of its halves stands whole on one side.
+        # Wherever the text was divided, one half of the phrase is whole on one side.
         half = len(unit.tokens) // 2
-        begins = holding(replace(unit, tokens=unit.tokens[:half], prefix=False))[:MOST]
-        ends = holding(replace(unit, tokens=unit.tokens[half:]))[:MOST]
+        begins = holding(replace(unit, tokens=unit.tokens[:half], prefix=False))[:MAX_SEGMENTS]
+        ends = holding(replace(unit, tokens=unit.tokens[half:]))[:MAX_SEGMENTS]
         for modality, segment_id, words in _joined(connection, begins, ends, unit):
             crossed.add(unit)
-            some = found.setdefault(modality, {})
-            # Of two phrases over one seam the longer one's rest holds the other's too.
-            some[segment_id] = max(some.get(segment_id, []), words, key=len)
+            segments = by_modality.setdefault(modality, {})
+            # Of two phrases over one boundary, the rest of the longer one contains the other's.
+            segments[segment_id] = max(segments.get(segment_id, []), words, key=len)
     if allowed is not None:
-        kept = {modality: set(ids.tolist()) for modality, ids in allowed.items()}
-        found = {
-            modality: {i: words for i, words in some.items() if i in kept.get(modality, ())}
-            for modality, some in found.items()
+        passing = {modality: set(ids.tolist()) for modality, ids in allowed.items()}
+        by_modality = {
+            modality: {i: words for i, words in segments.items() if i in passing.get(modality, ())}
+            for modality, segments in by_modality.items()
         }
-    return Crossings(crossed, found)
+    return CrossingPhrases(crossed, by_modality)
 
 
 def _joined(
@@ -63,9 +66,9 @@ def _joined(
 ) -> list[tuple[Modality, int, list[str]]]:
     """(modality, segment, its words and the beginning of the next one's) for each that crosses."""
     here, there = aliased(SegmentRow), aliased(SegmentRow)
-    own, following = aliased(SegmentWordsRow), aliased(SegmentWordsRow)
+    current, following = aliased(SegmentWordsRow), aliased(SegmentWordsRow)
     pairs = (
-        select(here.id, here.modality, own.words, following.words)
+        select(here.id, here.modality, current.words, following.words)
         .join(
             there,
             and_(
@@ -74,7 +77,7 @@ def _joined(
                 there.modality == here.modality,
             ),
         )
-        .join(own, own.segment_id == here.id)
+        .join(current, current.segment_id == here.id)
         .join(following, following.segment_id == there.id)
     )
     sides = [*((here.id, chunk) for chunk in chunks(begins))]

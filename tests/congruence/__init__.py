@@ -1,0 +1,1 @@
+"""The engine over every pair of database and vector backend answers alike."""
