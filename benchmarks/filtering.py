@@ -26,17 +26,17 @@ from mmsearch.settings import load_settings
 from mmsearch.stores.database import now
 from mmsearch.stores.rows import SEGMENTS, SOURCES
 from mmsearch.stores.source_values import write_all_values
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 TAGS = ["beach", "snow", "family", "work", "dog", "cat", "boat", "city"]
 
 
 def fill(store: SqlStore, size: int) -> int:
     """Rows as an indexing run makes them, written in bulk."""
-    collection = store.ensure_collection("default", "nano").id
+    collection = store.collections.get_or_create("default", "nano").id
     rng = np.random.default_rng(0)
     picks = rng.permutation(size)
-    with store.engine.connect() as connection, connection.begin():
+    with store.database.engine.connect() as connection, connection.begin():
         for start in range(0, size, 10_000):
             numbers = range(start, min(size, start + 10_000))
             connection.execute(
@@ -104,14 +104,13 @@ def main() -> None:
         settings = load_settings(Path(folder) / "library", database_url=options.database)
         store = open_store(settings, create=True)
         collection = fill(store, size)
-        dialect = store.engine.dialect.name
-        keys = store.metadata_keys(collection)
+        keys = store.sources.metadata_keys(collection)
 
         def passing(given: dict[str, object]) -> int:
-            found = store.passing(collection, compile_filter(given, keys, dialect))
+            found = store.segments.matching(collection, compile_filter(given, keys, store.dialect))
             return sum(len(ids) for ids in found.values())
 
-        print(f"{size} segments on {dialect}")
+        print(f"{size} segments on {store.dialect.name}")
         for percent in (0.1, 1, 10, 50, 100):
             given: dict[str, object] = {"pick": {"lt": size * percent / 100}}
             timed(f"metadata number, {percent} %", lambda g=given: passing(g))
@@ -120,7 +119,10 @@ def main() -> None:
         timed("column, mime", lambda: passing({"mime": "image/png"}))
         timed("column, size < ...", lambda: passing({"size": {"lt": 100_000 + size / 100}}))
         timed("path like", lambda: passing({"path": {"like": "/photos/7/%"}}))
-        timed("metadata keys (once after a change)", lambda: len(store.metadata_keys(collection)))
+        timed(
+            "metadata keys (once after a change)",
+            lambda: len(store.sources.metadata_keys(collection)),
+        )
         timed("facet: mime", lambda: _facet(store, collection, Facet("mime")))
         timed("facet: tags", lambda: _facet(store, collection, Facet("tags")))
         timed(
@@ -128,15 +130,17 @@ def main() -> None:
             lambda: _facet(store, collection, Facet("taken_at", by="year")),
         )
         some = np.random.default_rng(1).integers(1, size, 600).tolist()
-        timed("600 candidates", lambda: len(store.candidates(some)))
+        timed("600 candidates", lambda: len(store.segments.candidates(some)))
         everything = literal(True)
-        timed("all ids", lambda: len(store.passing(collection, everything)))
+        timed("all ids", lambda: len(store.segments.matching(collection, everything)))
         store.close()
 
 
 def _facet(store: SqlStore, collection: int, facet: Facet) -> int:
     query = Query(facets=(facet,))
-    (values,) = facets_of(store, collection, query, store.metadata_keys(collection)).values()
+    (values,) = facets_of(
+        store, collection, query, store.sources.metadata_keys(collection)
+    ).values()
     return len(values)
 
 

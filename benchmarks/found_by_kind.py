@@ -285,7 +285,7 @@ def measure(data: Path, folder: Path) -> list[Row]:
     with SearchEngine.open(folder / "library") as engine:
         states = {
             Path(source.path).name: source.failure.code if source.failure else None
-            for source in engine.library.store.sources(limit=1_000_000)
+            for source in engine.library.store.sources.list(limit=1_000_000)
         }
         return ask_all(data, Asker(engine, states), people, labels, voiced, screens)
 
@@ -413,12 +413,12 @@ def heard_nothing(asker: Asker, data: Path, folder: str, listing: str, kind: str
     """Decoded, and free of invented words."""
     names = [row["file"] for row in listed(data, folder, listing)]
     invented = 0
-    for source in asker.engine.library.store.sources(limit=1_000_000):
+    for source in asker.engine.library.store.sources.list(limit=1_000_000):
         if Path(source.path).parent == data / folder:
             invented += any(
                 segment.modality is Modality.SPEECH
                 and segment.metadata.get("origin") != "subtitles"
-                for segment in asker.engine.library.store.segments_of(source.id)
+                for segment in asker.engine.library.store.segments.of_source(source.id)
             )
     return asker.row(kind, names, f"{invented} with invented words")
 

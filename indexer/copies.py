@@ -12,7 +12,7 @@ from indexer.outcomes import RunOutcomes
 from indexer.recipe import same_recipe
 from mmsearch.stores.places import local_path
 from mmsearch.stores.rows import KnownFile, SourceWrite
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Collection, Failure, SourceFile
 
 
@@ -59,7 +59,7 @@ class IndexedFiles:
     def changed(self, items: Sequence[Item]) -> Iterator[Item]:
         """Count `items` as seen, and yield those that are new or changed. The others get their
         outcome from SQL alone."""
-        known = self._store.known_files(self._collection.id, [item.file.uri for item in items])
+        known = self._store.sources.by_uri(self._collection.id, [item.file.uri for item in items])
         self._record_weights(items, known)
         for item in items:
             self._outcomes.counts.seen += 1
@@ -71,7 +71,7 @@ class IndexedFiles:
             elif self._retry_failed:
                 yield item
             else:
-                failure = self._store.source(stored.id).failure
+                failure = self._store.sources.get(stored.id).failure
                 assert failure is not None
                 self._outcomes.failed(failure)
 
@@ -85,7 +85,7 @@ class IndexedFiles:
             and len(stored.recipe) < len(self.recipe_of(item))
         }
         if recipes:
-            self._store.update_recipes(recipes)
+            self._store.sources.update_recipes(recipes)
 
     def _unchanged(self, stored: KnownFile, item: Item) -> bool:
         same_file = (stored.size, stored.mtime_ns) == (item.file.size, item.file.mtime_ns)
@@ -123,7 +123,7 @@ class IndexedFiles:
             elif failure is not None:
                 failure = Failure(copy.file.path, failure.code, failure.reason)
                 write = SourceWrite(copy.file, copy.sha256, "", self._recipe, failure=failure)
-                self._store.write_sources(self._collection.id, [write])
+                self._store.sources.write(self._collection.id, [write])
                 self._outcomes.failed(failure)
             else:
                 self._waiting.append(copy)
@@ -133,22 +133,22 @@ class IndexedFiles:
         return self._waiting.pop(0) if self._waiting else None
 
     def _same_content(self, sha256: str) -> list[KnownFile]:
-        known = self._store.known_content(self._collection.id, sha256)
+        known = self._store.sources.by_content(self._collection.id, sha256)
         return [source for source in known if same_recipe(source.recipe, self._recipe)]
 
     def _write_copy(self, copy: CopiedFile, same: Sequence[KnownFile]) -> None:
         for source in same:
             if source.uri == copy.file.uri:
-                self._store.move_source(source.id, copy.file)
+                self._store.sources.move(source.id, copy.file)
                 self._outcomes.unchanged(copy.file.path)
                 return
         for source in same:
             if is_gone(source.uri):
-                self._store.move_source(source.id, copy.file)
+                self._store.sources.move(source.id, copy.file)
                 self._outcomes.moved(copy.file.path, source.path)
                 return
-        original = self._store.source(same[0].id)
-        metadata, segments, vectors = self._store.source_content(original.id)
+        original = self._store.sources.get(same[0].id)
+        metadata, segments, vectors = self._store.sources.contents(original.id)
         write = SourceWrite(
             file=copy.file,
             sha256=copy.sha256,
@@ -158,7 +158,7 @@ class IndexedFiles:
             segments=segments,
             vectors=vectors,
         )
-        self._store.write_sources(self._collection.id, [write])
+        self._store.sources.write(self._collection.id, [write])
         self._outcomes.copied(write)
 
 

@@ -30,7 +30,7 @@ from mmsearch.library import Library
 from mmsearch.media.sandbox.confinement import NICENESS
 from mmsearch.models.collection_models import models_in
 from mmsearch.stores.jobs import Claim
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Worker:
         while not self._ending.is_set():
             self._wake.clear()
             try:
-                claim = self._library.store.claim(self.name, self._lease)
+                claim = self._library.store.jobs.claim(self.name, self._lease)
             except (DBAPIError, MMSearchError) as error:
                 logger.warning("the queue cannot be read: %s", error)
                 self._ending.wait(OUTAGE_SECONDS)
@@ -114,7 +114,7 @@ class Worker:
         try:
             with Lease(store, claim, self._lease, self._ending) as lease:
                 run_job(self._library, claim, lease)
-            store.finish(claim, "done")
+            store.jobs.finish(claim, "done")
             self._unpublished = True
         except BaseException as error:
             self._record_end(claim, error)
@@ -127,20 +127,20 @@ class Worker:
         try:
             match error:
                 case StoppedError(why="cancel"):
-                    store.finish(claim, "cancelled")
+                    store.jobs.finish(claim, "cancelled")
                 case StoppedError(why="pause"):
-                    store.finish(claim, "paused")
+                    store.jobs.finish(claim, "paused")
                 case StoppedError(why="lost") | LeaseLostError():
                     logger.warning("job %d was taken over by another worker", number)
                 case StoppedError() | KeyboardInterrupt() | SystemExit():
-                    store.give_back(claim, spent=False)
+                    store.jobs.retry(claim, counted=False)
                 case MMSearchError() if not isinstance(error, StorageError | LibraryBusyError):
                     logger.warning("job %d failed: %s", number, error)
-                    store.finish(claim, "failed", str(error))
+                    store.jobs.finish(claim, "failed", str(error))
                 case _:
                     # A full disk, a lost connection, a bug: the first two may pass.
                     logger.warning("job %d broke off", number, exc_info=error)
-                    store.give_back(claim, f"{type(error).__name__}: {error}"[:2000])
+                    store.jobs.retry(claim, f"{type(error).__name__}: {error}"[:2000])
         except LeaseLostError:
             logger.warning("job %d was taken over by another worker", number)
         except (DBAPIError, MMSearchError):
@@ -189,7 +189,7 @@ class Lease:
         while not self._over.wait(self._seconds / 4):
             renewed = time.monotonic()
             try:
-                requested = self._store.renew(self._claim, self._seconds)
+                requested = self._store.jobs.renew(self._claim, self._seconds)
             except LeaseLostError:
                 self._requested = "lost"
                 return
@@ -204,11 +204,11 @@ class Lease:
 def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
     """Index what a job's task names. Raises StoppedError, LeaseLostError, and what a run does."""
     task = claim.job.task
-    collections = {collection.id: collection for collection in library.store.collections()}
+    collections = {collection.id: collection for collection in library.store.collections.list()}
     target = collections[claim.job.collection_id]
     library.check_profile(target)
     # Of an earlier attempt, or from before a pause.
-    earlier = library.store.run_items(claim.job.id, limit=10**9)
+    earlier = library.store.runs.items(claim.job.id, limit=10**9)
     outcomes = RunOutcomes(
         library.store,
         claim.job.id,
@@ -247,9 +247,11 @@ def enqueue(
     prune_empty, retry_failed, and `total` files where that is known."""
     profile = library.settings.profile or DEFAULT_PROFILE
     named = models_in(library.settings)
-    target = library.store.ensure_collection(collection or "default", profile, named)
+    target = library.store.collections.get_or_create(collection or "default", profile, named)
     attempts = library.settings.job_attempts
-    return library.store.enqueue(target.id, kind, task, priority=priority, max_attempts=attempts)
+    return library.store.jobs.enqueue(
+        target.id, kind, task, priority=priority, max_attempts=attempts
+    )
 
 
 def _lower_priority() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Failure
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class RunOutcomes:
     def save(self) -> None:
         """Write the counts and the new outcomes to SQL, and report."""
         items, self._unsaved = self._unsaved, []
-        self._store.update_run(
+        self._store.runs.update(
             self._run_id, counts=self.counts.to_json(), items=items, lease=self._lease
         )
         self.report()

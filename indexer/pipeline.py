@@ -227,7 +227,7 @@ class Pipeline:
                 for prepared, by_space in zip(pending, vectors, strict=True)
             ]
             self.outcomes.report()  # raises if a job may write no more
-            self._store.write_sources(self._collection.id, writes)
+            self._store.sources.write(self._collection.id, writes)
             for write in writes:
                 if write.failure is not None:
                     self._indexed.add_failure(write.sha256, write.failure)
@@ -249,7 +249,7 @@ class Pipeline:
         """The id of a space; that of sounds is made, and its model loaded, for the first sound."""
         if name not in self._space_ids:
             space = self._models.embedder(name).space
-            self._space_ids[name] = self._store.ensure_space(self._collection.id, space).id
+            self._space_ids[name] = self._store.spaces.get_or_create(self._collection.id, space).id
         return self._space_ids[name]
 
 

@@ -125,10 +125,10 @@ def index_into(
     """The same for an opened library; `wait` seconds for another run to end first."""
     began = time.monotonic()
     with write_lock(library.path, wait):
-        library.store.interrupt_dead_runs()
+        library.store.runs.interrupt_unfinished()
         remove_retired(library)
         target = collection_for(library, collection)
-        run = library.store.start_run(target.id, "index")
+        run = library.store.runs.start(target.id, "index")
         outcomes = RunOutcomes(library.store, run, on_progress=on_progress)
         pipeline = Pipeline(
             library, library.models_of(target), target, outcomes, retry_failed=retry_failed
@@ -143,7 +143,7 @@ def index_into(
         except BaseException as error:
             _close_run(library, run, outcomes.counts.to_json(), error)
             raise
-        library.store.update_run(run, counts=outcomes.counts.to_json(), state="done")
+        library.store.runs.update(run, counts=outcomes.counts.to_json(), state="done")
         library.indexes.refresh(save=True)
         Calibrations(library).prepare(target)
     return RunSummary(
@@ -159,10 +159,10 @@ def index_into(
 def remove_retired(library: Library) -> int:
     """Remove the vectors of models that are no longer used, in batches; returns how many."""
     removed = 0
-    for stored in library.store.spaces(state="retired"):
+    for stored in library.store.spaces.retired():
         # The space's row goes last: if this is interrupted, the next run goes on.
         library.indexes.delete_space(stored)
-        while count := library.store.remove_retired(stored.id):
+        while count := library.store.spaces.remove_retired(stored.id):
             removed += count
     return removed
 
@@ -197,7 +197,7 @@ def write_lock(library: Path, wait: float = 0.0) -> Iterator[None]:
 
 def collection_for(library: Library, name: str) -> Collection:
     """The collection to write to. A new one is created only once its models have loaded."""
-    for collection in library.store.collections():
+    for collection in library.store.collections.list():
         if collection.name == name:
             library.check_profile(collection)
             return collection
@@ -206,12 +206,12 @@ def collection_for(library: Library, name: str) -> Collection:
     for embedder in (models.clip, models.text):
         logger.debug("space %s of profile %s", embedder.space, profile)
     logger.debug("transcriber %s", models.transcriber.fingerprint)
-    return library.store.ensure_collection(name, profile, models_in(library.settings))
+    return library.store.collections.get_or_create(name, profile, models_in(library.settings))
 
 
 def _failed(library: Library, collection: Collection) -> list[str]:
     """The files and addresses that hold the sources that have failed."""
-    uris = library.store.failed_uris(collection.id)
+    uris = library.store.sources.failed_uris(collection.id)
     return list(dict.fromkeys(container_of(uri) for uri in uris))
 
 
@@ -220,6 +220,6 @@ def _close_run(library: Library, run: int, counts: Mapping[str, Any], error: Bas
     text = str(error) if isinstance(error, MMSearchError) else repr(error)
     state = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
     try:
-        library.store.update_run(run, counts=counts, state=state, error=text)
+        library.store.runs.update(run, counts=counts, state=state, error=text)
     except MMSearchError:
         logger.warning("the end of run %d could not be recorded", run)

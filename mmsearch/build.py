@@ -12,7 +12,7 @@ from mmsearch.models.wiring import models_of
 from mmsearch.protocols import VectorBackend
 from mmsearch.settings import Settings, decoding_workers
 from mmsearch.stores import migrate
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.vectors.channels import ChannelIndexes
 from mmsearch.vectors.faiss.backend import FaissBackend
 from mmsearch.vectors.memory import MemoryBackend
@@ -67,5 +67,5 @@ def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
     except OSError as error:
         raise StorageError(f"the library folder {folder} cannot be made: {error}") from None
     store = SqlStore(settings.database)
-    migrate.upgrade(store.engine)
+    migrate.upgrade(store.database.engine)
     return store

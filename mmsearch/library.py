@@ -20,11 +20,10 @@ from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker, Searcher
 from mmsearch.settings import Settings, load_settings
 from mmsearch.settings_options import SettingsOptions
-from mmsearch.stores.change_log import read_head
 from mmsearch.stores.collections import named_collection
 from mmsearch.stores.lexical.index import LexicalTotals
 from mmsearch.stores.rows import StoredSpace
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Collection, Modality, Place, Source
 from mmsearch.vectors.channels import ChannelIndexes
 
@@ -60,7 +59,9 @@ class LibrarySnapshot:
     def metadata_keys(self, collection_id: int) -> tuple[str, ...]:
         """Every metadata key that some source of the collection has, sorted."""
         if collection_id not in self._metadata_keys:
-            self._metadata_keys[collection_id] = tuple(self.store.metadata_keys(collection_id))
+            self._metadata_keys[collection_id] = tuple(
+                self.store.sources.metadata_keys(collection_id)
+            )
         return self._metadata_keys[collection_id]
 
     def lexical_totals(self, collection_id: int) -> LexicalTotals:
@@ -162,7 +163,7 @@ class Library:
 
     def snapshot(self) -> LibrarySnapshot:
         """The library as of now: indexes are refreshed first. One SELECT where nothing changed."""
-        last_change, collections = read_head(self.store.engine)
+        last_change, collections = self.store.changes.head()
         if last_change != self.indexes.last_change:
             self.refresh()
         spaces, kept = self.indexes.spaces, self._snapshot
@@ -187,9 +188,9 @@ class Library:
         """
         if any(self.indexes.get(*channel) is None for channel in snapshot.channels):
             return True
-        if self.store.last_change() == snapshot.last_change:
+        if self.store.changes.last_id() == snapshot.last_change:
             return False
-        return not set(snapshot.spaces) <= set(self.store.spaces())
+        return not set(snapshot.spaces) <= set(self.store.spaces.active())
 
     def vector_count(self, snapshot: LibrarySnapshot, collection_id: int) -> int:
         """Vectors of a collection, in all spaces."""
@@ -235,13 +236,13 @@ class Library:
 
     def delete_source(self, source_id: int) -> None:
         """Remove a source from the library (its file stays where it is). NotFoundError."""
-        self.store.source(source_id)
-        self.store.delete_sources([source_id])
+        self.store.sources.get(source_id)
+        self.store.sources.delete([source_id])
         self.refresh()
 
     def reindex(self) -> None:
         """Rebuild every index from SQL: vector indexes, and the words of full text."""
-        self.store.rewrite_words()
+        self.store.sources.rewrite_words()
         self.indexes.rebuild()
         self._snapshot = None
 
@@ -250,8 +251,8 @@ class Library:
     def status(self, *, verify: bool = False) -> dict[str, Any]:
         """Counts and index states; with `verify`, also the result of `verify()`."""
         self.refresh()
-        status = self.store.counts()
-        status["collections"] = {c.name: c.profile for c in self.store.collections()}
+        status = self.store.status.counts()
+        status["collections"] = {c.name: c.profile for c in self.store.collections.list()}
         status["switching"] = self._switching()
         status["sounds"] = self._sounds()
         status["index"] = self.indexes.stats()
@@ -264,19 +265,19 @@ class Library:
     def verify(self) -> dict[str, Any]:
         """Compare indexes, full text and metadata with each other: `ok`, `problems`, `notes`."""
         problems = [
-            *self.store.problems(),
+            *self.store.status.problems(),
             *self.store.lexical.problems(),
             *self.indexes.problems(),
         ]
         verified: dict[str, Any] = {"ok": not problems, "problems": problems}
-        if notes := self.store.notes():
+        if notes := self.store.status.notes():
             verified["notes"] = notes
         return verified
 
     def _sounds(self) -> dict[str, bool]:
         """Whether the models of each collection embed sounds."""
         sounds: dict[str, bool] = {}
-        for collection in self.store.collections():
+        for collection in self.store.collections.list():
             # Settings may name another profile: commands that need the models report that.
             with suppress(SpaceMismatchError):
                 sounds[collection.name] = self.models_of(collection).knows_sounds
@@ -285,12 +286,12 @@ class Library:
     def _switching(self) -> dict[str, Any]:
         """Per collection, the models that it is being switched to and the progress per space."""
         switching: dict[str, Any] = {}
-        for collection in self.store.collections():
-            target = self.store.switch_target(collection.id)
+        for collection in self.store.collections.list():
+            target = self.store.switches.target(collection.id)
             if target is not None:
                 filled = {
-                    pair[1].space.name: self.store.filled(pair)
-                    for pair in self.store.building(collection.id)
+                    pair[1].space.name: self.store.switches.progress(pair)
+                    for pair in self.store.switches.pairs(collection.id)
                 }
                 switching[collection.name] = {
                     "profile": target.profile,

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, Unpack, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from mmsearch.errors import MMSearchError
-from mmsearch.query import Query, SearchResult
+from mmsearch.query import Query, SearchOptions, SearchResult
 from mmsearch.types import (
     Channel,
     HalfVectors,
@@ -376,13 +376,14 @@ class Searcher(Protocol):
         self,
         query: str | Query | None = None,
         *,
+        image: str | Path | bytes | None = None,
+        audio: str | Path | bytes | None = None,
+        like: int | None = None,
         modality: str | Sequence[str] | None = None,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002  # its name everywhere else
-        limit: int | None = None,
-        min_score: float | None = None,
-        collection: str | None = None,
+        **options: Unpack[SearchOptions],
     ) -> SearchResult:
-        """The hits of words, or of a whole `Query`, best first. Raises MMSearchError."""
+        """The hits of words, a picture, a recording, a segment, a mix, or a whole `Query`, best
+        first. Raises MMSearchError."""
 
     def search_many(self, queries: Sequence[Query]) -> list[SearchResult | MMSearchError]:
         """One result per query, in their order. The error of a query stands in its place."""

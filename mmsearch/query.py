@@ -1,11 +1,11 @@
-"""What a caller gives and gets: terms, a query, hits and a result. Pure values."""
+"""The values of a search: terms, a query, hits and a result. Nothing here does any work."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias, TypedDict
 
 from mmsearch.errors import MediaError
 from mmsearch.types import Metadata, Modality, Segment, Source
@@ -19,19 +19,19 @@ class Term:
     image: bytes | None = None
     """An encoded picture (any format that Pillow reads)."""
     audio: bytes | None = None
-    """An encoded recording; it is transcribed, and the words are searched."""
+    """An encoded recording. Its words are recognised and searched; so is its sound."""
     segment: int | None = None
-    """The id of a segment: more like this."""
+    """The id of a segment: find what is like it."""
     vector: tuple[float, ...] | None = None
     space: str | None = None
     """The space that `vector` belongs to; "clip" if not given."""
     weight: float = 1.0
-    """Negative: away from it."""
+    """Negative: the query moves away from it."""
     modalities: tuple[Modality, ...] = ()
-    """This term is only about segments of these; empty: about all that the query asks for."""
+    """Restricts the term to segments of these modalities. Empty: those of the query."""
     channels: tuple[str, ...] = ()
-    """This term only speaks in these channels: "clip", "text", "sound", "lexical", or one
-    modality of such ("clip:image"). Empty: wherever its kind of content is looked for."""
+    """Restricts the term to these channels: "clip", "text", "sound", "lexical", or one modality
+    of them ("clip:image"). Empty: all channels that its kind of content is searched in."""
 
     @property
     def kind(self) -> Literal["text", "image", "audio", "segment", "vector"]:
@@ -43,7 +43,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class SortKey:
-    """A field to put hits in order by: one of the filter's fields, a metadata key or "score"."""
+    """A field that hits are ordered by: a field of the filter, a metadata key or "score"."""
 
     field: str
     descending: bool = False
@@ -51,18 +51,18 @@ class SortKey:
 
 @dataclass(frozen=True, slots=True)
 class Facet:
-    """A field whose values are to be counted."""
+    """A field whose values are counted."""
 
     field: str
     limit: int = 20
     """At most this many values, the most frequent ones."""
     by: Literal["value", "year", "month", "day"] = "value"
-    """Dates are counted by the year, month or day that they begin with."""
+    """"year", "month" and "day" count dates by what they begin with."""
 
 
 @dataclass(frozen=True, slots=True)
 class FacetValue:
-    """How much of the filtered collection has this value."""
+    """A value of a facet, and how many sources and segments of the filtered collection have it."""
 
     value: str | float | bool
     sources: int
@@ -72,14 +72,41 @@ class FacetValue:
 GroupBy: TypeAlias = Literal["segment", "moment", "source"]
 
 
+class SearchOptions(TypedDict, total=False):
+    """The options of a search as keyword arguments (see `Query` for their meaning).
+
+    A test compares them with the fields of `mmsearch.search.parse.request.SearchRequest`.
+    """
+
+    without: str | Sequence[str]
+    modalities: Sequence[str]
+    filter: Mapping[str, Any] | None
+    limit: int | None
+    min_score: float | None
+    weights: Mapping[str, float] | None
+    collection: str | None
+    exact: bool
+    sort: str | Sequence[str | SortKey | Mapping[str, Literal["asc", "desc"]]]
+    group: GroupBy | Mapping[str, Any]
+    fold: bool | float | None
+    diversity: float
+    facets: Sequence[str | Facet | Mapping[str, Any]]
+    cursor: str | None
+    rerank: str | None
+    reasons: bool
+    explain: bool
+
+
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for: weighted terms, a filter and options.
+    """A search: weighted terms, a filter and options.
 
-    Made from its fields, or step by step; every step gives a new query::
+    Construct it from its fields, or step by step. Every step returns a new query::
 
-        Query.words("a beach").without("people").also(image="sunset.jpg", weight=0.5)
-        Query.like(image="boat.jpg").also("but at night").among("image").first(20)
+        Query.words("a beach").without("people").add(image="sunset.jpg", weight=0.5)
+        Query.like(image="boat.jpg").add("but at night").with_modalities("image").with_limit(20)
+
+    Texts of terms are in the query language (`mmsearch.search.parse.language`).
     """
 
     terms: tuple[Term, ...] = ()
@@ -89,36 +116,37 @@ class Query:
     """The JSON grammar of `mmsearch.search.parse.filters`."""
     limit: int = 10
     min_score: float | None = None
-    """No hits below it. None: the library's own, and no answer without a good enough best hit."""
+    """Hits that score less are left out. None: the setting `min_score`, and no hits at all if the
+    best one scores less than the setting `answer_score`."""
     weights: Mapping[str, float] | None = None
-    """Of channels, 0 to 10: by name ("clip:image"), or all of a space ("lexical"); else 1."""
+    """Of channels, 0 to 10, by channel ("clip:image") or space ("lexical"). Not listed: 1."""
     collection: str | None = None
     """None: the library's only collection, or "default"."""
     exact: bool = False
     sort: tuple[SortKey, ...] = ()
-    """Empty: the best first."""
+    """Empty: by score, descending."""
     group: GroupBy = "moment"
-    """What one hit is. "moment": a shot and what is said in it are one; "source": a file."""
+    """What one hit is. "moment": a shot and what is said in it are one hit. "source": a file."""
     best: int = 3
-    """With "source": how many of a file's segments are told, the best ones."""
+    """With "source": how many of a file's best segments a hit lists."""
     fold: float | None = None
-    """Copies, and what is at least this similar (cosine), go into one hit. None: no folding."""
+    """Near-duplicates of at least this similarity (cosine) are one hit. None: no deduplication."""
     diversity: float = 0.0
-    """0: by relevance alone; towards 1, hits unlike those before them come earlier (MMR)."""
+    """0: by relevance alone. Towards 1: hits unlike those before them come earlier (MMR)."""
     facets: tuple[Facet, ...] = ()
     cursor: str | None = None
-    """The `cursor` of the page before."""
+    """The `cursor` of the previous page."""
     rerank: str | None = None
-    """Who looks at the best hits again, as the setting `rerank`; None: what that setting says."""
+    """The rerankers of the best hits, as in the setting `rerank`. None: that setting."""
     reasons: bool = False
-    """With what the reranker says about each hit, where it can say something."""
+    """Return the reranker's reason with each hit, where it gives one."""
     explain: bool = False
-    """With why each hit is where it is, and how long each stage took."""
+    """Return an explanation with each hit, and the duration of each stage."""
 
     @classmethod
     def words(cls, text: str, *, weight: float = 1.0, **term: Any) -> Self:
         """A query in words. Further arguments are fields of `Term` (channels, modalities)."""
-        return cls().also(text, weight=weight, **term)
+        return cls().add(text, weight=weight, **term)
 
     @classmethod
     def like(
@@ -132,11 +160,11 @@ class Query:
         **term: Any,
     ) -> Self:
         """A query by example: a segment's id, a picture, a recording or a vector of `space`."""
-        return cls().also(
+        return cls().add(
             segment=segment, image=image, audio=audio, vector=vector, weight=weight, **term
         )
 
-    def also(
+    def add(
         self,
         text: str | None = None,
         *,
@@ -145,83 +173,90 @@ class Query:
         vector: Sequence[float] | None = None,
         **term: Any,
     ) -> Self:
-        """With one more term. Files named as `image` or `audio` are read; words never are."""
-        made = Term(
+        """Add a term. Files named as `image` or `audio` are read; words never name a file."""
+        added = Term(
             text=text,
             image=file_content(image) if image is not None else None,
             audio=file_content(audio) if audio is not None else None,
             vector=tuple(float(x) for x in vector) if vector is not None else None,
             **term,
         )
-        return replace(self, terms=(*self.terms, made))
+        return replace(self, terms=(*self.terms, added))
 
     def without(self, text: str | None = None, *, weight: float = 1.0, **term: Any) -> Self:
-        """Away from something; takes what `also` takes. A larger weight pushes harder."""
-        return self.also(text, weight=-abs(weight), **term)
+        """Move away from something. Takes what `add` takes. A larger weight pushes harder."""
+        return self.add(text, weight=-abs(weight), **term)
 
-    def among(self, *modalities: str) -> Self:
+    def with_modalities(self, *modalities: str) -> Self:
         """Only segments of these modalities."""
-        return replace(self, modalities=tuple(Modality(one) for one in modalities))
+        return replace(self, modalities=tuple(Modality(name) for name in modalities))
 
     def where(self, **conditions: Any) -> Self:
-        """Only what passes: ``where(taken_at={"gte": "2024-01-01"}, tags={"any": ["sea"]})``.
+        """Add a filter: ``where(taken_at={"gte": "2024-01-01"}, tags={"any": ["sea"]})``.
 
-        Asked for again, both must hold.
+        Several filters must all hold.
         """
         both = {"and": [dict(self.filter), conditions]} if self.filter else conditions
         return replace(self, filter=both)
 
-    def first(self, limit: int) -> Self:
+    def with_limit(self, limit: int) -> Self:
         """At most this many hits."""
         return replace(self, limit=limit)
 
-    def by_source(self, best: int = 3) -> Self:
-        """One hit a file, with the best places in it."""
+    def grouped_by_source(self, best: int = 3) -> Self:
+        """One hit for each file, with its `best` segments."""
         return replace(self, group="source", best=best)
 
     def sorted_by(self, *fields: str) -> Self:
-        """In the order of fields; "-taken_at" for the newest first."""
+        """Order hits by fields; "-taken_at" puts the newest first."""
         keys = tuple(SortKey(name.removeprefix("-"), name.startswith("-")) for name in fields)
         return replace(self, sort=keys)
 
-    def counting(self, *fields: str) -> Self:
-        """With the values of these fields counted."""
+    def with_facets(self, *fields: str) -> Self:
+        """Count the values of these fields."""
         return replace(self, facets=tuple(Facet(name) for name in fields))
 
+    also = add
+    among = with_modalities
+    first = with_limit
+    by_source = grouped_by_source
+    counting = with_facets
+    """The earlier names of these methods, for one release."""
 
-def file_content(given: str | Path | bytes) -> bytes:
-    """The bytes of a picture or recording that a user named. Raises MediaError."""
-    if isinstance(given, bytes):
-        return given
+
+def file_content(file: str | Path | bytes) -> bytes:
+    """The bytes of a picture or recording that the caller named. Raises MediaError."""
+    if isinstance(file, bytes):
+        return file
     try:
-        return Path(given).expanduser().read_bytes()
+        return Path(file).expanduser().read_bytes()
     except FileNotFoundError:
-        raise MediaError("missing", f"there is no file {given}") from None
+        raise MediaError("missing", f"there is no file {file}") from None
     except OSError as error:
-        raise MediaError("unreadable", f"{given} cannot be read: {error.strerror}") from None
+        raise MediaError("unreadable", f"{file} cannot be read: {error.strerror}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class ChannelScore:
-    """What one first-stage channel said of a segment."""
+    """The rank and score of a segment in one first-stage channel."""
 
     name: str
     rank: int | None
     """1-based."""
     raw: float | None
-    """The similarity as the index gave it."""
+    """The similarity that the index computed."""
     calibrated: float | None
-    """0..1: how likely it is that something this similar is what was looked for."""
+    """0..1: the probability that a segment this similar is relevant."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Characters of a segment's text that speak for it."""
+    """A span of characters of a segment's text that matches the query."""
 
     start: int
     end: int
     kind: Literal["word", "meaning"]
-    """The query's own words, or the sentence nearest to it in meaning."""
+    """Words of the query, or the sentence that is nearest to it in meaning."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,15 +268,15 @@ class Explanation:
     """The score before reranking."""
     rerank: float | None = None
     reranker: str | None = None
-    """Who looked at it again."""
+    """The model that reranked it."""
     matches: tuple[Match, ...] = ()
     heat_map: bool = False
-    """Whether it can be shown where in the picture the words match."""
+    """Whether a heat map of the picture is available."""
 
 
 @dataclass(frozen=True, slots=True)
 class HitPart:
-    """Another segment that a hit stands for."""
+    """Another segment that is part of a hit."""
 
     score: float
     scores: Mapping[str, float]
@@ -251,7 +286,7 @@ class HitPart:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What was said just before and just after a stretch of speech."""
+    """The speech just before and just after a segment of speech."""
 
     before: str | None
     after: str | None
@@ -259,7 +294,7 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A segment that was found, and why."""
+    """A result of a search: a segment, its source and its scores."""
 
     rank: int
     """1-based."""
@@ -270,29 +305,31 @@ class Hit:
     source: Source
     segment: Segment
     evidence: tuple[HitPart, ...] = ()
-    """What else speaks for the same moment: the words said in a shot that was found."""
+    """Other segments of the same moment that match: the words spoken in a shot."""
     segments: tuple[HitPart, ...] = ()
-    """Grouped by source: its best segments, best first, the hit's own among them."""
+    """Grouped by source: its best segments in descending order, this one among them."""
     duplicates: tuple[HitPart, ...] = ()
-    """Folded: copies and near-duplicates that it stands for."""
+    """Copies and near-duplicates that were collapsed into it."""
     reason: str | None = None
-    """What the reranker said about it, if it was asked to."""
+    """The reranker's reason, if `Query.reasons` is set."""
     explanation: Explanation | None = None
     context: Context | None = None
-    """Of speech: what was said around it, if anything was."""
+    """Of speech: what is said around it, if anything is."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """An answer: hits, best first."""
+    """The result of a search."""
 
     query: Query
+    """As it was executed: with the filters that were typed in its text."""
     hits: tuple[Hit, ...]
+    """In order, the best first."""
     took_ms: float
     warnings: tuple[str, ...] = ()
     facets: Mapping[str, tuple[FacetValue, ...]] = field(default_factory=dict)
-    """By field, the most frequent value first; over all that the filter lets through."""
+    """By field, the most frequent value first, over everything that passes the filter."""
     cursor: str | None = None
-    """For the next page, as `Query.cursor`; None at the end."""
+    """`Query.cursor` of the next page. None: this is the last page."""
     stages: Mapping[str, float] = field(default_factory=dict)
-    """Milliseconds of each stage. Queries that were answered together share the first ones."""
+    """Milliseconds of each stage. Queries of one batch share the first stages."""

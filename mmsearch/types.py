@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Literal, TypeAlias
@@ -277,7 +277,7 @@ class SearchParams:
 
 @dataclass(frozen=True, slots=True)
 class WordUnit:
-    """What full text looks for as one: a word, the beginning of one, or words side by side."""
+    """What full text searches for as one: a word, the beginning of one, or words side by side."""
 
     tokens: tuple[str, ...]
     """As `mmsearch.stores.lexical.analysis` cuts them."""
@@ -287,6 +287,12 @@ class WordUnit:
     """Negative: those that hold it are pushed down."""
     quoted: bool = False
     """It may begin in one segment and end in the next."""
+    alternatives: tuple[WordUnit, ...] = ()
+    """Others that count the same: one of all is enough."""
+
+    def each(self) -> tuple[WordUnit, ...]:
+        """This unit and its alternatives, each on its own."""
+        return (replace(self, alternatives=()), *self.alternatives)
 
 
 @dataclass(frozen=True, slots=True)

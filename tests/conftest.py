@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from mmsearch.stores import migrate
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 
 @pytest.fixture(scope="session")
@@ -65,7 +65,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite database with the newest schema, to be copied: migrating each time is slow."""
     path = tmp_path_factory.mktemp("migrated") / "library.sqlite"
     made = SqlStore(f"sqlite:///{path}")
-    migrate.upgrade(made.engine)
+    migrate.upgrade(made.database.engine)
     made.close()
     return path
 
@@ -74,7 +74,7 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def postgresql_template(postgresql: str) -> Iterator[Engine]:
     """A server on which CREATE DATABASE makes an empty library with the newest schema."""
     made = SqlStore(postgresql.replace("/postgres?", "/template1?"))
-    migrate.upgrade(made.engine)
+    migrate.upgrade(made.database.engine)
     made.close()
     admin = create_engine(postgresql, isolation_level="AUTOCOMMIT")
     yield admin

@@ -29,7 +29,7 @@ from mmsearch.media.parts import FramePart, ImagePart, PagePart, Part, SoundPart
 from mmsearch.models.sets import ModelSet
 from mmsearch.settings import decoding_workers
 from mmsearch.stores.places import content_of, is_url
-from mmsearch.stores.spaces import Replacement
+from mmsearch.stores.switches import Replacement
 from mmsearch.types import VISUAL, Failure, Modality, Place, Segment, Source, Vectors
 
 SOUNDS = frozenset({Modality.SOUND})
@@ -92,7 +92,7 @@ class Reembedder:
     def _embed_texts(self, pair: Replacement, modalities: list[Modality]) -> int:
         limit = TEXT_BATCHES * self._settings.batch_size
         written = after = 0
-        while rows := self._store.waiting_texts(pair, modalities, after, limit):
+        while rows := self._store.switches.missing_texts(pair, modalities, after, limit):
             vectors = self._embedder.texts(pair[1].space.name, [text for _, text in rows])
             written += self._write(pair, [segment for segment, _ in rows], vectors)
             after = rows[-1][0]
@@ -107,9 +107,9 @@ class Reembedder:
         decode: Callable[[Source, list[Segment]], Iterator[_Decoded]],
     ) -> int:
         def decoded(source_id: int) -> Iterator[_Decoded]:
-            segments = self._store.waiting_segments(pair, modalities, source_id)
+            segments = self._store.switches.missing_segments(pair, modalities, source_id)
             try:
-                source = self._store.source(source_id)
+                source = self._store.sources.get(source_id)
             except NotFoundError:
                 return  # deleted meanwhile
             try:
@@ -138,7 +138,9 @@ class Reembedder:
 
     def _waiting_sources(self, pair: Replacement, modalities: list[Modality]) -> Iterator[int]:
         after = 0
-        while ids := self._store.waiting_sources(pair, modalities, after, SOURCES_PER_QUERY):
+        while ids := self._store.switches.missing_sources(
+            pair, modalities, after, SOURCES_PER_QUERY
+        ):
             yield from (source_id for source_id in ids if source_id not in self.failures)
             after = ids[-1]
 
@@ -154,7 +156,7 @@ class Reembedder:
     ) -> int:
         if not ids:
             return 0
-        written = self._store.add_vectors(pair[1].id, ids, np.stack(rows))
+        written = self._store.vectors.add(pair[1].id, ids, np.stack(rows))
         self._on_written(written)
         return written
 
@@ -211,10 +213,10 @@ class Reembedder:
 
     def _first_opened(self, source: Source, stack: ExitStack) -> Opened:
         problem = MediaError("changed", "the file has changed since it was indexed")
-        copies = self._store.known_content(source.collection_id, source.sha256)
+        copies = self._store.sources.by_content(source.collection_id, source.sha256)
         for source_id in dict.fromkeys([source.id, *(known.id for known in copies)]):
             try:
-                content = _content(self._store.source(source_id))
+                content = _content(self._store.sources.get(source_id))
                 opened = stack.enter_context(content.opened(self._spool))
             except (MediaError, NotFoundError) as error:
                 if source_id == source.id and isinstance(error, MediaError):

@@ -28,7 +28,7 @@ from mmsearch.library import Library
 from mmsearch.models.collection_models import models_in
 from mmsearch.models.sets import ModelSet
 from mmsearch.search.scoring.calibration import Calibrations
-from mmsearch.stores.spaces import Completion, Replacement, SwitchTarget, described
+from mmsearch.stores.switches import Completion, Replacement, SwitchTarget, described
 from mmsearch.types import Collection, Failure, Space
 
 WRITER_SECONDS = 2.0
@@ -207,7 +207,7 @@ def switch_in(
 ) -> SwitchSummary:
     """The same for an opened library."""
     with _switch_lock(library.path):
-        target = library.store.collection(collection)
+        target = library.store.collections.get(collection)
         switch = Switch(library, target, target_of(library, target, profile))
         on_plan(switch.plan)
         if dry_run:
@@ -218,7 +218,7 @@ def switch_in(
 def abort_switch(library: str | Path, *, collection: str | None = None, **settings: Any) -> bool:
     """Remove the new vectors of an interrupted switch; False if there was none."""
     with Library.open(library, **settings) as opened, _switch_lock(opened.path):
-        dropped = opened.store.abort_switch(opened.store.collection(collection).id)
+        dropped = opened.store.switches.abort(opened.store.collections.get(collection).id)
         remove_retired(opened)
         return dropped
 
@@ -226,7 +226,7 @@ def abort_switch(library: str | Path, *, collection: str | None = None, **settin
 def target_of(library: Library, collection: Collection, profile: str | None) -> SwitchTarget:
     """The models that settings and `profile` request. Raises ProfileError."""
     requested = models_in(library.settings)
-    begun = library.store.switch_target(collection.id)
+    begun = library.store.switches.target(collection.id)
     if profile is None:
         if begun is not None and requested.items() <= dict(begun.models).items():
             return begun
@@ -257,15 +257,17 @@ class Switch:
 
     def _spaces(self) -> list[Space]:
         """The new models' spaces, of those that this collection has vectors in."""
-        active = {stored.space.name for stored in self.store.spaces(self.collection.id)}
+        active = {stored.space.name for stored in self.store.spaces.active(self.collection.id)}
         names = ["clip", "text", *(["sound"] if self.models.knows_sounds else [])]
         return [self.models.embedder(name).space for name in names if name in active]
 
     def _plan(self) -> SwitchPlan:
-        active = {stored.space.name: stored for stored in self.store.spaces(self.collection.id)}
+        active = {
+            stored.space.name: stored for stored in self.store.spaces.active(self.collection.id)
+        }
         begun = {
             stored.space.fingerprint: stored
-            for stored in self.store.spaces(self.collection.id, state="building")
+            for stored in self.store.spaces.building(self.collection.id)
         }
         changes: list[SpaceChange] = []
         kept: list[str] = []
@@ -274,7 +276,7 @@ class Switch:
             if old.space.fingerprint == space.fingerprint:
                 kept.append(space.name)
                 continue
-            done, needed = self.store.filled((old, begun.get(space.fingerprint)))
+            done, needed = self.store.switches.progress((old, begun.get(space.fingerprint)))
             changes.append(SpaceChange(old.space, space, done, needed))
         return SwitchPlan(
             collection=self.collection.name,
@@ -294,7 +296,7 @@ class Switch:
         """Build, switch, remove. Raises MMSearchError; written vectors are kept."""
         began = time.monotonic()
         remove_retired(self.library)
-        pairs = self.store.begin_switch(self.collection.id, self.target, self.new_spaces)
+        pairs = self.store.switches.begin(self.collection.id, self.target, self.new_spaces)
         counts = SwitchCounts(self.plan.needed, self.plan.done)
 
         def add_written(count: int) -> None:
@@ -306,7 +308,7 @@ class Switch:
         on_progress(counts)
         reembedder = Reembedder(self.library, self.models, add_written)
         # Read before embedding: all changes up to here will then be in the new spaces.
-        last = self.store.last_change()
+        last = self.store.changes.last_id()
         _catch_up(reembedder, pairs)
         switched = allow_missing or not reembedder.failures
         removed = 0
@@ -317,7 +319,7 @@ class Switch:
         if switched:
             self.library.refresh()
             removed = remove_retired(self.library)
-            Calibrations(self.library).prepare(self.store.collection(self.collection.name))
+            Calibrations(self.library).prepare(self.store.collections.get(self.collection.name))
         return SwitchSummary(
             plan=self.plan,
             switched=switched,
@@ -346,7 +348,7 @@ class Switch:
                     _catch_up(reembedder, pairs)
                     if reembedder.failures and not allow_missing:
                         return False
-                    missing = self.store.complete_switch(
+                    missing = self.store.switches.complete(
                         self.collection.id, self._completion(reembedder)
                     )
                 if not missing:
@@ -364,9 +366,9 @@ class Switch:
         old = {recipe(settings, models) for models in self._before}
         return Completion(
             recipes={before: new for before in sorted(old) if before != new},
-            heard_again=self.plan.heard_again,
-            without=frozenset(self.plan.without),
-            forgone=frozenset(reembedder.skipped_segments),
+            speech_changed=self.plan.heard_again,
+            dropped=frozenset(self.plan.without),
+            unreadable=frozenset(reembedder.skipped_segments),
         )
 
 

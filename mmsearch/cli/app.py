@@ -170,7 +170,10 @@ def index(
 def search(
     query: Annotated[
         str | None,
-        typer.Argument(help="What is in it, in words; -this keeps away, like:ID is more of it."),
+        typer.Argument(
+            help='What is in it: words, "a phrase", -exclude, a OR b, begin*, type:image, '
+            "tag:beach, after:2024-06, without:this, like:ID."
+        ),
     ] = None,
     *,
     library: LibraryOption = None,
@@ -194,7 +197,7 @@ def search(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option("--not", help="Away from these words.", show_default=False),
+        typer.Option("--without", "--not", help="Away from these words.", show_default=False),
     ] = None,
     term: Annotated[
         list[str] | None,

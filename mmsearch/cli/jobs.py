@@ -43,7 +43,7 @@ def list_jobs(
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        listed = store.jobs(states=state or (), limit=limit)
+        listed = store.jobs.list(states=state or (), limit=limit)
     if as_json:
         output.print_json({"jobs": [run_to_json(job) for job in listed]})
         return
@@ -70,8 +70,8 @@ def show_job(
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        job = store.run(id)
-        items = store.run_items(id, 1_000_000)
+        job = store.runs.get(id)
+        items = store.runs.items(id, 1_000_000)
     if as_json:
         output.print_json({"job": run_to_json(job) | {"items": [asdict(item) for item in items]}})
         return
@@ -88,7 +88,9 @@ def _control(
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        job = store.resume(number) if action == "resume" else store.request(number, action)
+        job = (
+            store.jobs.resume(number) if action == "resume" else store.jobs.request(number, action)
+        )
     if as_json:
         output.print_json({"job": run_to_json(job)})
     else:
@@ -174,7 +176,7 @@ def add_job(
     settings = settings_from(set_, profile=profile)
     with Library.open(library or load_settings().library, create=True, **settings) as opened:
         number = enqueue(opened, "index", task, collection=collection, priority=priority)
-        job = opened.store.run(number)
+        job = opened.store.runs.get(number)
     if as_json:
         output.print_json({"job": run_to_json(job)})
     else:
@@ -300,8 +302,8 @@ def failures(
     from mmsearch.cli import output
 
     with _store(library, set_) as store:
-        chosen = store.collection(collection).id if collection else None
-        failed = store.failures(chosen, limit)
+        chosen = store.collections.get(collection).id if collection else None
+        failed = store.sources.failures(chosen, limit)
     if as_json:
         listed = [asdict(failure) | {"help": FAILURES.get(failure.code)} for failure in failed]
         output.print_json({"failures": listed})

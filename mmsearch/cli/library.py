@@ -61,6 +61,6 @@ def db_upgrade(*, library: LibraryOption = None, set_: Set = None) -> None:
     from mmsearch.stores import migrate
 
     store = open_store(load_settings(library or load_settings().library, **settings_from(set_)))
-    revision = migrate.current_revision(store.engine)
+    revision = migrate.current_revision(store.database.engine)
     store.close()
     output.err.print(f"The library is at schema {revision}, the latest.")

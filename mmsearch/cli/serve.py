@@ -54,7 +54,7 @@ def run_server(engine: SearchEngine, *, worker: Literal["thread", "process", "no
     )
     try:
         child = (
-            WorkerProcess(engine.library.store.any_job_due, partial(start_worker, settings))
+            WorkerProcess(engine.library.store.jobs.any_due, partial(start_worker, settings))
             if worker == "process"
             else None
         )

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from indexer.switching.switch import SwitchCounts, SwitchPlan, SwitchSummary
 from mmsearch.cli import output
-from mmsearch.stores.spaces import described
+from mmsearch.stores.switches import described
 
 FAILURES_SHOWN = 20
 

@@ -1,7 +1,6 @@
-"""A query as the command line gives it: a line in compact form, and options beside it.
+"""A query as the command line gives it: a text in the query language, and options beside it.
 
-Files are only what `--image` and `--audio` name; whatever the line looks like, it is words
-(`mmsearch.search.parse.compact`).
+Files are only what `--image` and `--audio` name. The text never names one, whatever it looks like.
 """
 
 from __future__ import annotations
@@ -13,10 +12,26 @@ from typing import Any
 
 from mmsearch.errors import QueryError
 from mmsearch.query import Query, Term, file_content
-from mmsearch.search.parse.compact import terms_of
-from mmsearch.search.parse.json_form import query_from_json, term_from_json, term_to_json
+from mmsearch.search.parse.request import SearchRequest, term_from_json
 
 _WEIGHTED = re.compile(r"(?s)(.*)\^(-?\d+(?:\.\d+)?)")
+
+FIELDS = {
+    "query": "query",
+    "image": "terms",
+    "audio": "terms",
+    "like": "terms",
+    "text": "terms",
+    "term": "terms",
+    "without": "without",
+    "modality": "modalities",
+    "filter_": "filter",
+    "weight": "weights",
+    "best": "group",
+    "fold_at": "fold",
+    "facet": "facets",
+}
+"""The request's field of each parameter of `mmsearch search` that is named otherwise."""
 
 
 def terms_from(
@@ -28,74 +43,73 @@ def terms_from(
     without: Sequence[str] | None = None,
     any_terms: Sequence[str] | None = None,
 ) -> tuple[Term, ...]:
-    """Terms in a fixed order: those of the line, then those of the options."""
-    terms = [] if query is None else terms_of(query)
-    for given in texts or ():
-        words, weight = weighted(given)
+    """Terms in a fixed order: the text, then those of the options."""
+    terms = [Term(text=query)] if query is not None and query.strip() else []
+    for option in texts or ():
+        words, weight = weighted(option)
         terms.append(Term(text=words, weight=weight))
-    for given in images or ():
-        name, weight = weighted(given)
+    for option in images or ():
+        name, weight = weighted(option)
         terms.append(Term(image=file_content(name), weight=weight))
-    for given in recordings or ():
-        name, weight = weighted(given)
+    for option in recordings or ():
+        name, weight = weighted(option)
         terms.append(Term(audio=file_content(name), weight=weight))
-    for given in segments or ():
-        number, weight = weighted(given)
+    for option in segments or ():
+        number, weight = weighted(option)
         if not number.isdigit():
             raise QueryError(f"--like takes the id of a segment, not '{number}'", param="like")
         terms.append(Term(segment=int(number), weight=weight))
-    for given in without or ():
-        words, weight = weighted(given)
+    for option in without or ():
+        words, weight = weighted(option)
         terms.append(Term(text=words, weight=-abs(weight)))
-    for given in any_terms or ():
-        terms.append(term_from_json(json_object(given, "--term"), "--term"))
+    terms += [term_from_json(json_object(option, "--term"), "--term") for option in any_terms or ()]
     return tuple(terms)
 
 
 def query_from_options(terms: Sequence[Term], **options: Any) -> Query:
     """A checked query from terms and the options that were given, named as in JSON."""
-    given = {
+    body = {
         name: value
         for name, value in options.items()
         if value is not None and value is not False and value != []
     }
-    return query_from_json(given | {"terms": [term_to_json(term) for term in terms]})
+    return SearchRequest.parse(body).to_query(terms)
 
 
-def facet_from(given: str) -> str | dict[str, str]:
+def facet_from(option: str) -> str | dict[str, str]:
     """`taken_at:year` counts by year, `mime` by value."""
-    name, _, by = given.rpartition(":")
-    return {"field": name, "by": by} if name and by in {"year", "month", "day"} else given
+    name, _, by = option.rpartition(":")
+    return {"field": name, "by": by} if name and by in {"year", "month", "day"} else option
 
 
-def weights_from(given: Sequence[str]) -> dict[str, float]:
+def weights_from(options: Sequence[str]) -> dict[str, float]:
     """`lexical=0.5`, `clip:image=2`. Raises QueryError."""
-    found: dict[str, float] = {}
-    for one in given:
-        name, _, weight = one.rpartition("=")
+    weights: dict[str, float] = {}
+    for option in options:
+        name, _, weight = option.rpartition("=")
         try:
-            found[name] = float(weight)
+            weights[name] = float(weight)
         except ValueError:
             raise QueryError(
-                f"--weight takes CHANNEL=NUMBER, for example lexical=0.5, not '{one}'",
+                f"--weight takes CHANNEL=NUMBER, for example lexical=0.5, not '{option}'",
                 param="weights",
             ) from None
-    return found
+    return weights
 
 
-def json_object(given: str, option: str) -> dict[str, Any]:
+def json_object(text: str, option: str) -> dict[str, Any]:
     """Raises QueryError."""
     name = option.removeprefix("--")
     try:
-        found = json.loads(given)
+        value = json.loads(text)
     except ValueError as error:
         raise QueryError(f"{option} is not JSON: {error}", param=name) from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise QueryError(f"{option} takes a JSON object", param=name)
-    return found
+    return value
 
 
-def weighted(given: str) -> tuple[str, float]:
+def weighted(option: str) -> tuple[str, float]:
     """`beach^2` is ("beach", 2.0); without a weight it is 1."""
-    match = _WEIGHTED.fullmatch(given)
-    return (match[1], float(match[2])) if match else (given, 1.0)
+    match = _WEIGHTED.fullmatch(option)
+    return (match[1], float(match[2])) if match else (option, 1.0)

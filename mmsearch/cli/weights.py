@@ -37,10 +37,10 @@ def weights(
     for name, weight in changed.items():
         check_weight(name, weight)
     with Library.open(library or load_settings().library, **settings_from(set_)) as opened:
-        target = opened.store.collection(collection)
+        target = opened.store.collections.get(collection)
         now = {**({} if reset else dict(target.weights)), **changed}
         if changed or reset:
-            opened.store.set_weights(target.id, now)
+            opened.store.collections.set_weights(target.id, now)
         inherited = opened.settings.weights
     if as_json:
         output.print_json({"collection": target.name, "weights": now, "library": inherited})

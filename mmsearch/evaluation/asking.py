@@ -45,7 +45,7 @@ class IndexedDataset:
         """The item of each segment, None for one that is gone or of something else."""
         unknown = [one for one in segments if one not in self._known]
         if unknown:
-            rows = self.engine.library.store.segments_with_sources(unknown)
+            rows = self.engine.library.store.segments.with_sources(unknown)
             for one in unknown:
                 self._known[one] = self.items.get(rows[one][1].uri) if one in rows else None
         return [self._known[one] for one in segments]
@@ -151,7 +151,7 @@ def ask_raw_cosine(
     for queries, ranked in _ranked(library, dataset, depth):
         for one, found in zip(queries, ranked, strict=True):
             merged[one.id] = _by_score(library, found, depth)
-    collection = library.engine.library.store.collection(library.collection)
+    collection = library.engine.library.store.collections.get(library.collection)
     models = library.engine.library.collection_models.of(collection)
     clip: dict[str, Ranking] = {}
     for queries in _batches([query for query in dataset.queries if query.text is not None]):
@@ -251,13 +251,13 @@ def _batches(queries: Sequence[EvalQuery]) -> Iterator[Sequence[EvalQuery]]:
 def describe(library: IndexedDataset) -> dict[str, Any]:
     """Models and sizes, for the head of a report."""
     store = library.engine.library.store
-    collection = store.collection(library.collection)
+    collection = store.collections.get(library.collection)
     return {
         "collection": collection.name,
         "profile": collection.profile,
         "spaces": {
             stored.space.name: f"{stored.space.model} {stored.space.revision}".strip()
-            for stored in store.spaces(collection.id)
+            for stored in store.spaces.active(collection.id)
             if stored.state == "active"
         },
     }

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Modality, Vectors
 from mmsearch.vectors.channels import ChannelIndexes
 
@@ -106,7 +106,7 @@ class Composer:
         if drawn is not None and drawn[0] <= size <= 2 * drawn[0]:
             return drawn[1]
         ids = index.sample(SAMPLE, seed=size).tolist() if index is not None else []
-        grouped = self._store.vectors_of(space_id, sorted(ids))
+        grouped = self._store.vectors.of_segments(space_id, sorted(ids))
         rows = [vectors.astype(np.float32) for _, vectors in grouped.values()]
         sample = np.concatenate(rows) if rows else np.empty((0, 0), np.float32)
         with self._lock:

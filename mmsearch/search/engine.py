@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, Unpack
+from typing import Self, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,10 @@ from mmsearch.errors import MMSearchError
 from mmsearch.library import Library, LibrarySnapshot
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker
-from mmsearch.query import Query, SearchResult, Term, file_content
+from mmsearch.query import Query, SearchOptions, SearchResult
 from mmsearch.search.compose import Composer
 from mmsearch.search.embed import EmbeddedQuery, QueryEmbedder
-from mmsearch.search.parse.json_form import modalities
+from mmsearch.search.parse.request import query_of
 from mmsearch.search.pictures import Pictures, thumbnail_path
 from mmsearch.search.plan import PlannedQuery, Planner
 from mmsearch.search.rerank.stage import RerankStage
@@ -125,41 +125,24 @@ class SearchEngine:
         audio: str | Path | bytes | None = None,
         like: int | None = None,
         modality: str | Sequence[str] | None = None,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002  # its name everywhere else
-        limit: int | None = None,
-        min_score: float | None = None,
-        weights: Mapping[str, float] | None = None,
-        collection: str | None = None,
-        rerank: str | None = None,
-        explain: bool = False,
+        **options: Unpack[SearchOptions],
     ) -> SearchResult:
         """Find segments by words, a picture, a recording, another segment, or a mix of them.
 
-        Paths given as `image` or `audio` are read; the words of `query` never are.
+        `query` is a text in the query language (docs/queries.md) or a ready `Query`, which has its
+        own options. `modality` is short for `modalities`. Files named as `image` or `audio` are
+        read; the words of `query` never name a file.
         Raises QueryError, MediaError (a picture or recording that cannot be read), NotFoundError.
         """
-        if not isinstance(query, Query):
-            terms = []
-            if query is not None:
-                terms.append(Term(text=query))
-            if image is not None:
-                terms.append(Term(image=file_content(image)))
-            if audio is not None:
-                terms.append(Term(audio=file_content(audio)))
-            if like is not None:
-                terms.append(Term(segment=like))
-            names = [modality] if isinstance(modality, str) else list(modality or ())
-            query = Query(
-                terms=tuple(terms),
-                modalities=modalities(names),
-                filter=filter,
-                limit=self.settings.limit if limit is None else limit,
-                min_score=min_score,
-                weights=weights,
-                collection=collection,
-                rerank=rerank,
-                explain=explain,
-            )
+        query = query_of(
+            query,
+            image=image,
+            audio=audio,
+            like=like,
+            modality=modality,
+            default_limit=self.settings.limit,
+            **options,
+        )
         answer = self.search_many([query])[0]
         if isinstance(answer, MMSearchError):
             raise answer
@@ -173,11 +156,11 @@ class SearchEngine:
         is run once more on the new snapshot.
         """
         began = time.perf_counter()
-        with self.library.store.reading():
+        with self.library.store.database.reading():
             snapshot = self.library.snapshot()
             answers = self._search_on(snapshot, queries, began)
             if self.library.switched_since(snapshot):
-                release_read(self.library.store.engine)
+                release_read(self.library.store.database.engine)
                 answers = self._search_on(self.library.snapshot(), queries, began)
         return answers
 
@@ -188,7 +171,7 @@ class SearchEngine:
         planned = self.planner.plan_all(queries, snapshot)
         timer.done("plan")
         # Models take their time: no transaction stays open meanwhile.
-        release_read(self.library.store.engine)
+        release_read(self.library.store.database.engine)
         embedded = self.embedder.embed(planned)
         timer.done("embed")
         rankings = self.retriever.retrieve(embedded)
@@ -219,7 +202,7 @@ class SearchEngine:
             timer.done("hits")
             hits = with_reasons(page.hits, reranked.rerank_scores) if query.reasons else page.hits
             if query.explain:
-                release_read(self.library.store.engine)
+                release_read(self.library.store.database.engine)
                 words, scored_by = planned.positive_words, reranked.scored_by
                 hits = explained(hits, words, planned.models, scored_by)
             hits = with_context(hits, self.library.store)
@@ -271,9 +254,9 @@ class SearchEngine:
 
         Raises the first error of any of them.
         """
-        with self.library.store.reading():
+        with self.library.store.database.reading():
             planned = self.planner.plan_all(queries, self.library.snapshot())
-            release_read(self.library.store.engine)
+            release_read(self.library.store.database.engine)
             rankings = self.retriever.retrieve(self.embedder.embed(planned))
         ranked: list[Rankings] = []
         for ranking in rankings:
@@ -287,9 +270,9 @@ class SearchEngine:
 
         Raises QueryError (no picture, no words), NotFoundError.
         """
-        segment = self.library.store.segment(segment_id)
-        source = self.library.store.source(segment.source_id)
-        collections = {c.id: c for c in self.library.store.collections()}
+        segment = self.library.store.segments.get(segment_id)
+        source = self.library.store.sources.get(segment.source_id)
+        collections = {c.id: c for c in self.library.store.collections.list()}
         models = self.library.models_of(collections[source.collection_id])
         return heat_map(segment, source, text, models, self.pictures)
 

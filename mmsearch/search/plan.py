@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from sqlalchemy import true
@@ -37,6 +38,7 @@ from mmsearch.search.channels import (
 from mmsearch.search.compose import Vector, WeightedVector
 from mmsearch.search.parse.filters import compile_filter
 from mmsearch.search.parse.json_form import check_query
+from mmsearch.search.parse.reading import expand
 from mmsearch.search.parse.words import Words, parse_words, units_of
 from mmsearch.search.recordings import read_recording
 from mmsearch.search.results.earlier import EarlierPages, earlier_pages
@@ -171,8 +173,9 @@ class Planner:
         collection = snapshot.collection(query.collection)
         models = self._library.models_of(collection)
         spaces = snapshot.spaces_of(collection.id)
+        query, warnings = expand(query, partial(snapshot.metadata_keys, collection.id))
         check_channels(query, list(spaces))
-        terms = _Terms(query, collection, models, spaces)
+        terms = _Terms(query, collection, models, spaces, warnings=list(warnings))
         self._warn_about_sounds(terms)
         for term in query.terms:
             self._read_term(terms, term)
@@ -231,9 +234,9 @@ class Planner:
         where = compile_filter(
             query.filter,
             snapshot.metadata_keys(collection.id),
-            self._store.engine.dialect.name,
+            self._store.dialect,
         )
-        return self._store.passing(collection.id, where, query.modalities)
+        return self._store.segments.matching(collection.id, where, query.modalities)
 
     def _push_down(
         self, terms: _Terms, allowed: Mapping[Modality, Ids] | None
@@ -243,7 +246,7 @@ class Planner:
             return allowed
         collection_id, lexical = terms.collection.id, self._store.lexical
         if allowed is None:
-            allowed = self._store.passing(collection_id, true(), terms.query.modalities)
+            allowed = self._store.segments.matching(collection_id, true(), terms.query.modalities)
         for unit in terms.required:
             holding = lexical.holding(collection_id, unit)
             if not len(holding):
@@ -306,14 +309,14 @@ class Planner:
             terms.warnings.append("no sounds are indexed in this collection")
 
     def _read_segment(self, terms: _Terms, term: Term, segment_id: int) -> None:
-        segment = self._store.segment(segment_id)
-        if self._store.source(segment.source_id).collection_id != terms.collection.id:
+        segment = self._store.segments.get(segment_id)
+        if self._store.sources.get(segment.source_id).collection_id != terms.collection.id:
             raise NotFoundError(f"there is no segment {segment_id} in this collection")
         terms.excluded.add(segment_id)
         verbal = segment.modality in VERBAL
         has_vector = False
         for name, stored in terms.spaces.items():
-            for _, vectors in self._store.vectors_of(stored.id, [segment_id]).values():
+            for _, vectors in self._store.vectors.of_segments(stored.id, [segment_id]).values():
                 has_vector = True
                 # What is seen is compared by its looks; what it says (a page) by meaning.
                 target = PICTURE_TARGET if name == "clip" and not verbal else WORDS_TARGET

@@ -27,7 +27,7 @@ class WarmUp:
         """Load indexes and models, and measure calibrations that are missing."""
         self._library.refresh()
         self._spaces = self._library.indexes.spaces
-        for collection in self._library.store.collections():
+        for collection in self._library.store.collections.list():
             models = self._library.models_of(collection)
             models.clip.encode_texts(["warm up"], "query")
             models.text.encode_texts(["warm up"], "query")

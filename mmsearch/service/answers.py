@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from mmsearch.search.parse.json_form import TOLD_OF_SEGMENTS
+from mmsearch.search.parse.json_form import SEGMENT_METADATA
 from mmsearch.service.schemas import ErrorResponse
 from mmsearch.types import Segment, Source
 
@@ -22,10 +22,10 @@ ERROR_TEXTS = {
     404: "There is no such thing.",
     409: "Not possible in the library's present state.",
     413: "The body is too large.",
-    415: "This content type is not taken here.",
+    415: "This content type is not accepted here.",
     416: "The file has no such bytes.",
     422: "The request is well-formed, but a value in it is not possible.",
-    429: "Too many queries are waiting; `Retry-After` says how long to wait.",
+    429: "Too many queries are waiting; `Retry-After` is the number of seconds to wait.",
     503: "Not now: models are loading or missing, or the database is busy.",
 }
 
@@ -52,8 +52,8 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 def source_links(
     source_id: int, mime: str = "", start: float | None = None, page: int | None = None
 ) -> dict[str, str]:
-    """`start` and `page` become fragments, at which players and viewers begin; pages and moments
-    of films have thumbnails of their own."""
+    """`start` and `page` become fragments, at which players and viewers begin; pages and shots
+    have their own thumbnails."""
     fragment = shown = ""
     if start is not None:
         fragment = f"#t={start:g}"
@@ -67,7 +67,7 @@ def source_links(
 
 
 def source_to_json(source: Source) -> dict[str, Any]:
-    """The whole record, see `schemas.Source`."""
+    """The whole record, see `routes.source_schemas.Source`."""
     failure = source.failure
     return {
         "id": source.id,
@@ -88,8 +88,10 @@ def source_to_json(source: Source) -> dict[str, Any]:
 def segment_to_json(segment: Segment) -> dict[str, Any]:
     """As in a hit, see `schemas.SegmentPlace`."""
     place = segment.place
-    told = {name: segment.metadata[name] for name in TOLD_OF_SEGMENTS if name in segment.metadata}
-    return told | {
+    metadata = {
+        name: segment.metadata[name] for name in SEGMENT_METADATA if name in segment.metadata
+    }
+    return metadata | {
         "id": segment.id,
         "modality": segment.modality.value,
         "start": place.start,

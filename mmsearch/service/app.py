@@ -13,13 +13,15 @@ from fastapi.openapi.utils import get_openapi
 
 from mmsearch.errors import MMSearchError
 from mmsearch.protocols import Ingestor
+from mmsearch.search.parse.request import SearchRequest
 from mmsearch.service import errors as error_handlers
 from mmsearch.service.auth import Guard, check_bind
 from mmsearch.service.context import RequestContext
 from mmsearch.service.lanes import QueryBatcher
 from mmsearch.service.metrics import Metrics
 from mmsearch.service.routes import health, heatmaps, jobs, page, resumable, search, sources
-from mmsearch.service.schemas import DOCUMENTED
+from mmsearch.service.routes.job_schemas import JobRequest
+from mmsearch.service.routes.search_schemas import SearchForm
 
 if TYPE_CHECKING:
     from mmsearch.library import LibrarySearcher
@@ -31,11 +33,14 @@ WAITING_BATCHES = 16
 
 WAITING_RECORDINGS = 8
 
+DOCUMENTED = (SearchRequest, SearchForm, JobRequest)
+"""Bodies that routes read by themselves, so that FastAPI does not know them."""
+
 __all__ = ["check_bind", "create_app"]
 
 
 def create_app(engine: LibrarySearcher, ingestor: Ingestor | None = None) -> FastAPI:
-    """The service over an open engine, which stays the caller's to close.
+    """The service over an open engine, which the caller closes.
 
     Without an ingestor, uploads are refused with 503. Models and indexes are loaded in the
     background from startup on; until then /readyz says 503, and queries wait.
@@ -43,7 +48,7 @@ def create_app(engine: LibrarySearcher, ingestor: Ingestor | None = None) -> Fas
     settings = engine.settings
     # Not `Library.status`: that hands out the warnings of the indexes, and a scrape reads none.
     metrics = Metrics(
-        lambda: engine.library.store.counts() | {"index": engine.library.indexes.stats()}
+        lambda: engine.library.store.status.counts() | {"index": engine.library.indexes.stats()}
     )
     words = QueryBatcher(
         engine.search_many,
@@ -51,7 +56,7 @@ def create_app(engine: LibrarySearcher, ingestor: Ingestor | None = None) -> Fas
         max_waiting=WAITING_BATCHES * settings.query_batch,
         observe=metrics.observe_batch,
     )
-    # One at a time: transcribing takes seconds, and there is nothing to share between two.
+    # One at a time: transcribing takes seconds, and batching does not make it faster.
     recordings = QueryBatcher(
         engine.search_many, max_batch=1, max_waiting=WAITING_RECORDINGS, name="recordings"
     )
@@ -115,7 +120,7 @@ def create_app(engine: LibrarySearcher, ingestor: Ingestor | None = None) -> Fas
 
 
 def _openapi(app: FastAPI, *, keys: bool) -> dict[str, Any]:
-    """FastAPI's own, with the bodies that routes read by themselves and the kind of keys."""
+    """FastAPI's schema, with the bodies that routes read by themselves and the kind of keys."""
     if app.openapi_schema is None:
         schema = get_openapi(
             title=app.title, version=app.version, summary=app.summary, routes=app.routes

@@ -1,4 +1,4 @@
-"""Who may ask: API keys, and the guard against other web sites' pages.
+"""Who may send requests: API keys, and the guard against other web sites' pages.
 
 Keys travel as `Authorization: Bearer KEY`. Pictures and players in a page cannot send that
 header, so `POST /v1/session` hands the page a short-lived cookie that opens nothing but
@@ -52,31 +52,31 @@ def check_bind(settings: Settings) -> None:
         )
 
 
-def key_matches(given: str, keys: Sequence[str]) -> bool:
+def key_matches(key: str, keys: Sequence[str]) -> bool:
     """Compares with every key in constant time."""
-    found = False
-    for key in keys:
-        found |= hmac.compare_digest(given.encode(), key.encode())
-    return found
+    matches = False
+    for known in keys:
+        matches |= hmac.compare_digest(key.encode(), known.encode())
+    return matches
 
 
 def session_token(key: str, *, now: float | None = None) -> str:
-    """A value for the media cookie that is good for SESSION_SECONDS."""
+    """A value of the media cookie. It is valid for SESSION_SECONDS."""
     expires = int((time.time() if now is None else now) + SESSION_SECONDS)
     return f"{expires}.{_signature(key, expires)}"
 
 
 def session_valid(token: str, keys: Sequence[str], *, now: float | None = None) -> bool:
-    """Whether one of `keys` made this token, and it has not run out."""
+    """Whether one of `keys` signed this token, and it has not expired."""
     expires, _, signature = token.partition(".")
     if not expires.isascii() or not expires.isdigit() or len(expires) > 12:
         return False
     if int(expires) < (time.time() if now is None else now):
         return False
-    found = False
+    matches = False
     for key in keys:
-        found |= hmac.compare_digest(signature.encode(), _signature(key, int(expires)).encode())
-    return found
+        matches |= hmac.compare_digest(signature.encode(), _signature(key, int(expires)).encode())
+    return matches
 
 
 def _signature(key: str, expires: int) -> str:
@@ -90,7 +90,7 @@ def bearer_key(headers: Headers) -> str | None:
 
 
 class Guard:
-    """ASGI middleware that refuses what must not reach a route."""
+    """ASGI middleware that refuses requests without a valid key or from other sites."""
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:
         self._app = app
@@ -125,9 +125,9 @@ class Guard:
             self._check_key(headers, scope["method"], path)
 
     def _check_key(self, headers: Headers, method: str, path: str) -> None:
-        given = bearer_key(headers)
-        if given is not None:
-            if key_matches(given, self._keys):
+        key = bearer_key(headers)
+        if key is not None:
+            if key_matches(key, self._keys):
                 return
         elif method in SAFE_METHODS and _SESSION_PATH.fullmatch(path):
             token = cookie_parser(headers.get("cookie", "")).get(SESSION_COOKIE, "")
@@ -135,9 +135,9 @@ class Guard:
                 return
         raise RequestError(
             401,
-            "invalid_key" if given is not None else "missing_key",
+            "invalid_key" if key is not None else "missing_key",
             "This key is not valid."
-            if given is not None
+            if key is not None
             else "A key is needed: Authorization: Bearer KEY.",
             headers={"WWW-Authenticate": "Bearer"},
         )

@@ -1,4 +1,4 @@
-"""The outermost layer around every request: its id, its time, its last safety net."""
+"""The outermost middleware: request ids, security headers, metrics, unexpected errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SECURITY_HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
 }
-"""Where a route has said something else, that stands."""
+"""Headers that a route sets itself are not replaced."""
 
 
 async def until_disconnect(receive: Receive) -> None:
@@ -34,7 +34,7 @@ async def until_disconnect(receive: Receive) -> None:
 
 
 class RequestContext:
-    """ASGI middleware: X-Request-ID, security headers, metrics, and a 500 that tells nothing."""
+    """ASGI middleware: X-Request-ID, security headers, metrics, and a 500 without details."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -44,8 +44,8 @@ class RequestContext:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        sent = Headers(scope=scope).get("x-request-id", "")
+        request_id = sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         began = time.perf_counter()
         status = 0
@@ -64,12 +64,12 @@ class RequestContext:
             await self._app(scope, receive, send_with_headers)
         except Exception as error:  # the last safety net
             if status:
-                # The answer has begun; only breaking the connection can still say "incomplete".
+                # The answer has begun: only a broken connection can still mark it as incomplete.
                 log.warning("request %s broke off: %s", request_id, error)
                 raise
             await response_of(scope, error)(scope, receive, send_with_headers)
         finally:
             route = getattr(scope.get("route"), "path", "unmatched")
-            # 499: the client went before there was an answer.
+            # 499: the client disconnected before there was an answer.
             seconds = time.perf_counter() - began
             self._metrics.observe_request(scope["method"], route, status or 499, seconds)

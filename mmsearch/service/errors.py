@@ -53,7 +53,7 @@ STATUS_OF_ERROR: Mapping[type[MMSearchError], int] = {
     SnapshotError: 503,
     MMSearchError: 500,
 }
-"""The nearest class of the error's ancestry counts."""
+"""The nearest base class applies."""
 
 TYPE_OF_STATUS: Mapping[int, str] = {
     400: "invalid_request",
@@ -74,11 +74,11 @@ TYPE_OF_STATUS: Mapping[int, str] = {
 }
 
 RETRY_SECONDS = 5
-"""`Retry-After` where what is missing now may soon be there: a model that loads, a database."""
+"""`Retry-After` of what is temporary: a model that is loading, a busy database."""
 
 
 class RequestError(Exception):
-    """A request that HTTP itself refuses, before or beside the search engine."""
+    """A request that the service refuses before it reaches the search engine."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ def error_response(
 
 
 def response_of(scope: Mapping[str, object], error: Exception) -> Response:
-    """The answer to any exception. What was not raised on purpose is logged, and told nobody."""
+    """The answer to any exception. Unexpected errors are logged; the answer has no details."""
     match error:
         case RequestError():
             return error_response(

@@ -23,7 +23,7 @@ CHUNK_BYTES = 256 * 1024
 _RANGE = re.compile(r"bytes\s*=\s*([0-9]{0,18})\s*-\s*([0-9]{0,18})", re.IGNORECASE)
 
 NO_SCRIPT = "default-src 'none'; img-src 'self'; media-src 'self'; style-src 'unsafe-inline'"
-"""Whatever an indexed file holds, it runs no script and fetches nothing from elsewhere."""
+"""An indexed file runs no script and fetches nothing from other hosts."""
 
 SANDBOX = f"sandbox; {NO_SCRIPT}"
 """And has no origin. Not for media: the browser's player would lose its own file by it."""
@@ -74,30 +74,30 @@ def content_disposition(name: str, *, inline: bool) -> str:
 def _open(path: Path) -> tuple[int, os.stat_result]:
     # Non-blocking: opening a pipe that took the file's place must not hang a thread.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    found = os.fstat(descriptor)
-    if not stat.S_ISREG(found.st_mode):
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
         raise FileNotFoundError(path)
-    return descriptor, found
+    return descriptor, status
 
 
 class OpenFile(Response):
-    """An answer with a file's content; what is announced is what is sent, from one descriptor."""
+    """An answer with a file's content; headers and content are read from one descriptor."""
 
     def __init__(
         self,
         descriptor: int,
-        found: os.stat_result,
+        status: os.stat_result,
         headers: Mapping[str, str],
         offset: int = 0,
         size: int | None = None,
     ) -> None:
         self._descriptor = descriptor
-        self._offset = min(offset, found.st_size)
-        rest = found.st_size - self._offset
+        self._offset = min(offset, status.st_size)
+        rest = status.st_size - self._offset
         self._size = rest if size is None else min(size, rest)
-        self._etag = f'"{found.st_mtime_ns:x}-{self._size:x}-{found.st_ino:x}-{offset:x}"'
-        self._modified = formatdate(found.st_mtime, usegmt=True)
+        self._etag = f'"{status.st_mtime_ns:x}-{self._size:x}-{status.st_ino:x}-{offset:x}"'
+        self._modified = formatdate(status.st_mtime, usegmt=True)
         self._own_headers = {
             **headers,
             "Accept-Ranges": "bytes",
@@ -117,14 +117,14 @@ class OpenFile(Response):
             await asyncio.shield(asyncio.to_thread(os.close, self._descriptor))
 
     async def _answer(self, scope: Scope, send: Send, gone: asyncio.Task[None]) -> None:
-        asked = Headers(scope=scope)
+        request = Headers(scope=scope)
         headers = dict(self._own_headers)
         start, end, status = 0, self._size, 200
-        if self._not_modified(asked):
+        if self._not_modified(request):
             status, end = 304, 0
             headers.pop("Content-Type", None)
         else:
-            wanted = self._range(asked)
+            wanted = self._range(request)
             if wanted is not None:
                 start, end = wanted
                 status = 206
@@ -145,23 +145,23 @@ class OpenFile(Response):
         if not gone.done():
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    def _not_modified(self, asked: Headers) -> bool:
-        tags = asked.get("if-none-match")
+    def _not_modified(self, request: Headers) -> bool:
+        tags = request.get("if-none-match")
         if tags is not None:
             known = {tag.strip().removeprefix("W/") for tag in tags.split(",")}
             return "*" in known or self._etag in known
-        return asked.get("if-modified-since") == self._modified
+        return request.get("if-modified-since") == self._modified
 
-    def _range(self, asked: Headers) -> tuple[int, int] | None:
+    def _range(self, request: Headers) -> tuple[int, int] | None:
         """The wanted bytes, start to end; None for all of them. Raises RequestError 416.
 
         What cannot be understood, and more than one range, is answered whole, as RFC 9110
         (14.2) allows.
         """
-        match = _RANGE.fullmatch(asked.get("range", "").strip())
+        match = _RANGE.fullmatch(request.get("range", "").strip())
         if match is None or match.groups() == ("", ""):
             return None
-        condition = asked.get("if-range")
+        condition = request.get("if-range")
         if condition is not None and condition not in {self._etag, self._modified}:
             return None
         first, last = match.groups()
@@ -186,5 +186,5 @@ async def file_response(
 
     Raises OSError if `path` cannot be opened, FileNotFoundError if it is no regular file.
     """
-    descriptor, found = await asyncio.to_thread(_open, path)
-    return OpenFile(descriptor, found, headers, offset, size)
+    descriptor, status = await asyncio.to_thread(_open, path)
+    return OpenFile(descriptor, status, headers, offset, size)

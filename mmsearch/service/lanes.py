@@ -1,7 +1,7 @@
 """Concurrent queries are encoded together.
 
 While the worker thread runs one batch, arriving queries wait and form the next. An idle
-worker takes a single query at once: nothing ever waits for company.
+worker takes a single query at once: no query waits for others.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class QueryBatcher:
         name: str = "queries",
         observe: Callable[[int, float], None] | None = None,
     ) -> None:
-        """`observe` is told the size and the seconds of every batch."""
+        """`observe` is called with the size and the seconds of every batch."""
         self._search_many = search_many
         self._max_batch = max_batch
         self._max_waiting = max_waiting
@@ -49,7 +49,7 @@ class QueryBatcher:
 
     @property
     def waiting(self) -> int:
-        """Queries that no batch has taken yet."""
+        """Queries that are in no batch yet."""
         return len(self._waiting)
 
     async def search(self, query: Query) -> SearchResult:
@@ -74,7 +74,7 @@ class QueryBatcher:
         return await future
 
     async def close(self) -> None:
-        """Waiting queries fail with 503; a batch that runs is waited for."""
+        """Waiting queries fail with 503; a running batch is completed."""
         self._closed = True
         while self._waiting:
             _, future = self._waiting.popleft()
@@ -119,7 +119,7 @@ class QueryBatcher:
             self._task = None
 
     def _run(self, queries: Sequence[Query]) -> Sequence[SearchResult | Exception]:
-        """In the worker thread. One query that breaks the engine costs only itself."""
+        """In the worker thread. If a batch fails, its queries run one by one."""
         try:
             outcomes = self._search_many(queries)
             if len(outcomes) != len(queries):

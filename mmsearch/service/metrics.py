@@ -1,4 +1,4 @@
-"""What Prometheus is told. Each application has a registry of its own."""
+"""Prometheus metrics. Each application has its own registry."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIZES = (1, 2, 4, 8, 16, 32, 64)
 
 
 class Metrics:
-    """The service's counters; `status` is asked for the index sizes at every scrape."""
+    """The service's counters; `status` supplies the index sizes at every scrape."""
 
     def __init__(self, status: Callable[[], Mapping[str, Any]]) -> None:
         self.registry = CollectorRegistry()

@@ -1,8 +1,8 @@
 """Uploads that survive a broken connection: the tus protocol 1.0, https://tus.io/protocols.
 
-Core with the extensions creation, creation-with-upload, expiration and termination. What has
-come lies in `<library>/media/.incoming`; its length is the offset, so that a restart of the
-server, or the loss of its memory, costs nothing that was written.
+Core with the extensions creation, creation-with-upload, expiration and termination. The bytes
+received so far are a file in `<library>/media/.incoming`. Its length is the offset, so that a
+restart of the server loses nothing that was written.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from mmsearch.service.errors import RequestError
 from mmsearch.service.uploads import (
     INCOMING_FOLDER,
     MEDIA_FOLDER,
-    keep_by_content,
     safe_name,
+    store_by_content,
 )
 
-KEPT_SECONDS = 24 * 3600.0
-"""For which an unfinished upload can be gone on with."""
+EXPIRY_SECONDS = 24 * 3600.0
+"""For this long an unfinished upload can be continued."""
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _KEY = re.compile(r"[!-+\--~]+")
@@ -37,14 +37,14 @@ _KEY = re.compile(r"[!-+\--~]+")
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """One upload, as its note on disk has it."""
+    """One upload, as its record on disk describes it."""
 
     id: str
     length: int
     name: str
     collection: str | None
     metadata: str
-    """As the client sent it, to be given back."""
+    """As the client sent it. HEAD returns it."""
     job: int | None = None
     """Once it is complete."""
 
@@ -60,7 +60,7 @@ class ResumableUploads:
         """A new upload of `length` bytes. Raises RequestError 400."""
         fields = parse_metadata(metadata)
         self._folder.mkdir(parents=True, exist_ok=True)
-        self.clear()
+        self.delete_expired()
         upload = Upload(
             secrets.token_hex(16),
             length,
@@ -69,16 +69,16 @@ class ResumableUploads:
             metadata,
         )
         self._data(upload.id).touch(exist_ok=False)
-        self._write_note(upload)
+        self._write_record(upload)
         return upload
 
     def find(self, upload_id: str) -> tuple[Upload, int]:
         """(upload, offset). Raises RequestError 404."""
-        gone = RequestError(404, "not_found", "There is no such upload, or it has run out.")
+        gone = RequestError(404, "not_found", "There is no such upload, or it has expired.")
         if not _ID.fullmatch(upload_id):
             raise gone
         try:
-            upload = Upload(**json.loads(self._note(upload_id).read_text("utf-8")))
+            upload = Upload(**json.loads(self._record(upload_id).read_text("utf-8")))
             if upload.job is not None:
                 return upload, upload.length
             return upload, self._data(upload_id).stat().st_size
@@ -88,7 +88,7 @@ class ResumableUploads:
     def expires_at(self, upload: Upload) -> float:
         """Seconds since 1970."""
         with suppress(OSError):
-            return self._note(upload.id).stat().st_mtime + KEPT_SECONDS
+            return self._record(upload.id).stat().st_mtime + EXPIRY_SECONDS
         return time.time()
 
     def append(self, upload: Upload, chunk: bytes) -> None:
@@ -96,65 +96,65 @@ class ResumableUploads:
         with self._data(upload.id).open("ab") as file:
             file.write(chunk)
 
-    def keep(self, upload: Upload) -> Path:
+    def store(self, upload: Upload) -> Path:
         """A complete upload: durable on disk, under its content's name.
 
-        A second name for the same bytes stays until `done`: should the process die in between,
+        A second name for the same bytes stays until `complete`: should the process die in between,
         finishing can begin again.
         """
         path = self._data(upload.id)
         with path.open("rb") as file:
             os.fsync(file.fileno())
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        twin = path.with_suffix(".twin")
-        twin.unlink(missing_ok=True)
-        os.link(path, twin)
-        return keep_by_content(self._media, twin, upload.name, digest)
+        second_name = path.with_suffix(".link")
+        second_name.unlink(missing_ok=True)
+        os.link(path, second_name)
+        return store_by_content(self._media, second_name, upload.name, digest)
 
-    def done(self, upload: Upload, job: int) -> Upload:
-        """Note the job that takes it in."""
+    def complete(self, upload: Upload, job: int) -> Upload:
+        """Record the job that indexes it."""
         finished = replace(upload, job=job)
-        self._write_note(finished)
+        self._write_record(finished)
         self._data(upload.id).unlink(missing_ok=True)
         return finished
 
-    def drop(self, upload_id: str) -> None:
-        """Forget it. Raises RequestError 404."""
+    def delete(self, upload_id: str) -> None:
+        """Delete an upload. Raises RequestError 404."""
         self.find(upload_id)
         self._data(upload_id).unlink(missing_ok=True)
-        self._note(upload_id).unlink(missing_ok=True)
+        self._record(upload_id).unlink(missing_ok=True)
 
-    def clear(self) -> None:
-        """Let go of what nobody has gone on with; also of forms that broke off with the server."""
+    def delete_expired(self) -> None:
+        """Delete uploads that nobody continued, and forms that a crash of the server cut off."""
         for path in self._folder.iterdir():
             with suppress(OSError):
-                if time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                if time.time() - path.stat().st_mtime > EXPIRY_SECONDS:
                     path.unlink()
 
     def _data(self, upload_id: str) -> Path:
         return self._folder / f"{upload_id}.part"
 
-    def _note(self, upload_id: str) -> Path:
+    def _record(self, upload_id: str) -> Path:
         return self._folder / f"{upload_id}.json"
 
-    def _write_note(self, upload: Upload) -> None:
-        aside = self._note(upload.id).with_suffix(".new")
+    def _write_record(self, upload: Upload) -> None:
+        aside = self._record(upload.id).with_suffix(".new")
         aside.write_text(json.dumps(asdict(upload)), "utf-8")
-        aside.replace(self._note(upload.id))
+        aside.replace(self._record(upload.id))
 
 
 def parse_metadata(header: str) -> Mapping[str, str]:
     """Upload-Metadata: `key base64, key base64`; a key may stand alone. Raises RequestError 400."""
-    found: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for pair in header.split(",") if header.strip() else ():
         key, _, value = pair.strip().partition(" ")
         try:
-            if not _KEY.fullmatch(key) or key in found:
+            if not _KEY.fullmatch(key) or key in fields:
                 raise ValueError
-            found[key] = base64.b64decode(value.strip(), validate=True).decode("utf-8", "replace")
+            fields[key] = base64.b64decode(value.strip(), validate=True).decode("utf-8", "replace")
         except (ValueError, binascii.Error):
             raise RequestError(
                 400, "malformed_metadata", "Upload-Metadata is a list of `key base64`.",
                 param="Upload-Metadata",
             ) from None  # fmt: skip
-    return found
+    return fields

@@ -1,4 +1,4 @@
-"""Uploaded files: streamed to disk, hashed on the way, kept by their content.
+"""Uploaded files: streamed to disk, hashed on the way, stored by their content.
 
 `<library>/media/<first two digits>/<sha256>/<name>`: the same content twice is one file.
 """
@@ -21,7 +21,6 @@ from mmsearch.errors import StorageError
 from mmsearch.service.bodies import Part, multipart_parts
 from mmsearch.service.errors import RequestError
 from mmsearch.stores.places import local_path
-from mmsearch.stores.tables import SourceRow
 from mmsearch.types import Source
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def safe_name(name: str) -> str:
 
 
 class _Incoming:
-    """One file on its way in. Blocking: every method runs in a thread."""
+    """One file that is being received. Blocking: every method runs in a thread."""
 
     def __init__(self, media: Path, part: Part) -> None:
         folder = media / INCOMING_FOLDER
@@ -67,23 +66,23 @@ class _Incoming:
         self._file.write(data)
         self.size += len(data)
 
-    def keep(self) -> Path:
+    def store(self) -> Path:
         """Durable on disk under its content's name."""
         self._file.flush()
         os.fsync(self._file.fileno())
         self._file.close()
-        return keep_by_content(self._media, self._path, self.name, self._digest.hexdigest())
+        return store_by_content(self._media, self._path, self.name, self._digest.hexdigest())
 
-    def drop(self) -> None:
+    def delete(self) -> None:
         self._file.close()
         self._path.unlink(missing_ok=True)
 
 
-def keep_by_content(media: Path, path: Path, name: str, digest: str) -> Path:
-    """Move a complete, synced file to the place of its content; one that is there is kept."""
+def store_by_content(media: Path, path: Path, name: str, digest: str) -> Path:
+    """Move a complete, synced file to the path of its content, unless one is there already."""
     folder = media / digest[:2] / digest
     folder.mkdir(parents=True, exist_ok=True)
-    known = sorted(one for one in folder.iterdir() if one.is_file())
+    known = sorted(file for file in folder.iterdir() if file.is_file())
     if known:
         path.unlink()
         return known[0]
@@ -107,8 +106,8 @@ async def receive_uploads(
 ) -> tuple[list[Path], str | None]:
     """The files of a form, stored, and the name of the collection that they are for, if given.
 
-    Raises RequestError 400, 413, 422 and StorageError; then nothing of the request is kept
-    that was not there before, but for complete files, which a later upload finds again.
+    Raises RequestError 400, 413, 422 and StorageError; then nothing of the request
+    remains but complete files, which a later upload of the same content uses.
     """
     media = library.absolute() / MEDIA_FOLDER
     collection = bytearray()
@@ -120,7 +119,7 @@ async def receive_uploads(
                 if part.name != "collection":
                     raise RequestError(
                         422, "invalid_parameter",
-                        f"unknown field {part.name!r}. Fields: collection, and files.",
+                        f"Unknown field {part.name!r}. Fields: collection, and files.",
                         param=part.name,
                     )  # fmt: skip
                 collection += chunk or b""
@@ -139,11 +138,11 @@ async def receive_uploads(
                 raise RequestError(
                     422, "empty_file", f"The file {incoming.name!r} is empty.", param=part.name
                 )
-            stored.append(await on_disk(incoming.keep))
+            stored.append(await on_disk(incoming.store))
             incoming = None
     finally:
         if incoming is not None:
-            await asyncio.shield(asyncio.to_thread(incoming.drop))
+            await asyncio.shield(asyncio.to_thread(incoming.delete))
     if not stored:
         raise RequestError(422, "no_file", "The form has no file.", param="file")
     name = collection.decode("utf-8", "replace").strip()
@@ -158,7 +157,7 @@ async def on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         raise StorageError(f"the upload could not be stored: {error.strerror or error}") from None
 
 
-def forget_upload(engine: LibrarySearcher, source: Source) -> None:
+def delete_upload(engine: LibrarySearcher, source: Source) -> None:
     """Delete a removed source's file if it was uploaded here and no other source has it."""
     media = (engine.library.path.absolute() / MEDIA_FOLDER).resolve()
     try:
@@ -167,7 +166,7 @@ def forget_upload(engine: LibrarySearcher, source: Source) -> None:
         return
     if path.is_symlink() or not path.resolve().is_relative_to(media):
         return
-    if not engine.library.store.sources(None, limit=1, where=SourceRow.uri == source.uri):
+    if not engine.library.store.sources.exists(source.uri):
         path.unlink(missing_ok=True)
         # Not if another name of the same content is still in it.
         if not any(path.parent.iterdir()):

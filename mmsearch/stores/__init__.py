@@ -1,1 +1,1 @@
-"""Where things are kept: SQL (the truth) and vector indexes (derived from it)."""
+"""The SQL store: everything that is true about a library. Vector indexes are derived from it."""

@@ -1,4 +1,4 @@
-"""Calibrations, saved beside their space."""
+"""Calibrations, stored with the space that they were measured in."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from mmsearch.stores.tables import CalibrationRow, SpaceRow
 from mmsearch.types import Modality
 
 
-class CalibrationStore(Database):
-    """Saved calibrations."""
+class CalibrationStore:
+    """The table `calibrations`."""
 
-    def calibration(
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def get(
         self, space_id: int, modality: Modality, kind: str
     ) -> tuple[int, dict[str, Any]] | None:
-        """How many vectors there were when it was measured, and the calibration as JSON."""
-        with self._read() as connection:
+        """The number of vectors when it was measured, and its data."""
+        with self._database.read() as connection:
             row = connection.execute(
                 select(CalibrationRow.size, CalibrationRow.data).where(
                     CalibrationRow.space_id == space_id,
@@ -29,12 +32,12 @@ class CalibrationStore(Database):
             ).one_or_none()
         return (row.size, row.data) if row is not None else None
 
-    def keep_calibration(
+    def save(
         self, space_id: int, modality: Modality, kind: str, size: int, data: Mapping[str, Any]
     ) -> None:
-        """Save one in place of the last. Nothing is saved for a space that is gone."""
+        """Save a calibration in place of the last one. Nothing happens if the space is gone."""
         key = {"space_id": space_id, "modality": modality.value, "kind": kind}
-        with self._write() as connection:
+        with self._database.write() as connection:
             connection.execute(delete(CalibrationRow).filter_by(**key))
             if connection.scalar(select(SpaceRow.id).where(SpaceRow.id == space_id)) is not None:
                 connection.execute(

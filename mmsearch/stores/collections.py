@@ -1,8 +1,7 @@
-"""Collections: named sets of sources with a profile and settings of their own."""
+"""Collections: named sets of sources, each with a profile and settings."""
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import insert, select, update
@@ -10,39 +9,25 @@ from sqlalchemy import insert, select, update
 from mmsearch.errors import NotFoundError
 from mmsearch.stores.database import Database, now
 from mmsearch.stores.rows import to_collection
-from mmsearch.stores.tables import CollectionRow, LibraryRow
+from mmsearch.stores.tables import CollectionRow
 from mmsearch.types import Collection
 
 
-class CollectionStore(Database):
-    """The part of the store that knows the library and its collections."""
+class CollectionStore:
+    """The table `collections`."""
 
-    def library_uuid(self) -> str:
-        with self._read() as connection:
-            found = connection.scalar(select(LibraryRow.uuid))
-        if found is not None:
-            return str(found)
-        with self._write() as connection:
-            found = connection.scalar(select(LibraryRow.uuid))
-            if found is None:
-                found = str(uuid.uuid4())
-                connection.execute(insert(LibraryRow).values(id=1, uuid=found, created_at=now()))
-        return str(found)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    def collections(self) -> list[Collection]:
-        with self._read() as connection:
-            rows = connection.execute(select(CollectionRow).order_by(CollectionRow.name))
-            return [to_collection(row) for row in rows]
-
-    def collection(self, name: str | None = None) -> Collection:
+    def get(self, name: str | None = None) -> Collection:
         """The named one; without a name the only one, or "default". NotFoundError if none."""
-        return named_collection(self.collections(), name)
+        return named_collection(self.list(), name)
 
-    def ensure_collection(
+    def get_or_create(
         self, name: str, profile: str, models: Mapping[str, str] | None = None
     ) -> Collection:
-        """The named collection, made with `profile` if it is new, and `models` in place of its."""
-        with self._write() as connection:
+        """The named collection. A new one gets `profile`, with `models` in place of its own."""
+        with self._database.write() as connection:
             row = connection.execute(
                 select(CollectionRow).where(CollectionRow.name == name)
             ).one_or_none()
@@ -62,16 +47,22 @@ class CollectionStore(Database):
             return Collection(new, name, profile, tuple(sorted((models or {}).items())))
 
     def set_weights(self, collection_id: int, weights: Mapping[str, float]) -> None:
-        """Weights of channels for all queries of a collection, in place of those it had."""
-        with self._write() as connection:
-            own = connection.scalar(
+        """Replace the channel weights that all queries of a collection use."""
+        with self._database.write() as connection:
+            settings = connection.scalar(
                 select(CollectionRow.settings).where(CollectionRow.id == collection_id)
             )
             connection.execute(
                 update(CollectionRow)
                 .where(CollectionRow.id == collection_id)
-                .values(settings={**(own or {}), "weights": dict(weights)})
+                .values(settings={**(settings or {}), "weights": dict(weights)})
             )
+
+    def list(self) -> list[Collection]:
+        """All collections, by name."""
+        with self._database.read() as connection:
+            rows = connection.execute(select(CollectionRow).order_by(CollectionRow.name))
+            return [to_collection(row) for row in rows]
 
 
 def named_collection(collections: Sequence[Collection], name: str | None = None) -> Collection:

@@ -1,30 +1,29 @@
-"""The database of a library: connections, transactions, and errors that users understand."""
+"""The database of a library: connections, transactions, and its errors as ours."""
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.engine import make_url
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from mmsearch.errors import LibraryBusyError, StorageError
+from mmsearch.stores.dialects import dialect_of
 
 
 class Database:
-    """Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
+    """Opens transactions. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
         self.engine = connect(url)
+        self.dialect = dialect_of(self.engine)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self.engine.dispose()
 
     @contextmanager
@@ -34,13 +33,14 @@ class Database:
             yield shared
 
     @contextmanager
-    def _read(self) -> Iterator[Connection]:
+    def read(self) -> Iterator[Connection]:
+        """A connection to read with: that of this thread's `reading` block, if there is one."""
         with read(self.engine) as connection:
             yield connection
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        """A writing transaction; a full or failing disk leaves as StorageError."""
+    def write(self) -> Iterator[Connection]:
+        """A write transaction. LibraryBusyError; StorageError for a full or failing disk."""
         with storage_errors(), self.engine.connect() as connection:
             connection = connection.execution_options(mmsearch_write=True)
             with connection.begin():
@@ -127,7 +127,7 @@ def now() -> datetime:
 
 
 def connect(url: str) -> Engine:
-    """An engine whose SQLite connections are in WAL mode, durable, and enforce foreign keys."""
+    """An engine whose connections are configured for mmsearch. ValueError for other databases."""
     engine = create_engine(
         url,
         pool_pre_ping=not url.startswith("sqlite"),
@@ -135,30 +135,13 @@ def connect(url: str) -> Engine:
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=orjson.loads,
     )
-    if make_url(url).get_backend_name() != "sqlite":
-        return engine
-
-    @event.listens_for(engine, "connect")
-    def configure(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = None  # SQLAlchemy's BEGIN below, not the driver's own
-        connection.execute("PRAGMA busy_timeout = 30000")
-        connection.execute("PRAGMA journal_mode = WAL")
-        # FULL: an acknowledged commit survives power loss, not only a crash of the process.
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        # A writer that began as a reader would fail at once where another writes meanwhile.
-        immediate = connection.get_execution_options().get("mmsearch_write", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
-
+    dialect_of(engine).configure(engine)
     return engine
 
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Database errors that have to do with the disk or a lock, in the user's words."""
+    """Raises database errors about a lock as LibraryBusyError, about the disk as StorageError."""
     try:
         yield
     except OperationalError as error:

@@ -1,15 +1,15 @@
-"""The job queue: runs that wait in SQL until a worker takes them.
+"""The job queue: runs that wait in SQL until a worker claims them.
 
-A worker *claims* a job and holds it by a lease, which it renews while it works. Whoever finds a
-lease run out (the worker was killed, its machine is gone) puts the job back into the queue. Every
-claim has a token of its own, and what a worker reports counts only under the token that is in
-force: one that was thought dead and wakes up again can change nothing.
+A worker claims a job and holds it by a lease, which it renews while it works. If the lease
+expires (the worker was killed, or its machine is gone), the next worker that looks for a job puts
+this one back into the queue. Every claim has its own token. A worker whose token has been
+replaced can change nothing: its calls raise LeaseLostError.
 
 ::
 
     queued -> running -> done | failed | cancelled
       ^  ^        |
-      |  +--------+  lease run out, or an error that may pass: again, after a pause that doubles
+      |  +--------+  lease expired, or an error that may pass: again, after a pause that doubles
       +-- paused <- (queued | running)
 """
 
@@ -24,8 +24,8 @@ from typing import Any
 from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from mmsearch.errors import ConflictError, LeaseLostError, NotFoundError
-from mmsearch.stores.database import now
-from mmsearch.stores.runs import Run, RunStore, to_run
+from mmsearch.stores.database import Database, now
+from mmsearch.stores.runs import Run, to_run
 from mmsearch.stores.tables import RunRow
 
 MAX_ATTEMPTS = 5
@@ -36,7 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 300.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A job that is ours until the lease runs out."""
+    """A job that a worker holds until the lease expires."""
 
     job: Run
     lease: str
@@ -44,12 +44,15 @@ class Claim:
 
 
 def pause_after(attempts: int) -> float:
-    """Seconds to wait after so many attempts: 2, 4, 8 ... at most 300."""
+    """Seconds to wait after this many attempts: 2, 4, 8 ... at most 300."""
     return float(min(FIRST_PAUSE * 2.0 ** max(0, attempts - 1), LONGEST_PAUSE))
 
 
-class JobStore(RunStore):
-    """The part of the store that is a queue."""
+class JobStore:
+    """The queue in the table `runs`: its rows with `max_attempts`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     def enqueue(
         self,
@@ -60,11 +63,11 @@ class JobStore(RunStore):
         priority: int = 0,
         max_attempts: int = MAX_ATTEMPTS,
     ) -> int:
-        """A job for whichever worker comes first. Higher priorities go first, then older jobs."""
+        """Add a job; returns its id. Higher priorities go first, then older jobs."""
         if max_attempts < 1:
             raise ValueError("a job needs at least one attempt")
         moment = now()
-        with self._write() as connection:
+        with self._database.write() as connection:
             new = connection.scalar(
                 insert(RunRow)
                 .values(
@@ -83,35 +86,32 @@ class JobStore(RunStore):
             assert new is not None
             return int(new)
 
-    def any_job_due(self) -> bool:
-        """Whether `claim` would find one. Asked often, so without a writer's lock."""
+    def any_due(self) -> bool:
+        """Whether `claim` would return a job. Takes no write lock: workers poll it."""
         moment = now()
         query = select(RunRow.id).where(or_(_ready(moment), _abandoned(moment))).limit(1)
-        with self._read() as connection:
+        with self._database.read() as connection:
             return connection.scalar(query) is not None
 
     def claim(self, worker: str, seconds: float) -> Claim | None:
-        """The next job, for `seconds` (renew it); None if there is nothing to do now."""
-        if not self.any_job_due():
+        """The next job, with a lease of `seconds`; None if no job is due."""
+        if not self.any_due():
             return None
         moment, lease = now(), uuid.uuid4().hex
-        with self._write() as connection:
+        with self._database.write() as connection:
             self._requeue_abandoned(connection, moment)
-            wanted = (
+            job_id = connection.scalar(
                 select(RunRow.id)
                 .where(_ready(moment))
                 .order_by(RunRow.priority.desc(), RunRow.id)
                 .limit(1)
+                .with_for_update(skip_locked=True)
             )
-            if connection.dialect.name == "postgresql":
-                # Other workers' rows are stepped over; SQLite has one writer at a time anyway.
-                wanted = wanted.with_for_update(skip_locked=True)
-            found = connection.scalar(wanted)
-            if found is None:
+            if job_id is None:
                 return None
             row = connection.execute(
                 update(RunRow)
-                .where(RunRow.id == found, RunRow.state == "queued")
+                .where(RunRow.id == job_id, RunRow.state == "queued")
                 .values(
                     state="running",
                     attempts=RunRow.attempts + 1,
@@ -129,9 +129,9 @@ class JobStore(RunStore):
         return None if row is None else Claim(to_run(row), lease)
 
     def renew(self, claim: Claim, seconds: float) -> str | None:
-        """Keep the lease; returns "cancel" or "pause" if somebody asks for it. LeaseLostError."""
+        """Extend the lease; returns "cancel" or "pause" if that was requested. LeaseLostError."""
         moment = now()
-        with self._write() as connection:
+        with self._database.write() as connection:
             row = connection.execute(
                 update(RunRow)
                 .where(*_held(claim))
@@ -143,32 +143,33 @@ class JobStore(RunStore):
         return None if row.wanted is None else str(row.wanted)
 
     def finish(self, claim: Claim, state: str, error: str | None = None) -> None:
-        """The end of a job, or of our part in it ("paused"). LeaseLostError."""
-        self._let_go(claim, state=state, error=error)
+        """End a job, or pause it (`state` "paused"). LeaseLostError."""
+        self._release(claim, state=state, error=error)
 
-    def give_back(self, claim: Claim, error: str | None = None, *, spent: bool = True) -> bool:
-        """To be tried again, after a pause; False if that was the last attempt (it has failed).
+    def retry(self, claim: Claim, error: str | None = None, *, counted: bool = True) -> bool:
+        """Queue a job again, after a pause; False if it has failed with its last attempt.
 
-        Not `spent`: the worker ends, which is not the job's fault. LeaseLostError.
+        Not `counted`: the worker stops before the job is done, which is no attempt.
+        LeaseLostError.
         """
         attempts = claim.job.attempts
-        if spent and attempts >= claim.job.max_attempts:
-            self._let_go(claim, state="failed", error=error)
+        if counted and attempts >= claim.job.max_attempts:
+            self._release(claim, state="failed", error=error)
             return False
-        later = now() + timedelta(seconds=pause_after(attempts)) if spent else None
-        self._let_go(
+        later = now() + timedelta(seconds=pause_after(attempts)) if counted else None
+        self._release(
             claim,
             state="queued",
             error=error,
             not_before=later,
-            attempts=attempts if spent else attempts - 1,
+            attempts=attempts if counted else attempts - 1,
         )
         return True
 
-    def _let_go(self, claim: Claim, **values: Any) -> None:
-        over = values["state"] in FINISHED
-        with self._write() as connection:
-            done = connection.execute(
+    def _release(self, claim: Claim, **values: Any) -> None:
+        ended = values["state"] in FINISHED
+        with self._database.write() as connection:
+            result = connection.execute(
                 update(RunRow)
                 .where(*_held(claim))
                 .values(
@@ -176,28 +177,28 @@ class JobStore(RunStore):
                     lease_until=None,
                     wanted=None,
                     heartbeat_at=now(),
-                    finished_at=now() if over else None,
+                    finished_at=now() if ended else None,
                     **values,
                 )
             )
-            if done.rowcount != 1:
+            if result.rowcount != 1:
                 raise LeaseLostError(claim.job.id)
 
-    # ------------------------------------------------------------------ from outside
+    # ------------------------------------------------------------------ requests of users
 
-    def request(self, job_id: int, wanted: str) -> Run:
-        """Ask for "cancel" or "pause": at once if no worker has it, else as soon as it hears.
+    def request(self, job_id: int, action: str) -> Run:
+        """Do the action "cancel" or "pause": at once, or when the job's worker renews its lease.
 
         Raises NotFoundError, ConflictError.
         """
-        state = {"cancel": "cancelled", "pause": "paused"}[wanted]
-        with self._write() as connection:
+        state = {"cancel": "cancelled", "pause": "paused"}[action]
+        with self._database.write() as connection:
             job = self._job(connection, job_id)
             if job.state == "running":
-                values: dict[str, Any] = {"wanted": wanted}
+                values: dict[str, Any] = {"wanted": action}
             elif job.state in {"queued", "paused"}:
-                over = now() if wanted == "cancel" else None
-                values = {"state": state, "finished_at": over, "not_before": None}
+                ended = now() if action == "cancel" else None
+                values = {"state": state, "finished_at": ended, "not_before": None}
             else:
                 raise ConflictError(f"job {job_id} has ended already ({job.state})", param="id")
             connection.execute(update(RunRow).where(RunRow.id == job_id).values(**values))
@@ -208,7 +209,7 @@ class JobStore(RunStore):
 
         Raises NotFoundError, ConflictError.
         """
-        with self._write() as connection:
+        with self._database.write() as connection:
             job = self._job(connection, job_id)
             if job.state == "running" and job.wanted == "pause":
                 values: dict[str, Any] = {"wanted": None}
@@ -225,24 +226,8 @@ class JobStore(RunStore):
             connection.execute(update(RunRow).where(RunRow.id == job_id).values(**values))
             return self._job(connection, job_id)
 
-    def jobs(
-        self, *, states: Sequence[str] = (), before: int | None = None, limit: int = 50
-    ) -> list[Run]:
-        """Runs and jobs, newest first; `before` an id, for the next page."""
-        query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
-        if states:
-            query = query.where(RunRow.state.in_(states))
-        if before is not None:
-            query = query.where(RunRow.id < before)
-        with self._read() as connection:
-            return [to_run(row) for row in connection.execute(query)]
-
-    # ------------------------------------------------------------------ inside
-
     def _job(self, connection: Connection, job_id: int) -> Run:
-        query = select(RunRow).where(RunRow.id == job_id)
-        if connection.dialect.name == "postgresql":
-            query = query.with_for_update()
+        query = select(RunRow).where(RunRow.id == job_id).with_for_update()
         row = connection.execute(query).one_or_none()
         if row is None:
             raise NotFoundError(f"there is no job {job_id}", param="id")
@@ -254,10 +239,8 @@ class JobStore(RunStore):
         return to_run(row)
 
     def _requeue_abandoned(self, connection: Connection, moment: datetime) -> None:
-        """What workers that are gone have left: back into the queue, or to its end."""
-        query = select(RunRow).where(_abandoned(moment))
-        if connection.dialect.name == "postgresql":
-            query = query.with_for_update(skip_locked=True)
+        """Queue jobs with an expired lease again, or end them."""
+        query = select(RunRow).where(_abandoned(moment)).with_for_update(skip_locked=True)
         for row in connection.execute(query).all():
             state = {"cancel": "cancelled", "pause": "paused"}.get(row.wanted or "", "queued")
             error = f"the worker {row.worker} did not report back (attempt {row.attempts})"
@@ -277,6 +260,18 @@ class JobStore(RunStore):
                     finished_at=moment if state in FINISHED else None,
                 )
             )
+
+    def list(
+        self, *, states: Sequence[str] = (), before: int | None = None, limit: int = 50
+    ) -> list[Run]:
+        """Runs and jobs, newest first; `before` an id, for the next page."""
+        query = select(RunRow).order_by(RunRow.id.desc()).limit(limit)
+        if states:
+            query = query.where(RunRow.state.in_(states))
+        if before is not None:
+            query = query.where(RunRow.id < before)
+        with self._database.read() as connection:
+            return [to_run(row) for row in connection.execute(query)]
 
 
 def _ready(moment: datetime) -> Any:

@@ -1,29 +1,24 @@
-"""Brings a library's schema to this version's, after a copy has been put aside.
+"""Upgrades a library's schema to this version's, after a backup.
 
 The steps themselves are Alembic migrations (`migrations/`, shipped inside the wheel).
 """
 
 from __future__ import annotations
 
-import logging
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Engine, inspect, text
 
 from mmsearch.errors import LibraryVersionError
 from mmsearch.stores.database import storage_errors
+from mmsearch.stores.dialects import dialect_of
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-logger = logging.getLogger(__name__)
-
 HEAD = "0004"
-"""The schema revision of this version; a test holds it to the newest migration."""
+"""The schema revision of this version. A test compares it with the newest migration."""
 
 
 def current_revision(engine: Engine) -> str | None:
@@ -31,12 +26,12 @@ def current_revision(engine: Engine) -> str | None:
     with engine.connect() as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
-        found = connection.scalar(text("SELECT version_num FROM alembic_version"))
-        return str(found) if found is not None else None
+        revision = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return str(revision) if revision is not None else None
 
 
 def upgrade(engine: Engine, *, revision: str = HEAD) -> Path | None:
-    """Create or upgrade the schema; returns the copy put aside, if one had to be made.
+    """Create or upgrade the schema. Returns the backup, if one was needed.
 
     Raises LibraryVersionError for a library that a newer mmsearch has written.
     """
@@ -48,7 +43,7 @@ def upgrade(engine: Engine, *, revision: str = HEAD) -> Path | None:
             f"this library was written by a newer mmsearch (schema {current}; this version "
             f"knows up to {HEAD}). Upgrade mmsearch to open it."
         )
-    copy = _put_aside(engine, current) if current is not None else None
+    copy = dialect_of(engine).back_up(engine, current) if current is not None else None
     _run(engine, "upgrade", revision)
     return copy
 
@@ -63,40 +58,20 @@ def known_revisions() -> set[str]:
     from alembic.script import ScriptDirectory
 
     script = ScriptDirectory.from_config(_config())
-    return {one.revision for one in script.walk_revisions()}
+    return {step.revision for step in script.walk_revisions()}
 
 
 def _run(engine: Engine, direction: str, revision: str) -> None:
     from alembic import command
 
-    with storage_errors(), _migrating(engine) as connection:
+    with (
+        storage_errors(),
+        engine.connect().execution_options(mmsearch_write=True) as connection,
+        dialect_of(engine).migrating(connection),
+    ):
         config = _config()
         config.attributes["connection"] = connection
         getattr(command, direction)(config, revision)
-
-
-@contextmanager
-def _migrating(engine: Engine) -> Iterator[Connection]:
-    """One transaction for all steps, with foreign keys off on SQLite.
-
-    A batch migration there drops and recreates tables; with foreign keys on, dropping a
-    parent would cascade into its children's rows.
-    """
-    with engine.connect().execution_options(mmsearch_write=True) as connection:
-        sqlite = connection.dialect.name == "sqlite"
-        raw = connection.connection.dbapi_connection
-        if sqlite:
-            assert isinstance(raw, sqlite3.Connection)
-            raw.execute("PRAGMA foreign_keys = OFF")
-        try:
-            with connection.begin():
-                yield connection
-                if sqlite and connection.execute(text("PRAGMA foreign_key_check")).first():
-                    raise LibraryVersionError("the migration would break references; undone")
-        finally:
-            if sqlite:
-                assert isinstance(raw, sqlite3.Connection)
-                raw.execute("PRAGMA foreign_keys = ON")
 
 
 def _config() -> Config:
@@ -112,22 +87,3 @@ def _script_folder() -> Path:
     package = Path(__file__).resolve().parent.parent
     inside = package / "migrations"
     return inside if inside.is_dir() else package.parent / "migrations"
-
-
-def _put_aside(engine: Engine, revision: str) -> Path | None:
-    """A consistent copy of an SQLite database, beside it. PostgreSQL has its own backups."""
-    database = engine.url.database
-    if engine.dialect.name != "sqlite" or not database or database == ":memory:":
-        return None
-    target = Path(f"{database}.before-upgrade-from-{revision}")
-    source_connection = sqlite3.connect(database)
-    try:
-        copy = sqlite3.connect(target)
-        try:
-            source_connection.backup(copy)
-        finally:
-            copy.close()
-    finally:
-        source_connection.close()
-    logger.warning("upgrading the library; a copy of its database was kept as %s", target)
-    return target

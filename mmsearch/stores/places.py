@@ -1,12 +1,12 @@
-"""Where a source's content lies: URIs, paths, and the way from one to the other.
+"""Where the content of a source is: URIs, paths, and their conversion.
 
-Names are bytes to the operating system. A source's `uri` keeps them exactly (percent-encoded,
-plain ASCII); its `path` is the same name as readable text, which SQL, JSON and terminals can
-hold; `local_path` leads back from the URI to what `open` takes.
+File names are bytes to the operating system. The `uri` of a source holds them exactly
+(percent-encoded, plain ASCII). Its `path` is the same name as readable text, for SQL, JSON and
+terminals. `local_path` converts the URI to what `open` takes.
 
-What lies inside another file (a shard's member, a table's row) has the URI of that file, `::`,
-and a name of its own: `file:///data/00000.tar::000012.jpg`. A colon of a file's name is always
-percent-encoded, so the two cannot be confused.
+The URI of a shard's member or a table's row is the URI of that file, `::` and the name in it:
+`file:///data/00000.tar::000012.jpg`. A colon in a file name is always percent-encoded, so the
+two cannot be confused.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ AnyPath = str | os.PathLike[str]
 
 MEMBER = "::"
 OFFSET_KEY = "shard_offset"
-"""In a member's metadata: where its bytes begin in the shard. Never taken from a record."""
+"""Metadata key of a member: the offset of its bytes in the shard. Ignored in records."""
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -38,23 +38,23 @@ class StoredContent:
 
 
 def uri_of(path: AnyPath) -> str:
-    """The file: URI of a path, made absolute; any byte sequence survives in it."""
+    """The file: URI of a path, made absolute. Any byte sequence is preserved."""
     absolute = os.path.abspath(os.fspath(path))  # noqa: PTH100  # links stay as they are
     return "file://" + quote_from_bytes(os.fsencode(absolute))
 
 
 def member_uri(container: str, name: str) -> str:
-    """The URI of what is called `name` inside of the file with the URI `container`."""
+    """The URI of `name` inside the file with the URI `container`."""
     return container + MEMBER + quote_from_bytes(name.encode("utf-8", "surrogateescape"))
 
 
 def container_of(uri: str) -> str:
-    """The URI of the file that holds it: its own, if it is not a member."""
+    """The URI of the file that contains a member; other URIs unchanged."""
     return uri.partition(MEMBER)[0]
 
 
 def local_path(uri: str) -> str:
-    """The path behind a file: URI, as `open` takes it. Raises ValueError for other URIs."""
+    """The path of a file: URI, as `open` takes it. ValueError for other URIs."""
     parts = urlsplit(uri)
     if parts.scheme != "file" or parts.netloc or MEMBER in uri:
         raise ValueError(f"not the URI of a local file: {uri}")
@@ -62,19 +62,19 @@ def local_path(uri: str) -> str:
 
 
 def display_path(path: AnyPath) -> str:
-    """The path as readable text: bytes that are no UTF-8 become escapes such as \\xe9."""
+    """The path as readable text. Bytes that are not UTF-8 become escapes such as \\xe9."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def is_url(text: str) -> bool:
-    """Whether it names something by scheme and //, as s3://bucket/name does; no file: URI."""
+    """Whether a text is a URL with scheme and //, such as s3://bucket/name; not a file: URI."""
     return bool(_URL.match(text)) and not text.lower().startswith("file:")
 
 
 def content_of(source: Source) -> StoredContent | None:
-    """The source's bytes, None if they are not on this machine as a file or a part of one.
+    """The bytes of a source, None if they are not in a local file.
 
-    Never guessed from `source.path`, which is only text.
+    `source.path` is never used: it is only text.
     """
     container = container_of(source.uri)
     try:
@@ -87,7 +87,7 @@ def content_of(source: Source) -> StoredContent | None:
     if not isinstance(offset, int):
         return None
     try:
-        # A shard that was written again holds other bytes there.
+        # A shard that was written again has other bytes at this offset.
         same = os.stat(path).st_mtime_ns == source.mtime_ns  # noqa: PTH116
     except OSError:
         return None

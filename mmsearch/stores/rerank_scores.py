@@ -1,53 +1,55 @@
-"""What reranking needs of the database: saved scores, and what stands around a segment."""
+"""Saved rerank scores."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.orm import aliased
 
 from mmsearch.stores.database import Database, now
 from mmsearch.stores.rows import chunks
-from mmsearch.stores.tables import RerankScoreRow, SegmentRow
+from mmsearch.stores.tables import RerankScoreRow
 from mmsearch.types import RerankScore
 
-KEPT = 200_000
-"""Saved scores; the oldest are deleted when there are a tenth more."""
+MAX_SAVED = 200_000
+"""Scores that stay when the oldest are deleted."""
 
-_LOOK_EVERY = 1000
+_CHECK_EVERY = 1000
 
 
-class RerankScoreStore(Database):
-    """The part of the store that saves rerank scores."""
+class RerankScoreStore:
+    """The table `rerank_scores`."""
 
-    _until_look = 0
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._until_check = 0
 
-    def rerank_scores(self, keys: Sequence[str]) -> dict[str, RerankScore]:
-        """Those of the keys that have been scored."""
-        found: dict[str, RerankScore] = {}
-        with self._read() as connection:
+    def get(self, keys: Sequence[str]) -> dict[str, RerankScore]:
+        """By key, those that were scored."""
+        scores: dict[str, RerankScore] = {}
+        with self._database.read() as connection:
             for chunk in chunks(keys):
                 rows = connection.execute(
                     select(RerankScoreRow).where(RerankScoreRow.key.in_(chunk))
                 )
-                found |= {row.key: RerankScore(row.score, row.reason) for row in rows}
-        return found
+                scores |= {row.key: RerankScore(row.score, row.reason) for row in rows}
+        return scores
 
-    def save_rerank_scores(self, scored: Mapping[str, RerankScore], *, kept: int = KEPT) -> None:
-        """Save rerank scores; one that is there is replaced (it may have got a reason)."""
-        if not scored:
+    def save(self, scores: Mapping[str, RerankScore], *, limit: int = MAX_SAVED) -> None:
+        """Save scores, in place of earlier ones (a score may have got a reason).
+
+        Every thousand scores, all but the newest `limit` are deleted.
+        """
+        if not scores:
             return
-        made = now()
+        created = now()
         values = [
-            {"key": key, "score": one.score, "reason": one.reason, "created_at": made}
-            for key, one in sorted(scored.items())
+            {"key": key, "score": score.score, "reason": score.reason, "created_at": created}
+            for key, score in sorted(scores.items())
         ]
-        insert = (sqlite if self.engine.dialect.name == "sqlite" else postgresql).insert
-        with self._write() as connection:
+        with self._database.write() as connection:
             for chunk in chunks(values):
-                new = insert(RerankScoreRow).values(list(chunk))
+                new = self._database.dialect.insert(RerankScoreRow).values(list(chunk))
                 connection.execute(
                     new.on_conflict_do_update(
                         index_elements=["key"],
@@ -56,41 +58,21 @@ class RerankScoreStore(Database):
                         },
                     )
                 )
-        self._until_look -= len(values)
-        if self._until_look <= 0:
-            self._until_look = _LOOK_EVERY
-            self._delete_rerank_scores(kept)
+        self._until_check -= len(values)
+        if self._until_check <= 0:
+            self._until_check = _CHECK_EVERY
+            self._delete_oldest(limit)
 
-    def _delete_rerank_scores(self, kept: int) -> None:
-        """Delete the oldest. Scoring again costs little; a table that grows for ever, much."""
-        with self._write() as connection:
-            oldest_kept = connection.scalar(
+    def _delete_oldest(self, limit: int) -> None:
+        """Scoring again is cheaper than a table that grows without end."""
+        with self._database.write() as connection:
+            newest_deleted = connection.scalar(
                 select(RerankScoreRow.created_at)
                 .order_by(RerankScoreRow.created_at.desc())
-                .offset(kept)
+                .offset(limit)
                 .limit(1)
             )
-            if oldest_kept is not None:
+            if newest_deleted is not None:
                 connection.execute(
-                    delete(RerankScoreRow).where(RerankScoreRow.created_at <= oldest_kept)
+                    delete(RerankScoreRow).where(RerankScoreRow.created_at <= newest_deleted)
                 )
-
-    def neighbours(self, ids: Sequence[int]) -> dict[int, tuple[str | None, str | None]]:
-        """The texts of the segments before and after, of the same source and modality."""
-        here, near = aliased(SegmentRow), aliased(SegmentRow)
-        found: dict[int, list[str | None]] = {}
-        with self._read() as connection:
-            for chunk in chunks(ids):
-                rows = connection.execute(
-                    select(here.id, near.ordinal - here.ordinal, near.text)
-                    .join(
-                        near,
-                        (near.source_id == here.source_id)
-                        & (near.modality == here.modality)
-                        & near.ordinal.in_([here.ordinal - 1, here.ordinal + 1]),
-                    )
-                    .where(here.id.in_(chunk))
-                )
-                for segment, step, text in rows:
-                    found.setdefault(segment, [None, None])[0 if step < 0 else 1] = text
-        return {segment: (pair[0], pair[1]) for segment, pair in found.items()}

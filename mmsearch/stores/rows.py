@@ -1,4 +1,4 @@
-"""The values that go into and come out of SQL, and how rows become them."""
+"""The values that are written to and read from SQL, and the conversion of rows to them."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ EXPECTED_IN: Mapping[str, frozenset[Modality]] = {
     "text": VISUAL | VERBAL,
     "sound": frozenset({Modality.SOUND}),
 }
-"""Which modalities have a vector in which space; `status --verify` holds the library to it."""
+"""Which modalities have a vector in which space. `status --verify` checks it."""
 
 NEEDS_TEXT = frozenset({"text"})
 """Spaces in which a segment without words has no vector."""
 
-TAKE_AGAIN = ""
-"""The recipe of a source that the next run takes in again, whatever models it uses."""
+STALE_RECIPE = ""
+"""The recipe of a source that the next run indexes again, whatever models it uses."""
 
 MAX_ID = 2**63 - 1
 """The largest integer that SQL holds; no id is larger."""
@@ -53,7 +53,7 @@ IN_CHUNK = 500
 
 @dataclass(frozen=True, slots=True)
 class SourceWrite:
-    """One file's outcome, to be written: its segments and their vectors, or its failure.
+    """What indexing a file resulted in: its segments and their vectors, or its failure.
 
     `vectors[space_id]` is (ordinals int (n,), float16 (n, dimension)): which of `segments`
     have a vector in that space.
@@ -73,7 +73,7 @@ class SourceWrite:
 
 @dataclass(frozen=True, slots=True)
 class KnownFile:
-    """What the library knows of a file, enough to decide whether it changed."""
+    """The record of a file: enough to decide whether it changed."""
 
     id: int
     uri: str
@@ -105,16 +105,16 @@ class Change:
     segment_ids: tuple[int, ...]
 
 
-def check_same_space(have: Space, want: Space) -> None:
-    """Raise SpaceMismatchError unless the two are one space."""
-    if have.fingerprint == want.fingerprint:
+def check_same_space(stored: Space, requested: Space) -> None:
+    """Raise SpaceMismatchError unless both are the same space."""
+    if stored.fingerprint == requested.fingerprint:
         return
     raise SpaceMismatchError(
-        f"this collection's '{have.name}' vectors were made with {have.model} "
-        f"({have.revision}, fingerprint {have.fingerprint}), and now {want.model} "
-        f"({want.revision}, fingerprint {want.fingerprint}) was asked for. Use the models the "
-        "collection was made with, index into another collection or library, or change the "
-        "models of this one with: mmsearch models switch --profile NAME",
+        f"this collection's '{stored.name}' vectors were made with {stored.model} "
+        f"({stored.revision}, fingerprint {stored.fingerprint}), and now {requested.model} "
+        f"({requested.revision}, fingerprint {requested.fingerprint}) was requested. Use the "
+        "models the collection was made with, index into another collection or library, or "
+        "change the models of this one with: mmsearch models switch --profile NAME",
         param="profile",
     )
 
@@ -122,7 +122,7 @@ def check_same_space(have: Space, want: Space) -> None:
 SOURCES = cast("Table", SourceRow.__table__)
 SEGMENTS = cast("Table", SegmentRow.__table__)
 
-KNOWN = (
+KNOWN_FILE = (
     SourceRow.id,
     SourceRow.uri,
     SourceRow.path,
@@ -135,7 +135,7 @@ KNOWN = (
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """Pieces small enough for one IN (...)."""
+    """Slices small enough for one IN (...)."""
     for start in range(0, len(items), IN_CHUNK):
         yield items[start : start + IN_CHUNK]
 
@@ -180,7 +180,7 @@ def _place(row: Row[Any]) -> Place:
 
 
 def to_draft(row: Row[Any]) -> SegmentDraft:
-    """A stored segment as if it had just been cut."""
+    """A stored segment as the segmenter made it."""
     return SegmentDraft(Modality(row.modality), _place(row), row.text, row.metadata)
 
 
@@ -216,8 +216,8 @@ def to_source(row: Row[Any]) -> Source:
 
 def to_collection(row: Row[Any]) -> Collection:
     """A row of collections."""
-    own = row.settings or {}
-    models, weights = own.get("models", {}), own.get("weights", {})
+    settings = row.settings or {}
+    models, weights = settings.get("models", {}), settings.get("weights", {})
     return Collection(
         row.id,
         row.name,

@@ -1,4 +1,4 @@
-"""Runs: what indexing is doing and has done, with the outcome of every file."""
+"""Runs: the progress of indexing, with the outcome of every file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mmsearch.stores.tables import RunItemRow, RunRow
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One indexing run or upload job."""
+    """An indexing run, or a job of the queue."""
 
     id: int
     collection_id: int
@@ -41,13 +41,13 @@ class Run:
 
     @property
     def done(self) -> int:
-        """Files that have their outcome."""
+        """Files that have an outcome."""
         names = ("indexed", "unchanged", "moved", "failed")
         return sum(int(self.counts.get(name, 0)) for name in names)
 
     @property
     def total(self) -> int | None:
-        """Files in all, where that is known."""
+        """All files, if their number is known."""
         if self.state == "done":
             return self.done
         total = self.task.get("total")
@@ -55,7 +55,7 @@ class Run:
 
     @property
     def rate(self) -> float | None:
-        """Files per second of the attempt, up to its last sign of life."""
+        """Files per second of the attempt, up to its last heartbeat."""
         seconds = (self.heartbeat_at - (self.claimed_at or self.started_at)).total_seconds()
         return round(self.done / seconds, 2) if self.done and seconds > 0 else None
 
@@ -71,7 +71,7 @@ class RunItem:
 
 
 def run_to_json(run: Run) -> dict[str, Any]:
-    """As the service and `--json` tell it, without its files."""
+    """The JSON of the service and of `--json`, without the files."""
     return {
         "id": run.id,
         "kind": run.kind,
@@ -91,11 +91,15 @@ def run_to_json(run: Run) -> dict[str, Any]:
     }
 
 
-class RunStore(Database):
-    """The part of the store that runs are recorded in."""
+class RunStore:
+    """The tables `runs` and `run_items`."""
 
-    def start_run(self, collection_id: int, kind: str, state: str = "running") -> int:
-        with self._write() as connection:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def start(self, collection_id: int, kind: str, state: str = "running") -> int:
+        """Record a run in the foreground; returns its id."""
+        with self._database.write() as connection:
             new = connection.scalar(
                 insert(RunRow)
                 .values(
@@ -111,12 +115,12 @@ class RunStore(Database):
             assert new is not None
             return int(new)
 
-    def interrupt_dead_runs(self) -> int:
-        """Mark runs that never ended. Only for a holder of the write lock: then none is alive.
+    def interrupt_unfinished(self) -> int:
+        """Mark runs that never ended. Only for a holder of the write lock: then none is running.
 
-        Jobs have leases instead, and workers that see to them.
+        Jobs are not marked: their leases expire.
         """
-        with self._write() as connection:
+        with self._database.write() as connection:
             result = connection.execute(
                 update(RunRow)
                 .where(RunRow.state == "running", RunRow.max_attempts == 0)
@@ -124,7 +128,7 @@ class RunStore(Database):
             )
             return int(result.rowcount)
 
-    def update_run(
+    def update(
         self,
         run_id: int,
         *,
@@ -134,19 +138,19 @@ class RunStore(Database):
         error: str | None = None,
         lease: str | None = None,
     ) -> None:
-        """Heartbeat, progress and outcomes; a `state` other than running or queued ends it.
+        """Heartbeat, progress and outcomes. A `state` other than running or queued ends the run.
 
-        With `lease`, only as long as that is in force, else LeaseLostError.
+        With `lease`, LeaseLostError unless the job is held by it.
         """
         values: dict[str, Any] = {"counts": dict(counts), "heartbeat_at": now(), "error": error}
         if state is not None:
             values["state"] = state
             values["finished_at"] = None if state in {"running", "queued"} else now()
-        with self._write() as connection:
-            changed = update(RunRow).where(RunRow.id == run_id)
+        with self._database.write() as connection:
+            statement = update(RunRow).where(RunRow.id == run_id)
             if lease is not None:
-                changed = changed.where(RunRow.lease == lease)
-            if connection.execute(changed.values(**values)).rowcount != 1 and lease is not None:
+                statement = statement.where(RunRow.lease == lease)
+            if connection.execute(statement.values(**values)).rowcount != 1 and lease is not None:
                 raise LeaseLostError(run_id)
             if items:
                 connection.execute(
@@ -163,21 +167,23 @@ class RunStore(Database):
                     ],
                 )
 
-    def run(self, run_id: int) -> Run:
-        with self._read() as connection:
+    def get(self, run_id: int) -> Run:
+        """The run or job with this id. NotFoundError."""
+        with self._database.read() as connection:
             row = connection.execute(select(RunRow).where(RunRow.id == run_id)).one_or_none()
         if row is None:
             raise NotFoundError(f"there is no job {run_id}", param="id")
         return to_run(row)
 
-    def run_items(self, run_id: int, limit: int = 1000) -> list[RunItem]:
+    def items(self, run_id: int, limit: int = 1000) -> list[RunItem]:
+        """The outcomes of a run's files, in order."""
         query = (
             select(RunItemRow)
             .where(RunItemRow.run_id == run_id)
             .order_by(RunItemRow.id)
             .limit(limit)
         )
-        with self._read() as connection:
+        with self._database.read() as connection:
             return [
                 RunItem(row.path, row.outcome, row.code, row.reason)
                 for row in connection.execute(query)

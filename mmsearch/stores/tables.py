@@ -1,12 +1,11 @@
-"""The SQL schema. SQL is the truth: a FAISS index can always be made again from here.
+"""The SQL schema. SQL is the truth: every vector index can be rebuilt from it.
 
-Written for SQLite and PostgreSQL alike. The migrations in `migrations/` build the same
-schema step by step; a test compares the two.
+One schema for SQLite and PostgreSQL. The migrations in `migrations/` build it step by step; a
+test compares the two.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -30,8 +29,10 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from mmsearch.stores.dialects import dialect_named
 
 BigId = BigInteger().with_variant(Integer(), "sqlite")
 """SQLite gives AUTOINCREMENT, and with it never-reused ids, to INTEGER only."""
@@ -72,31 +73,13 @@ class Tokens(TypeDecorator[Sequence[str]]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> Any:
-        kind = TSVECTOR() if dialect.name == "postgresql" else Text()
-        return dialect.type_descriptor(kind)
+        return dialect.type_descriptor(dialect_named(dialect.name).tokens_type())
 
     def process_bind_param(self, value: Sequence[str] | None, dialect: Dialect) -> str | None:
-        if value is None or dialect.name != "postgresql":
-            return None if value is None else " ".join(value)
-        places: dict[str, list[str]] = {}
-        for place, token in enumerate(value, start=1):
-            # PostgreSQL keeps at most 256 positions of a lexeme.
-            if len(have := places.setdefault(token, [])) < 256:
-                have.append(str(place))
-        return " ".join(f"'{token}':{','.join(some)}" for token, some in places.items())
+        return None if value is None else dialect_named(dialect.name).tokens_to_sql(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> list[str] | None:
-        if value is None or dialect.name != "postgresql":
-            return None if value is None else value.split(" ")
-        placed = [
-            (int(place), token)
-            for token, places in _LEXEME.findall(value)
-            for place in places.split(",")
-        ]
-        return [token for _, token in sorted(placed)]
-
-
-_LEXEME = re.compile(r"'([^']*)':([0-9,]+)")
+        return None if value is None else dialect_named(dialect.name).tokens_from_sql(value)
 
 
 class Base(DeclarativeBase):
@@ -115,7 +98,7 @@ class Base(DeclarativeBase):
 
 
 class LibraryRow(Base):
-    """One row: the identity of this library, so that a foreign snapshot is recognised."""
+    """One row: the identity of this library, by which a foreign snapshot is recognised."""
 
     __tablename__ = "library"
 
@@ -135,7 +118,7 @@ class CollectionRow(Base):
     profile: Mapped[str] = mapped_column(String(200))
     created_at: Mapped[datetime]
     settings: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
-    """What this collection does otherwise than the library, for example channel weights."""
+    """Settings of this collection that differ from the library's, for example channel weights."""
 
 
 class SpaceRow(Base):
@@ -160,7 +143,7 @@ class SpaceRow(Base):
 
 
 class SourceRow(Base):
-    """A file that came in, or failed to."""
+    """A file or record that was indexed, or failed."""
 
     __tablename__ = "sources"
     __table_args__ = (
@@ -179,7 +162,7 @@ class SourceRow(Base):
     mtime_ns: Mapped[int] = mapped_column(BigInteger)
     mime: Mapped[str] = mapped_column(String(200))
     recipe: Mapped[str] = mapped_column(String(64))
-    """Fingerprint of everything that made the segments: models, loaders, cutting settings."""
+    """Fingerprint of everything that made the segments: models, loaders, segmenting settings."""
     status: Mapped[str] = mapped_column(String(20))
     failure_code: Mapped[str | None] = mapped_column(String(50))
     failure_reason: Mapped[str | None] = mapped_column(Text)
@@ -255,7 +238,7 @@ class VectorRow(Base):
 
 
 class CalibrationRow(Base):
-    """How similar unrelated things are in a space, per modality looked for and kind of query."""
+    """How similar unrelated items are in a space, per target modality and kind of query."""
 
     __tablename__ = "calibrations"
 
@@ -264,9 +247,9 @@ class CalibrationRow(Base):
     )
     modality: Mapped[str] = mapped_column(String(20), primary_key=True)
     kind: Mapped[str] = mapped_column(String(20), primary_key=True)
-    """What was asked with: "words" or "picture"."""
+    """The kind of query: "words" or "picture"."""
     size: Mapped[int] = mapped_column(BigInteger)
-    """Vectors of the modality when it was measured; it is measured again after much growth."""
+    """Vectors of the modality when it was measured. It is measured again after much growth."""
     data: Mapped[dict[str, Any]] = mapped_column(Json)
     made_at: Mapped[datetime]
 
@@ -274,12 +257,12 @@ class CalibrationRow(Base):
 class SegmentWordsRow(Base):
     """The tokens of a segment, indexed for full-text search (FTS5 or GIN).
 
-    Segments have a row if there are words to find them by: their own text, or the name of
-    their source, which the first segment of each modality carries.
+    Segments have a row if they have words: their own text, or the name of their source, which
+    the first segment of each modality carries.
     """
 
     __tablename__ = "segment_words"
-    # Both indexes answer on their own: the rows are as long as the texts.
+    # Both indexes are covering: the rows themselves are as long as the texts.
     __table_args__ = (
         Index("ix_segment_words_collection_id", "collection_id", "modality", "length"),
         Index("ix_segment_words_segment_id", "segment_id", "collection_id", "modality"),
@@ -296,7 +279,7 @@ class SegmentWordsRow(Base):
 
 
 class RerankScoreRow(Base):
-    """A reranker's score, saved so that the same question is not asked twice."""
+    """A reranker's score, saved so that the same pair is not scored twice."""
 
     __tablename__ = "rerank_scores"
 
@@ -329,7 +312,7 @@ class ChangeRow(Base):
 
 
 class RunRow(Base):
-    """One indexing run, or a job in the queue (see `mmsearch.stores.jobs`), with its progress."""
+    """An indexing run, or a job in the queue (see `mmsearch.stores.jobs`), with its progress."""
 
     __tablename__ = "runs"
     __table_args__ = (
@@ -352,23 +335,23 @@ class RunRow(Base):
     counts: Mapped[dict[str, Any]] = mapped_column(Json)
     error: Mapped[str | None] = mapped_column(Text)
     task: Mapped[dict[str, Any]] = mapped_column(Json, server_default="{}")
-    """What a worker is to take in."""
+    """What a worker has to index."""
     priority: Mapped[int] = mapped_column(Integer, server_default="0")
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
     max_attempts: Mapped[int] = mapped_column(Integer, server_default="0")
-    """0: not a job, but a run of its own process."""
+    """0: not a job, but a run in the foreground."""
     not_before: Mapped[datetime | None]
     lease: Mapped[str | None] = mapped_column(String(36))
-    """The token of the worker that has it."""
+    """The token of the worker that holds it."""
     lease_until: Mapped[datetime | None]
     worker: Mapped[str | None] = mapped_column(Text)
     wanted: Mapped[str | None] = mapped_column(String(20))
-    """"cancel" or "pause", until its worker hears of it."""
+    """"cancel" or "pause", until its worker stops."""
     claimed_at: Mapped[datetime | None]
 
 
 class RunItemRow(Base):
-    """What a run did with one file; files found unchanged are only counted."""
+    """What a run did with one file. Unchanged files are only counted."""
 
     __tablename__ = "run_items"
     __table_args__ = (Index("ix_run_items_run_id", "run_id"), {"sqlite_autoincrement": True})

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from mmsearch.errors import MMSearchError, QueryError
-from mmsearch.query import Hit, Query, SearchResult, Term
-from mmsearch.search.parse.json_form import check_query, modalities
+from mmsearch.query import Hit, Query, SearchOptions, SearchResult
+from mmsearch.search.parse.json_form import check_query
+from mmsearch.search.parse.request import query_of
 from mmsearch.search.pictures import thumbnail_path
 from mmsearch.types import VISUAL, Place, Source
 
@@ -54,22 +55,21 @@ class FakeSearcher:
         self,
         query: str | Query | None = None,
         *,
+        image: str | Path | bytes | None = None,
+        audio: str | Path | bytes | None = None,
+        like: int | None = None,
         modality: str | Sequence[str] | None = None,
-        filter: Mapping[str, Any] | None = None,  # noqa: A002  # its name everywhere else
-        limit: int | None = None,
-        min_score: float | None = None,
-        collection: str | None = None,
+        **options: Unpack[SearchOptions],
     ) -> SearchResult:
-        if not isinstance(query, Query):
-            names = [modality] if isinstance(modality, str) else list(modality or ())
-            query = Query(
-                terms=() if query is None else (Term(text=query),),
-                modalities=modalities(names),
-                filter=filter,
-                limit=self.settings.limit if limit is None else limit,
-                min_score=min_score,
-                collection=collection,
-            )
+        query = query_of(
+            query,
+            image=image,
+            audio=audio,
+            like=like,
+            modality=modality,
+            default_limit=self.settings.limit,
+            **options,
+        )
         answer = self.search_many([query])[0]
         if isinstance(answer, MMSearchError):
             raise answer
@@ -84,7 +84,7 @@ class FakeSearcher:
 
     def heat_map(self, segment_id: int, text: str) -> npt.NDArray[np.float32]:
         """A fixed map: the match is in the upper left quarter."""
-        segment = self.library.store.segment(segment_id)
+        segment = self.library.store.segments.get(segment_id)
         if not text.strip():
             raise QueryError("text must not be empty", param="text")
         if segment.modality not in VISUAL:
@@ -125,8 +125,8 @@ class FakeSearcher:
     def _hits(self, query: Query) -> Iterator[Hit]:
         store = self.library.store
         words = {word for term in query.terms for word in (term.text or "").lower().split()}
-        for source in store.sources(store.collection(query.collection).name, limit=1000):
-            for segment in store.segments_of(source.id):
+        for source in store.sources.list(store.collections.get(query.collection).name, limit=1000):
+            for segment in store.segments.of_source(source.id):
                 if query.modalities and segment.modality not in query.modalities:
                     continue
                 text = f"{segment.text or ''} {Path(source.path).name}".lower()

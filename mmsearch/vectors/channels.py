@@ -19,7 +19,7 @@ import numpy as np
 from mmsearch.errors import SnapshotError, StorageError
 from mmsearch.protocols import VectorBackend, VectorIndex
 from mmsearch.stores.rows import EXPECTED_IN, Change, StoredSpace
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Channel, Modality
 
 logger = logging.getLogger(__name__)
@@ -105,13 +105,13 @@ class ChannelIndexes:
 
         `save`: save every index that has changed, however little.
         """
-        last = self._store.last_change()
+        last = self._store.changes.last_id()
         if last == self._seen and not save:
             return False
         with self._lock:
             if last == self._seen and not save:
                 return False
-            spaces = self._store.spaces()
+            spaces = self._store.spaces.active()
             # A library that is opened has saved indexes. Those of a collection that appears
             # later are saved at the end of its first run, and the run itself is not warned.
             expected = self._seen < 0 and not save
@@ -155,8 +155,8 @@ class ChannelIndexes:
     def rebuild(self) -> None:
         """Rebuild every index from SQL, whatever is saved, and save it."""
         with self._lock:
-            last = self._store.last_change()
-            for stored in self._store.spaces():
+            last = self._store.changes.last_id()
+            for stored in self._store.spaces.active():
                 for modality in _modalities(stored):
                     state = self._from_sql(_channel(stored, modality), last)
                     replaced = self._channels.get((stored.id, modality))
@@ -199,7 +199,7 @@ class ChannelIndexes:
         with self._lock:
             self.refresh()
             for (space_id, modality), state in self._channels.items():
-                expected = self._store.vector_ids(space_id, modality)
+                expected = self._store.vectors.ids(space_id, modality)
                 present = sum(
                     int(
                         np.count_nonzero(
@@ -221,7 +221,9 @@ class ChannelIndexes:
         channel = _channel(stored, modality)
         try:
             opened = self._backend.open(channel)
-            if opened is not None and opened.high_water_mark > max(last, self._store.last_change()):
+            if opened is not None and opened.high_water_mark > max(
+                last, self._store.changes.last_id()
+            ):
                 raise SnapshotError(
                     "it is ahead of the database: it belongs to another copy of this library"
                 )
@@ -260,7 +262,7 @@ class ChannelIndexes:
     def _from_sql(self, channel: Channel, last: int) -> _ChannelState:
         # `last` was read before the vectors: what is committed meanwhile is replayed, and
         # replaying what is there already changes nothing.
-        vectors = self._store.vectors(channel.space_id, channel.modality)
+        vectors = self._store.vectors.iterate(channel.space_id, channel.modality)
         index = self._backend.build(channel, vectors)
         return _ChannelState(channel, index, last, len(index))
 
@@ -268,7 +270,7 @@ class ChannelIndexes:
         states = [c for c in self._channels.values() if c.channel.collection_id == collection_id]
         after = min((c.mark for c in states), default=last)
         while after < last:
-            changes = self._store.changes(collection_id, after)
+            changes = self._store.changes.after(collection_id, after)
             if not changes:
                 break
             for space_id in {c.channel.space_id for c in states}:
@@ -285,7 +287,7 @@ class ChannelIndexes:
         removed: set[int] = set()
         for change in changes:
             (added if change.op == "add" else removed).update(change.segment_ids)
-        added_vectors = self._store.vectors_of(space_id, sorted(added - removed))
+        added_vectors = self._store.vectors.of_segments(space_id, sorted(added - removed))
         removed_ids = np.array(sorted(removed), np.int64)
         for state in states:
             if state.channel.modality in added_vectors:

@@ -91,8 +91,8 @@ def test_absent_weights_name_model_folder_and_nano(
     assert json.loads(out)["collections"] == {}
 
 
-def test_terms_of_the_compact_form(tmp_path: Path) -> None:
-    """A line of words, and options; ^weight is read behind options, not inside plain words."""
+def test_terms_of_the_command_line(tmp_path: Path) -> None:
+    """A text and options; ^weight is read behind options, not in the text."""
     picture = tmp_path / "a.png"
     picture.write_bytes(b"content")
     terms = terms_from(
@@ -106,16 +106,15 @@ def test_terms_of_the_compact_form(tmp_path: Path) -> None:
     )
     assert [(t.kind, t.weight) for t in terms] == [
         ("text", 1.0),
-        ("text", -1.0),
         ("text", 2.0),
         ("image", 0.5),
         ("segment", -1.0),
         ("text", -0.5),
         ("text", 1.0),
     ]
-    assert terms[0].text == f"2^8 is 256 {picture}"
-    assert terms[3].image == b"content"
-    assert terms[6].channels == ("lexical",)
+    assert terms[0].text == f"2^8 is 256 {picture} -people"
+    assert terms[2].image == b"content"
+    assert terms[5].channels == ("lexical",)
     assert weighted("a^b") == ("a^b", 1.0)
     with pytest.raises(MediaError, match="no file"):
         terms_from(None, [str(tmp_path / "nope.png")])
@@ -134,7 +133,8 @@ def test_the_command_line_says_what_json_says(tmp_path: Path) -> None:
         "--sort path --best 2 --fold-at 0.9 --facet mime --facet taken_at:year --cursor abc "
         "--collection family"
     )
-    words = ['boats -"rowing boats"^0.5 like:7', "--image", f"{picture}^0.5"]
+    text = 'boats -"rowing boats" type:image OR type:video without:people like:7'
+    words = [text, "--image", f"{picture}^0.5"]
     words += ["--filter", '{"size": {"gt": 3}}', *plain.split()]
     command = typer.main.get_command(app).commands["search"]  # type: ignore[attr-defined]
     given = command.make_context("search", words).params
@@ -149,7 +149,7 @@ def test_the_command_line_says_what_json_says(tmp_path: Path) -> None:
         **{n: given[n] for n in ("limit", "min_score", "exact", "sort", "cursor", "collection")},
     )
     sent = {
-        "compact": 'boats -"rowing boats"^0.5 like:7',
+        "query": text,
         "terms": [{"image": base64.b64encode(b"content").decode(), "weight": 0.5}],
         "modalities": ["image", "video"],
         "filter": {"size": {"gt": 3}},

@@ -18,7 +18,7 @@ def test_weights_of_a_collection(tmp_path: Path, capsys: pytest.CaptureFixture[s
     """What is set stays until it is reset."""
     library = tmp_path / "library"
     with open_fake(library) as engine:
-        engine.library.store.ensure_collection("default", "nano")
+        engine.library.store.collections.get_or_create("default", "nano")
 
     def run(*arguments: str) -> Any:
         with pytest.raises(SystemExit) as ended:

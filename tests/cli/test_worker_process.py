@@ -95,7 +95,7 @@ def test_the_service_has_one_and_outlives_it(tmp_path: Path) -> None:
     """The real worker indexes an upload; after it was killed, its successor the next one."""
     library = tmp_path / "library"
     with Library.open(library, create=True) as empty:
-        empty.store.ensure_collection("default", "nano")
+        empty.store.collections.get_or_create("default", "nano")
     mmsearch = [sys.executable, "-m", "mmsearch"]
     given = ["--library", str(library)]
     with subprocess.Popen(

@@ -102,7 +102,7 @@ def differences(left: Any, right: Any, place: str = "") -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def queries(open_engine: OpenEngine) -> list[Query]:
-    segments = open_engine("sqlite", "memory").library.store.counts()["segments"]
+    segments = open_engine("sqlite", "memory").library.store.status.counts()["segments"]
     return some_queries(SEED, QUERIES, segments)
 
 

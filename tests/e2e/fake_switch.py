@@ -25,12 +25,12 @@ def made(counts: SwitchCounts) -> None:
 
 if __name__ == "__main__":
     with open_two(Path(sys.argv[1]), batch_size=4) as engine:
-        remove = engine.library.store.remove_retired
+        remove = engine.library.store.spaces.remove_retired
 
         def slowly(space_id: int) -> int:
             say("removing")
             return remove(space_id, batch=10)
 
-        engine.library.store.remove_retired = slowly  # type: ignore[method-assign,assignment]
+        engine.library.store.spaces.remove_retired = slowly  # type: ignore[method-assign,assignment]
         switch_in(engine.library, NEW, on_progress=made)
         say("switched")

@@ -47,9 +47,9 @@ def test_a_full_disk_loses_nothing_that_was_committed(small_disk: Path, tmp_path
     ):
         index_into(engine.library, [files])
     with open_fake(library) as engine:
-        before = engine.library.store.counts()["sources"]
+        before = engine.library.store.status.counts()["sources"]
         assert 0 < before < 120
-        assert engine.library.store.problems() == []
+        assert engine.library.store.status.problems() == []
         assert engine.search("noise").hits
     subprocess.run(["mount", "-o", "remount,size=64m", str(small_disk)], check=True)
     with open_fake(library) as engine:

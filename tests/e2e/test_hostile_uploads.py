@@ -44,7 +44,7 @@ def ask(client: httpx.Client) -> float:
 def test_the_server_goes_on_answering(data: Path, tmp_path: Path) -> None:
     library = tmp_path / "library"
     with open_fake(library) as engine:
-        engine.library.store.ensure_collection("default", "nano")
+        engine.library.store.collections.get_or_create("default", "nano")
     files = chosen(data)
     settings = {"port": 0, "decode_seconds": 20, "decode_memory_mb": 2048}
     with process("serve", library, **settings) as server:

@@ -73,10 +73,10 @@ def test_killed_twenty_times_the_library_equals_an_uninterrupted_one(
             continue
         # What was committed is complete at every moment.
         with open_fake(killed) as engine:
-            assert engine.library.store.problems() == []
-            here = [source.id for source in engine.library.store.sources(limit=1000)]
+            assert engine.library.store.status.problems() == []
+            here = [source.id for source in engine.library.store.sources.list(limit=1000)]
             if len(here) == 80:  # nothing left to interrupt: let some go
-                engine.library.store.delete_sources(here[::2] + here[1::4])
+                engine.library.store.sources.delete(here[::2] + here[1::4])
     run_index(killed, files)
     assert contents(killed) == contents(whole)
     with open_fake(killed) as engine:
@@ -91,14 +91,14 @@ def test_ctrl_c_is_recorded_as_interrupted(tmp_path: Path, files: Path) -> None:
     while time.monotonic() < deadline:
         if (library / "library.sqlite").exists():
             with open_fake(library) as engine:
-                if engine.library.store.counts()["sources"] >= 4:
+                if engine.library.store.status.counts()["sources"] >= 4:
                     break
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
     with open_fake(library) as engine:
-        assert engine.library.store.run(1).state == "interrupted"
-        assert 4 <= engine.library.store.counts()["sources"] < 80
+        assert engine.library.store.runs.get(1).state == "interrupted"
+        assert 4 <= engine.library.store.status.counts()["sources"] < 80
         assert engine.library.status(verify=True)["verify"]["ok"]
 
 
@@ -117,7 +117,7 @@ def test_ctrl_c_on_the_command_line_says_that_nothing_is_lost(tmp_path: Path, da
     while time.monotonic() < deadline:
         if (library / "library.sqlite").exists():
             with open_fake(library) as engine:
-                if engine.library.store.counts()["sources"] >= 4:
+                if engine.library.store.status.counts()["sources"] >= 4:
                     break
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -44,19 +44,19 @@ def enqueue_all(engine: SearchEngine, folder: Path) -> dict[int, list[str]]:
     """Fifty jobs; the last names a profile that cannot be: it fails, with a reason."""
     store = engine.library.store
     folder.mkdir()
-    collection = store.ensure_collection("default", "nano").id
+    collection = store.collections.get_or_create("default", "nano").id
     made = {}
     for n in range(JOBS - 1):
         names = files_of(n, folder)
         task = {"paths": names, "total": len(names)}
-        made[store.enqueue(collection, "upload", task, max_attempts=50)] = names
-    other = store.ensure_collection("other", "small").id
-    made[store.enqueue(other, "upload", {"paths": []}, max_attempts=50)] = []
+        made[store.jobs.enqueue(collection, "upload", task, max_attempts=50)] = names
+    other = store.collections.get_or_create("other", "small").id
+    made[store.jobs.enqueue(other, "upload", {"paths": []}, max_attempts=50)] = []
     return made
 
 
 def states(engine: SearchEngine) -> Counter[str]:
-    with engine.library.store.engine.connect() as connection:
+    with engine.library.store.database.engine.connect() as connection:
         return Counter(connection.scalars(select(RunRow.state)))
 
 
@@ -73,13 +73,13 @@ def check(engine: SearchEngine, made: dict[int, list[str]]) -> None:
     store = engine.library.store
     assert states(engine) == {"done": JOBS - 1, "failed": 1}
     for job, names in made.items():
-        row = store.run(job)
+        row = store.runs.get(job)
         assert row.finished_at is not None
         if not names:
             assert (row.state, "profile" in (row.error or "")) == ("failed", True)
             continue
-        outcomes = {item.path: item for item in store.run_items(job)}
-        with store.engine.connect() as connection:
+        outcomes = {item.path: item for item in store.runs.items(job)}
+        with store.database.engine.connect() as connection:
             query = select(RunItemRow.path).where(RunItemRow.run_id == job)
             assert sorted(connection.scalars(query)) == sorted(names)  # each exactly once
         for name in names:
@@ -92,10 +92,10 @@ def check(engine: SearchEngine, made: dict[int, list[str]]) -> None:
                 assert item.outcome in {"indexed", "unchanged"}
     every = [name for names in made.values() for name in names]
     whole = [name for name in every if not name.endswith("broken.jpg")]
-    sources = {source.path: source for source in store.sources(limit=10_000)}
+    sources = {source.path: source for source in store.sources.list(limit=10_000)}
     assert sorted(sources) == sorted(every)
     assert sorted(p for p, s in sources.items() if s.status == "indexed") == sorted(whole)
-    with store.engine.connect() as connection:
+    with store.database.engine.connect() as connection:
         changes = connection.execute(select(ChangeRow.op, ChangeRow.source_id)).all()
     # Written once, and never taken back: nothing was done twice.
     assert Counter(tuple(row) for row in changes) == Counter(
@@ -144,7 +144,7 @@ def test_the_server_killed_in_the_middle_of_fifty_uploads(tmp_path: Path) -> Non
     accepted: dict[int, str] = {}
     began = time.monotonic()
     with open_fake(library) as engine:
-        engine.library.store.ensure_collection("default", "nano")
+        engine.library.store.collections.get_or_create("default", "nano")
         n = kills = 0
         while n < JOBS:
             with process("serve", library, **settings) as server:
@@ -167,11 +167,11 @@ def test_the_server_killed_in_the_middle_of_fifty_uploads(tmp_path: Path) -> Non
         assert kills == 3
         assert states(engine) == {"done": JOBS}
         for job, name in accepted.items():
-            (item,) = engine.library.store.run_items(job)
+            (item,) = engine.library.store.runs.items(job)
             assert Path(item.path).name == name
             assert item.outcome in {"indexed", "unchanged"}
-        assert engine.library.store.counts()["sources"] == JOBS
-        with engine.library.store.engine.connect() as connection:
+        assert engine.library.store.status.counts()["sources"] == JOBS
+        with engine.library.store.database.engine.connect() as connection:
             changes = list(connection.scalars(select(ChangeRow.op)))
         assert changes == ["add"] * JOBS
         assert engine.library.status(verify=True)["verify"]["ok"]

@@ -63,11 +63,11 @@ def test_killed_again_and_again_it_ends_as_if_nothing_had_happened(tmp_path: Pat
         assert status["verify"] == {"ok": True, "problems": []}
         assert status["collections"] == {"default": NEW}
         assert status["switching"] == {}
-        assert engine.library.store.spaces(state="retired")
+        assert engine.library.store.spaces.retired()
         assert len(engine.search("red", modality="image", limit=50).hits) == 24
     assert contents(library) == contents(fresh)
     assert not killed_at(library, "never")
     with open_two(library) as engine:
-        assert engine.library.store.spaces(state="retired") == []
+        assert engine.library.store.spaces.retired() == []
         assert engine.library.status(verify=True)["verify"]["ok"]
     assert contents(library) == contents(fresh)

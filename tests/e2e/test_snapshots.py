@@ -137,11 +137,11 @@ def test_another_process_is_followed_within_a_second(library: Path, tmp_path: Pa
                 time.sleep(0.02)
             seen_after.append(time.monotonic())
 
-        before = other.library.store.last_change()
+        before = other.library.store.changes.last_id()
         watcher = threading.Thread(target=watch)
         watcher.start()
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
-        while other.library.store.last_change() == before:
+        while other.library.store.changes.last_id() == before:
             time.sleep(0.01)
         committed.set()
         at = time.monotonic()

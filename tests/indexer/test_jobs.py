@@ -32,7 +32,7 @@ def pictures(folder: Path, count: int) -> list[str]:
 
 
 def outcomes(engine: SearchEngine, job: int) -> dict[str, str]:
-    items = engine.library.store.run_items(job)
+    items = engine.library.store.runs.items(job)
     assert len({item.path for item in items}) == len(items)
     return {Path(item.path).name: item.outcome for item in items}
 
@@ -73,8 +73,8 @@ class Gate:
 def wait_for_renewals(engine: SearchEngine, job: int, count: int = 2) -> None:
     """Until the lease was renewed so often: after the second, the first has been heeded."""
     for _ in range(count):
-        before = engine.library.store.run(job).heartbeat_at
-        eventually(lambda before=before: engine.library.store.run(job).heartbeat_at != before)  # type: ignore[misc]
+        before = engine.library.store.runs.get(job).heartbeat_at
+        eventually(lambda before=before: engine.library.store.runs.get(job).heartbeat_at != before)  # type: ignore[misc]
 
 
 def test_jobs_are_worked_off(engine: SearchEngine, tmp_path: Path) -> None:
@@ -86,10 +86,10 @@ def test_jobs_are_worked_off(engine: SearchEngine, tmp_path: Path) -> None:
     names = [str(folder / "tea.md"), str(broken), str(tmp_path / "gone.txt")]
     second = enqueue(engine.library, "index", {"paths": names, "total": 3})
     assert Worker(engine.library).run(once=True) == 2
-    job = engine.library.store.run(first)
+    job = engine.library.store.runs.get(first)
     assert (job.state, job.counts["indexed"], job.attempts) == ("done", 5, 1)
     assert set(outcomes(engine, first).values()) == {"indexed"}
-    job = engine.library.store.run(second)
+    job = engine.library.store.runs.get(second)
     assert job.state == "done"
     assert (job.done, job.total) == (3, 3)
     assert outcomes(engine, second) == {
@@ -102,11 +102,11 @@ def test_jobs_are_worked_off(engine: SearchEngine, tmp_path: Path) -> None:
 
 def test_what_cannot_pass_fails_at_once(engine: SearchEngine, tmp_path: Path) -> None:
     """A collection of another profile: no second attempt would help."""
-    collection = engine.library.store.ensure_collection("other", "small").id
-    job = engine.library.store.enqueue(collection, "index", {"paths": pictures(tmp_path, 1)})
+    collection = engine.library.store.collections.get_or_create("other", "small").id
+    job = engine.library.store.jobs.enqueue(collection, "index", {"paths": pictures(tmp_path, 1)})
     assert Worker(engine.library).run(once=True) == 1
-    assert engine.library.store.run(job).state == "failed"
-    assert "profile" in (engine.library.store.run(job).error or "")
+    assert engine.library.store.runs.get(job).state == "failed"
+    assert "profile" in (engine.library.store.runs.get(job).error or "")
 
 
 def test_what_may_pass_is_tried_again(
@@ -116,7 +116,7 @@ def test_what_may_pass_is_tried_again(
     monkeypatch.setattr(queue, "LONGEST_PAUSE", 3600.0)
     monkeypatch.setattr(queue, "FIRST_PAUSE", 3600.0)
     job = enqueue(engine.library, "index", {"paths": pictures(tmp_path / "files", 3)})
-    write = engine.library.store.write_sources
+    write = engine.library.store.sources.write
     calls = 0
 
     def full_once(*args: object) -> list[int]:
@@ -126,17 +126,17 @@ def test_what_may_pass_is_tried_again(
             raise StorageError("the disk is full")
         return write(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine.library.store, "write_sources", full_once)
+    monkeypatch.setattr(engine.library.store.sources, "write", full_once)
     worker = Worker(engine.library)
     assert worker.run(once=True) == 1
-    row = engine.library.store.run(job)
+    row = engine.library.store.runs.get(job)
     assert (row.state, row.error) == ("queued", "StorageError: the disk is full")
     assert row.not_before is not None
     assert worker.run(once=True) == 0
-    with engine.library.store.engine.begin() as connection:
+    with engine.library.store.database.engine.begin() as connection:
         connection.exec_driver_sql(f"UPDATE runs SET not_before = NULL WHERE id = {job}")
     assert worker.run(once=True) == 1
-    row = engine.library.store.run(job)
+    row = engine.library.store.runs.get(job)
     assert (row.state, row.attempts, row.error) == ("done", 2, None)
     assert sorted(outcomes(engine, job)) == ["0.png", "1.png", "2.png"]
 
@@ -152,18 +152,18 @@ def test_a_running_job_can_be_cancelled_and_paused(
     thread = threading.Thread(target=worker.run)
     thread.start()
     assert gate.closed.wait(30)
-    engine.library.store.request(job, wanted)
+    engine.library.store.jobs.request(job, wanted)
     wait_for_renewals(engine, job)
     gate.open()
-    eventually(lambda: engine.library.store.run(job).state == state)
+    eventually(lambda: engine.library.store.runs.get(job).state == state)
     worker.end()
     thread.join(30)
-    assert engine.library.store.counts()["sources"] == 3
-    engine.library.store.resume(job)
+    assert engine.library.store.status.counts()["sources"] == 3
+    engine.library.store.jobs.resume(job)
     Worker(engine.library).run(once=True)
-    assert engine.library.store.run(job).state == "done"
+    assert engine.library.store.runs.get(job).state == "done"
     assert len(outcomes(engine, job)) == 30
-    assert engine.library.store.counts()["sources"] == 30
+    assert engine.library.store.status.counts()["sources"] == 30
 
 
 def test_a_worker_that_ends_leaves_its_job_to_the_next(
@@ -180,9 +180,9 @@ def test_a_worker_that_ends_leaves_its_job_to_the_next(
     while closing.is_alive():
         gate.permit()
         closing.join(0.1)
-    row = engine.library.store.run(job)
+    row = engine.library.store.runs.get(job)
     assert (row.state, row.attempts, row.total) == ("queued", 0, 40)
-    assert 3 <= engine.library.store.counts()["sources"] < 40
+    assert 3 <= engine.library.store.status.counts()["sources"] < 40
 
 
 def test_a_worker_that_lost_its_lease_writes_nothing_more(
@@ -195,7 +195,7 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(
     thread = threading.Thread(target=worker.run, kwargs={"once": True})
     thread.start()
     assert gate.closed.wait(30)
-    with engine.library.store.engine.begin() as connection:
+    with engine.library.store.database.engine.begin() as connection:
         connection.exec_driver_sql(
             f"UPDATE runs SET lease = 'another', worker = 'other' WHERE id = {job}"
         )
@@ -204,6 +204,6 @@ def test_a_worker_that_lost_its_lease_writes_nothing_more(
     gate.open()
     thread.join(30)
     assert not thread.is_alive()
-    row = engine.library.store.run(job)
+    row = engine.library.store.runs.get(job)
     assert (row.state, row.worker) == ("running", "other")
-    assert engine.library.store.counts()["sources"] == 3
+    assert engine.library.store.status.counts()["sources"] == 3

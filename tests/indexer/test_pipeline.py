@@ -184,22 +184,22 @@ def test_a_full_disk_ends_the_run_and_keeps_what_was_committed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The third transaction fails: the first two stay, verify is content, the next run goes on."""
-    from mmsearch.stores.sql import SqlStore
+    from mmsearch.stores.sources import SourceStore
 
     files = tmp_path / "files"
     for n in range(12):
         a_picture(files / f"{n:02}.png", (n * 20, 0, 0))
     library = tmp_path / "library"
-    write = SqlStore.write_sources
+    write = SourceStore.write
     calls = []
 
-    def failing(self: SqlStore, *args: object) -> list[int]:
+    def failing(self: SourceStore, *args: object) -> list[int]:
         calls.append(1)
         if len(calls) == 3:
             raise StorageError("the library's database cannot be written: database or disk is full")
         return write(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(SqlStore, "write_sources", failing)
+    monkeypatch.setattr(SourceStore, "write", failing)
     with open_fake(library, commit_files=3) as engine, pytest.raises(StorageError, match="full"):
         index_into(engine.library, [files])
     monkeypatch.undo()
@@ -215,11 +215,11 @@ def test_a_vector_is_unit_length_and_of_the_right_space(tmp_path: Path) -> None:
     """What SQL holds are float16 unit vectors of the embedder's dimension."""
     run_index(tmp_path / "library", some_files(tmp_path / "files"))
     with open_fake(tmp_path / "library") as engine:
-        engine_spaces = {s.space.name: s for s in engine.library.store.spaces()}
+        engine_spaces = {s.space.name: s for s in engine.library.store.spaces.active()}
         for name, dimension in (("clip", 64), ("text", engine_spaces["text"].space.dimension)):
             stored = engine_spaces[name]
             for modality in Modality:
-                for _, matrix in engine.library.store.vectors(stored.id, modality):
+                for _, matrix in engine.library.store.vectors.iterate(stored.id, modality):
                     assert matrix.shape[1] == dimension
                     norms = np.linalg.norm(matrix.astype(np.float32), axis=1)
                     np.testing.assert_allclose(norms, 1, atol=2e-3)
@@ -234,8 +234,8 @@ def test_progress_is_reported_and_runs_are_recorded(tmp_path: Path) -> None:
             [some_files(tmp_path / "files")],
             on_progress=lambda c: seen.append(c.done),
         )
-        recorded = engine.library.store.run(1)
-        items = engine.library.store.run_items(1)
+        recorded = engine.library.store.runs.get(1)
+        items = engine.library.store.runs.items(1)
     assert seen == sorted(seen)
     assert seen[-1] == 5
     assert (recorded.state, recorded.counts["indexed"]) == ("done", 5)

@@ -78,10 +78,10 @@ def test_libraries_of_older_versions_stay_as_they_are(
     """Their recipes do not name weights. From then on a change is noticed."""
     assert indexed(tmp_path, whisper, files).indexed == 1
     with opened(tmp_path, whisper) as library:
-        (collection,) = library.store.collections()
+        (collection,) = library.store.collections.list()
         old = recipe(library.settings, library.models_of(collection))
-        (known,) = next(iter(library.store.iterate_files(collection.id)))
-        library.store.update_recipes({known.id: old})
+        (known,) = next(iter(library.store.sources.iterate(collection.id)))
+        library.store.sources.update_recipes({known.id: old})
     assert indexed(tmp_path, whisper, files).unchanged == 1
     change(whisper / "model.bin")
     assert indexed(tmp_path, whisper, files).indexed == 1

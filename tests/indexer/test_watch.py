@@ -24,7 +24,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
 
 
 def names(engine: SearchEngine) -> set[str]:
-    return {Path(source.path).name for source in engine.library.store.sources(limit=1000)}
+    return {Path(source.path).name for source in engine.library.store.sources.list(limit=1000)}
 
 
 @contextmanager
@@ -69,9 +69,9 @@ def test_what_happens_in_a_folder_happens_in_the_library(tmp_path: Path) -> None
 
 
 def _text(engine: SearchEngine, name: str) -> str | None:
-    for source in engine.library.store.sources(limit=100):
+    for source in engine.library.store.sources.list(limit=100):
         if Path(source.path).name == name:
-            return engine.library.store.segments_of(source.id)[0].text
+            return engine.library.store.segments.of_source(source.id)[0].text
     return None
 
 
@@ -96,7 +96,7 @@ def test_patterns_sidecars_and_half_written_files(tmp_path: Path) -> None:
         (folder / "a.png.json").write_text('{"caption": "a door"}')
         eventually(lambda: names(engine) == {"a.png", "slow.png"})
         eventually(lambda: _text(engine, "a.png") == "a door")
-        assert engine.library.store.counts()["failed"] == 0
+        assert engine.library.store.status.counts()["failed"] == 0
 
 
 def test_settling(tmp_path: Path) -> None:

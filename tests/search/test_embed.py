@@ -47,7 +47,7 @@ def test_each_channel_that_holds_anything_gets_a_unit_vector(engine: SearchEngin
 
 def test_a_batch_costs_one_call_a_model(engine: SearchEngine) -> None:
     """Whatever the number of queries; equal texts are embedded once."""
-    collection = engine.library.store.collection()
+    collection = engine.library.store.collections.get()
     text = engine.library.models_of(collection).text
     assert isinstance(text, FakeTextEmbedder)
     calls, encoded = text.calls, text.encoded

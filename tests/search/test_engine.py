@@ -75,8 +75,8 @@ def test_terms_that_cancel_out_warn_instead_of_failing(engine: SearchEngine) -> 
 def test_vectors_are_queries_of_their_space(engine: SearchEngine) -> None:
     """A stored vector finds its own segment; a wrong one says what would be right."""
     hit = engine.search("red", modality="image").hits[0]
-    clip = next(s for s in engine.library.store.spaces() if s.space.name == "clip")
-    ((_, matrix),) = engine.library.store.vectors_of(clip.id, [hit.segment.id]).values()
+    clip = next(s for s in engine.library.store.spaces.active() if s.space.name == "clip")
+    ((_, matrix),) = engine.library.store.vectors.of_segments(clip.id, [hit.segment.id]).values()
     term = Term(vector=tuple(float(x) for x in matrix[0]), space="clip")
     assert engine.search(Query((term,))).hits[0].segment.id == hit.segment.id
     with pytest.raises(DimensionError, match=r"3 numbers.*64 dimensions"):
@@ -150,9 +150,9 @@ def test_json_form_and_back() -> None:
         ("vector", 1.0),
     ]
     for body, message in (
-        ({"quer": "x"}, "unknown field 'quer'"),
+        ({"quer": "x"}, "Unknown field 'quer'"),
         ({"query": 3}, "query must be a string"),
-        ({"query": "x", "limit": True}, "limit must be a number"),
+        ({"query": "x", "limit": True}, "limit must be a whole number"),
         ({"query": "x", "modalities": ["smell"]}, "Modalities: image"),
         ({"terms": [{"image": "***"}]}, "not base64"),
         ({"terms": ["x"]}, "must be an object"),
@@ -224,8 +224,8 @@ def test_scores_are_calibrated_and_measured_once(engine: SearchEngine) -> None:
     """The calibration is kept beside the space; another process would find it there."""
     hit = engine.search("red", modality="image").hits[0]
     assert 0 < hit.scores["clip:image:calibrated"] <= 1
-    clip = next(s for s in engine.library.store.spaces() if s.space.name == "clip")
-    kept = engine.library.store.calibration(clip.id, Modality.IMAGE, "words")
+    clip = next(s for s in engine.library.store.spaces.active() if s.space.name == "clip")
+    kept = engine.library.store.calibrations.get(clip.id, Modality.IMAGE, "words")
     assert kept is not None
     assert kept[0] == 3
 

@@ -10,7 +10,7 @@ import pytest
 
 from mmsearch.query import Query, SearchResult
 from mmsearch.search.engine import SearchEngine
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Modality
 from tests.support.fakes import open_fake
 from tests.support.small_library import CLIP, TEXT, fill, note, photo
@@ -49,18 +49,18 @@ def allowed(engine: SearchEngine, percent: float) -> set[int]:
     """By a plain look at every record."""
     most = SIZE * percent / 100
     store = engine.library.store
-    passing = [s.id for s in store.sources(limit=SIZE) if s.metadata["pick"] < most]
+    passing = [s.id for s in store.sources.list(limit=SIZE) if s.metadata["pick"] < most]
     assert len(passing) == most
-    every = store.segments(range(1, SIZE + 1)).values()
+    every = store.segments.get_many(range(1, SIZE + 1)).values()
     return {segment.id for segment in every if segment.source_id in set(passing)}
 
 
 def brute_force(store: SqlStore, space: str, words: str, ids: set[int]) -> dict[int, float]:
     """Cosines with every allowed vector of a space, straight from SQL, best first."""
-    (stored,) = (s for s in store.spaces() if s.space.name == space)
+    (stored,) = (s for s in store.spaces.active() if s.space.name == space)
     query = (CLIP if space == "clip" else TEXT).encode_texts([words], "query")[0]
     modality = Modality.IMAGE if space == "clip" else Modality.TEXT
-    grouped = store.vectors_of(stored.id, sorted(ids))
+    grouped = store.vectors.of_segments(stored.id, sorted(ids))
     if modality not in grouped:
         return {}
     found, matrix = grouped[modality]
@@ -107,7 +107,7 @@ def test_words_that_stand_there_are_found_whatever_the_filter(
 ) -> None:
     """The notes with the very word come first, all of them."""
     ids = allowed(engine, percent)
-    notes = {i: s for i, s in engine.library.store.segments(sorted(ids)).items() if s.text}
+    notes = {i: s for i, s in engine.library.store.segments.get_many(sorted(ids)).items() if s.text}
     holding = {i for i, note in notes.items() if "boat4" in (note.text or "").split()}
     query = replace(
         Query.words("boat4").where(pick={"lt": SIZE * percent / 100}).among("text"),

@@ -32,7 +32,7 @@ def engine(tmp_path: Path) -> Iterator[SearchEngine]:
 def test_a_warm_query_in_words_costs_6_selects_in_2_transactions(engine: SearchEngine) -> None:
     """Snapshot, word counts, words of candidates, their places, the hits, and a last check."""
     engine.search("red boat harbour")
-    with counted(engine.library.store.engine) as statements:
+    with counted(engine.library.store.database.engine) as statements:
         assert engine.search("red boat harbour").hits
     assert len(statements.selects) <= 6, "\n".join(statements.selects)
     assert statements.transactions <= 2
@@ -42,7 +42,7 @@ def test_a_batch_shares_snapshot_and_transactions(engine: SearchEngine) -> None:
     """Each further query costs the four statements of its own words and hits."""
     queries = [Query.words(text) for text in ("red boat", "harbour night", "water")]
     engine.search_many(queries)
-    with counted(engine.library.store.engine) as statements:
+    with counted(engine.library.store.database.engine) as statements:
         engine.search_many(queries)
     assert len(statements.selects) <= 2 + 4 * len(queries), "\n".join(statements.selects)
     assert statements.transactions <= 2
@@ -53,7 +53,7 @@ def test_a_snapshot_is_kept_until_the_change_log_moves(engine: SearchEngine) -> 
     library = engine.library
     first = library.snapshot()
     assert library.snapshot() is first
-    assert first.last_change == library.store.last_change()
+    assert first.last_change == library.store.changes.last_id()
     with open_fake(library.path) as other:
         fill(other, [photo("/new.jpg", "yellow", place="here")])
     second = library.snapshot()
@@ -69,10 +69,10 @@ def test_weights_of_a_collection_apply_at_once(engine: SearchEngine) -> None:
     library = engine.library
     before = library.snapshot()
     assert before.lexical_totals(1).segments == {Modality.IMAGE: 3, Modality.TEXT: 3}
-    library.store.set_weights(1, {"lexical": 0.0})
+    library.store.collections.set_weights(1, {"lexical": 0.0})
     after = library.snapshot()
     assert dict(after.collection().weights) == {"lexical": 0.0}
-    with counted(library.store.engine) as statements:
+    with counted(library.store.database.engine) as statements:
         assert after.lexical_totals(1) == before.lexical_totals(1)
     assert statements.selects == [], "what was read for the first snapshot is kept"
     hits = engine.search("harbour").hits
@@ -101,7 +101,7 @@ def test_only_a_switch_of_models_makes_a_snapshot_stale(engine: SearchEngine) ->
 def test_a_new_collection_is_found_before_it_holds_anything(engine: SearchEngine) -> None:
     """It has no entry in the change log either."""
     engine.library.snapshot()
-    engine.library.store.ensure_collection("empty", "nano")
+    engine.library.store.collections.get_or_create("empty", "nano")
     result = engine.search(Query.words("boat").first(3), collection=None)
     assert isinstance(result, SearchResult)
     empty = engine.search_many([Query((Query.words("boat").terms), collection="empty")])[0]

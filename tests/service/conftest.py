@@ -21,7 +21,7 @@ from mmsearch.library import Library
 from mmsearch.service.app import create_app
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.testing import FakeImageTextEmbedder, FakeSearcher
 from mmsearch.types import Failure, Modality, Place, SegmentDraft, SourceFile
 from tests.support.fakes import fake_models
@@ -49,9 +49,9 @@ class FakeIngestor:
 
     def _done(self, names: Sequence[str], collection: str | None) -> int:
         self.collections.append(collection)
-        run = self.store.start_run(self.store.collection(collection).id, "upload")
+        run = self.store.runs.start(self.store.collections.get(collection).id, "upload")
         items = [RunItem(name, "indexed") for name in names]
-        self.store.update_run(run, counts={"indexed": len(names)}, items=items, state="done")
+        self.store.runs.update(run, counts={"indexed": len(names)}, items=items, state="done")
         return run
 
 
@@ -71,12 +71,15 @@ def add_file(
     path.write_bytes(content)
     stat = path.stat()
     store = engine.library.store
-    collection_id = store.ensure_collection(collection, "nano").id
+    collection_id = store.collections.get_or_create(collection, "nano").id
     images = np.array([i for i, s in enumerate(segments) if s.modality is Modality.IMAGE], np.int64)
     vectors = {}
     if len(images):
         seen = CLIP.encode_images([Image.open(io.BytesIO(content))] * len(images))
-        vectors[store.ensure_space(collection_id, CLIP.space).id] = images, seen.astype(np.float16)
+        vectors[store.spaces.get_or_create(collection_id, CLIP.space).id] = (
+            images,
+            seen.astype(np.float16),
+        )
     write = SourceWrite(
         file=SourceFile(path.as_uri(), str(path), stat.st_size, stat.st_mtime_ns),
         sha256=hashlib.sha256(content).hexdigest(),
@@ -87,7 +90,7 @@ def add_file(
         vectors=vectors,
         failure=failure,
     )
-    return store.write_sources(collection_id, [write])[0]
+    return store.sources.write(collection_id, [write])[0]
 
 
 def picture(color: str, kind: str = "JPEG", size: tuple[int, int] = (64, 48)) -> bytes:
@@ -153,7 +156,7 @@ def fill(engine: FakeSearcher, folder: Path) -> Template:
         "image/jpeg",
         failure=Failure(str(folder / "broken.jpg"), "corrupt", "cannot be decoded"),
     )
-    thumbnail = engine.thumbnail_path(engine.library.store.source(template.ids["dog"]))
+    thumbnail = engine.thumbnail_path(engine.library.store.sources.get(template.ids["dog"]))
     thumbnail.parent.mkdir(parents=True)
     thumbnail.write_bytes(picture("brown", "JPEG", (32, 24)))
     return template

@@ -139,7 +139,7 @@ async def test_the_unexpected_is_500_and_only_the_log_says_more(
 async def test_an_unexpected_error_outside_of_search_is_500_too(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service.engine.library.store, "counts", lambda: 1 // 0)
+    monkeypatch.setattr(service.engine.library.store.status, "counts", lambda: 1 // 0)
     for path in ("/v1/status", "/metrics"):
         response = await service.client.get(path)
         assert response.status_code == 500

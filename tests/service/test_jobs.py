@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from mmsearch.service.schemas import JobAnswer, JobList
+from mmsearch.service.routes.job_schemas import JobAnswer, JobList
 from mmsearch.stores.runs import Run, RunItem
 
 from .conftest import Service
@@ -17,13 +17,15 @@ pytestmark = pytest.mark.anyio
 
 def queued(service: Service, count: int = 1) -> list[int]:
     store = service.engine.library.store
-    collection = store.collection("default").id
-    return [store.enqueue(collection, "upload", {"paths": [], "total": 4}) for _ in range(count)]
+    collection = store.collections.get("default").id
+    return [
+        store.jobs.enqueue(collection, "upload", {"paths": [], "total": 4}) for _ in range(count)
+    ]
 
 
 async def test_a_list_in_pages(fresh: Service) -> None:
     ids = queued(fresh, 5)
-    fresh.engine.library.store.request(ids[0], "pause")
+    fresh.engine.library.store.jobs.request(ids[0], "pause")
     first = JobList.model_validate((await fresh.client.get("/v1/jobs?limit=3")).json())
     assert [job.id for job in first.jobs] == ids[:1:-1]
     rest = await fresh.client.get("/v1/jobs", params={"before": first.next, "limit": 3})
@@ -48,7 +50,7 @@ async def test_following_a_job(fresh: Service, monkeypatch: pytest.MonkeyPatch) 
     (job,) = queued(fresh)
     store = fresh.engine.library.store
     looks = 0
-    read = store.run
+    read = store.runs.get
 
     def counted(job_id: int) -> Run:
         nonlocal looks
@@ -61,7 +63,7 @@ async def test_following_a_job(fresh: Service, monkeypatch: pytest.MonkeyPatch) 
         while looks < wanted:
             await asyncio.sleep(0.02)
 
-    monkeypatch.setattr(store, "run", counted)
+    monkeypatch.setattr(store.runs, "get", counted)
     events: list[tuple[str, dict[str, object]]] = []
 
     async def follow() -> None:
@@ -74,13 +76,13 @@ async def test_following_a_job(fresh: Service, monkeypatch: pytest.MonkeyPatch) 
 
     following = asyncio.create_task(follow())
     await seen()
-    claim = store.claim("w", 60)
+    claim = store.jobs.claim("w", 60)
     assert claim is not None
     item = RunItem("/a.jpg", "indexed")
-    store.update_run(job, counts={"indexed": 1}, items=[item], lease=claim.lease)
+    store.runs.update(job, counts={"indexed": 1}, items=[item], lease=claim.lease)
     await seen()
-    store.update_run(job, counts={"indexed": 3, "failed": 1}, lease=claim.lease)
-    store.finish(claim, "done")
+    store.runs.update(job, counts={"indexed": 3, "failed": 1}, lease=claim.lease)
+    store.jobs.finish(claim, "done")
     await asyncio.wait_for(following, 30)
     assert [name for name, _ in events] == ["job", "job", "end"]
     assert [told["state"] for _, told in events] == ["queued", "running", "done"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mmsearch.service.schemas import (
+from mmsearch.service.routes.source_schemas import (
     Collections,
     LibraryStatus,
     SegmentWithSource,

@@ -215,7 +215,7 @@ async def test_thumbnails(service: Service) -> None:
 
 async def test_a_page_has_a_thumbnail_of_its_own(service: Service) -> None:
     """What has none shows that of its source."""
-    source = service.engine.library.store.source(service.ids["dog"])
+    source = service.engine.library.store.sources.get(service.ids["dog"])
     page = service.engine.thumbnail_path(source, Place(page=2))
     page.write_bytes(b"the second page")
     url = f"/v1/sources/{source.id}/thumbnail"

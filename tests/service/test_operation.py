@@ -12,9 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mmsearch.errors import WeightsNotFoundError
 from mmsearch.search.parse.filters import FIELDS, OPERATORS
-from mmsearch.search.parse.json_form import QUERY_FIELDS
+from mmsearch.search.parse.request import SearchRequest
 from mmsearch.service.errors import TYPE_OF_STATUS
-from mmsearch.service.schemas import SearchRequest
 from mmsearch.testing import FakeSearcher
 
 from .conftest import Service, StartService
@@ -181,5 +180,5 @@ async def test_the_documentation_is_complete(service: Service) -> None:
         assert name.removesuffix("_created") in text, name
     for operator in OPERATORS:
         assert re.search(rf"\b{operator}\b", text), operator
-    for field in (*QUERY_FIELDS, *FIELDS):
+    for field in (*SearchRequest.model_fields, *FIELDS):
         assert re.search(rf"\b{field}\b", text), field

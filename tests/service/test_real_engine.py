@@ -16,7 +16,8 @@ from mmsearch.query import SearchResult
 from mmsearch.search.engine import SearchEngine
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
 from mmsearch.service.app import create_app
-from mmsearch.service.schemas import LibraryStatus, SearchResponse
+from mmsearch.service.routes.search_schemas import SearchResponse
+from mmsearch.service.routes.source_schemas import LibraryStatus
 from tests.support.fakes import a_picture, open_fake, some_files
 from tests.support.recordings import recording
 

@@ -15,7 +15,8 @@ from PIL import Image
 from indexer.runs import index_into
 from mmsearch.search.engine import SearchEngine
 from mmsearch.service.app import create_app
-from mmsearch.service.schemas import HeatMap, SearchResponse
+from mmsearch.service.routes.heatmaps import HeatMap
+from mmsearch.service.routes.search_schemas import SearchResponse
 from mmsearch.testing import FakeReranker
 from mmsearch.types import Modality, RerankCandidate
 from tests.support.fakes import open_fake, some_files

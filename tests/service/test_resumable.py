@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from mmsearch.service.resumable import KEPT_SECONDS, ResumableUploads, parse_metadata
+from mmsearch.service.resumable import EXPIRY_SECONDS, ResumableUploads, parse_metadata
 
 from .conftest import Service, StartService, picture
 
@@ -132,7 +132,7 @@ async def test_a_restart_in_the_middle_of_finishing(fresh: Service) -> None:
     uploads = ResumableUploads(fresh.engine.library.path)
     upload, _ = uploads.find(where.rpartition("/")[2])
     uploads.append(upload, b"text")
-    uploads.keep(upload)  # and here the server died
+    uploads.store(upload)  # and here the server died
     assert await offset(fresh, where) == 4
     response = await patch(fresh, where, 4, b"")
     assert response.headers["upload-job"]
@@ -197,7 +197,7 @@ async def test_giving_up_and_running_out(fresh: Service) -> None:
     where = await begin(fresh, 4)
     incoming = fresh.engine.library.path / "media" / ".incoming"
     for path in incoming.iterdir():
-        old = path.stat().st_mtime - KEPT_SECONDS - 1
+        old = path.stat().st_mtime - EXPIRY_SECONDS - 1
         os.utime(path, (old, old))
     await begin(fresh, 4)
     assert (await fresh.client.head(where, headers=TUS)).status_code == 404

@@ -12,7 +12,9 @@ import pytest
 
 from mmsearch.query import SearchResult
 from mmsearch.search.parse.json_form import query_from_json, result_to_json
-from mmsearch.service.schemas import SearchResponse
+from mmsearch.service.bodies import Part
+from mmsearch.service.routes.search import query_from_form
+from mmsearch.service.routes.search_schemas import SearchResponse
 from mmsearch.types import Modality
 from tests.support.recordings import recording
 
@@ -127,6 +129,18 @@ async def test_a_form_takes_lists_and_words_where_json_would_be_a_burden(service
         ("mime", "value"),
         ("taken_at", "year"),
     ]
+
+
+async def test_bytes_of_a_form_become_terms_without_a_copy() -> None:
+    """Neither base64 nor anything else comes in between."""
+    image, audio = picture("red"), recording()
+    files = [(Part("image", "a.png", "image/png"), image), (Part("audio", "b.wav", ""), audio)]
+    query = query_from_form({"query": "[red] boat", "limit": "3"}, files, 10)
+    assert [term.kind for term in query.terms] == ["text", "image", "audio"]
+    assert query.terms[0].text == "[red] boat"
+    assert query.terms[1].image is image
+    assert query.terms[2].audio is audio
+    assert query.limit == 3
 
 
 async def test_a_recording_has_a_lane_of_its_own(service: Service) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mmsearch.service.schemas import JobAnswer
+from mmsearch.service.routes.job_schemas import JobAnswer
 from mmsearch.service.uploads import safe_name
 
 from .conftest import Service, StartService, add_file, picture

@@ -1,4 +1,4 @@
-"""Text is cut into the same tokens everywhere, and each token knows its place."""
+"""Text has the same tokens on every database, and each token has its place in the text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_variants_of_a_word_become_one_token(text: str, expected: list[str]) -> 
 
 
 def test_places_lead_back_to_the_text_as_it_was() -> None:
-    """What is highlighted is what the reader sees, whatever folding did to its length."""
+    """Places refer to the original text, even where folding changes its length."""
     text = "Die STRAẞE in 東京: cafe\u0301 ½"
     shown = [(token, text[start:end]) for token, start, end in tokens_with_places(text)]
     assert shown == [
@@ -56,7 +56,7 @@ def test_places_lead_back_to_the_text_as_it_was() -> None:
 
 
 def test_names_are_found_in_parts_and_whole() -> None:
-    """Cut at capitals, digits and signs; the folder and the title count too."""
+    """Split at capitals, digits and signs; the folder and the title are included."""
     named = name_tokens(
         r"/home/ann/Trip-Rome/HolidayPhotoXML_01.jpg", {"title": "Forum", "tags": ["old stones"]}
     )

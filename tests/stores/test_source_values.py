@@ -1,4 +1,4 @@
-"""The values that filters look for: kept in step with the metadata, and found by index."""
+"""The indexed values of metadata that filters use follow the metadata."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from mmsearch.search.parse.filters import compile_filter
 from mmsearch.stores import migrate
 from mmsearch.stores.rows import SEGMENTS, SourceWrite
 from mmsearch.stores.source_values import HEAD
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Modality, SegmentDraft, SourceFile
 
 VALUES = "SELECT source_id, key, place, kind, text, number FROM source_values ORDER BY 1, 2, 3"
 
 
 class Library:
-    """Sources that have metadata and nothing else."""
+    """Sources with metadata only."""
 
     def __init__(self, store: SqlStore) -> None:
         self.store = store
-        self.collection = store.ensure_collection("default", "fake").id
+        self.collection = store.collections.get_or_create("default", "fake").id
 
     def add(self, name: str, **metadata: Any) -> int:
         file = SourceFile(f"file:///{name}", f"/{name}", 1, 1)
         write = SourceWrite(file, name, "image/png", "r", metadata, (SegmentDraft(Modality.IMAGE),))
-        (source,) = self.store.write_sources(self.collection, [write])
+        (source,) = self.store.sources.write(self.collection, [write])
         return source
 
-    def found(self, given: Mapping[str, Any]) -> set[int]:
+    def matching(self, filter_: Mapping[str, Any]) -> set[int]:
         where = compile_filter(
-            given, self.store.metadata_keys(self.collection), self.store.engine.dialect.name
+            filter_, self.store.sources.metadata_keys(self.collection), self.store.dialect
         )
-        ids = self.store.passing(self.collection, where)[Modality.IMAGE]
-        return {source.id for _, source in self.store.segments_with_sources(ids.tolist()).values()}
+        ids = self.store.segments.matching(self.collection, where)[Modality.IMAGE]
+        return {source.id for _, source in self.store.segments.with_sources(ids.tolist()).values()}
 
     def values(self) -> list[tuple[Any, ...]]:
-        with self.store.engine.connect() as connection:
+        with self.store.database.engine.connect() as connection:
             return [tuple(row) for row in connection.execute(text(VALUES))]
 
 
@@ -53,59 +53,61 @@ def library(store: SqlStore) -> Library:
     return Library(store)
 
 
-def test_texts_longer_than_what_is_kept(library: Library) -> None:
-    """They are told apart by all of their characters, and ordered by them."""
+def test_texts_longer_than_what_is_stored(library: Library) -> None:
+    """All of their characters are compared, not only the indexed ones."""
     stem = "ä" * (HEAD + 50)
-    one, two = library.add("1", note=stem + "a"), library.add("2", note=stem + "b")
+    first, second = library.add("1", note=stem + "a"), library.add("2", note=stem + "b")
     short = library.add("3", note="ä")
-    assert library.found({"note": stem + "b"}) == {two}
-    assert library.found({"note": {"lt": stem + "b"}}) == {one, short}
-    assert library.found({"note": {"gt": "ä"}}) == {one, two}
-    assert library.found({"note": {"ne": stem + "a"}}) == {two, short}
-    assert library.found({"note": {"like": f"{stem}_"}}) == {one, two}
+    assert library.matching({"note": stem + "b"}) == {second}
+    assert library.matching({"note": {"lt": stem + "b"}}) == {first, short}
+    assert library.matching({"note": {"gt": "ä"}}) == {first, second}
+    assert library.matching({"note": {"ne": stem + "a"}}) == {second, short}
+    assert library.matching({"note": {"like": f"{stem}_"}}) == {first, second}
 
 
 def test_types_lists_and_what_is_no_value(library: Library) -> None:
-    yes, one = library.add("1", x=True), library.add("2", x=1)
+    """A value matches its own type only, alone or in a list; objects and nulls never match."""
+    yes, number = library.add("1", x=True), library.add("2", x=1)
     word, several = library.add("3", x="1"), library.add("4", x=["1", 1, 1.0, True, None])
     library.add("5", x={"deep": 1}, y=None)
     huge = library.add("6", x=1e300)
-    assert library.found({"x": True}) == {yes, several}
-    assert library.found({"x": 1}) == {one, several}
-    assert library.found({"x": "1"}) == {word, several}
-    assert library.found({"x": {"gt": 10**20}}) == {huge}
+    assert library.matching({"x": True}) == {yes, several}
+    assert library.matching({"x": 1}) == {number, several}
+    assert library.matching({"x": "1"}) == {word, several}
+    assert library.matching({"x": {"gt": 10**20}}) == {huge}
     assert [row[3] for row in library.values() if row[0] == several] == ["text", "number", "bool"]
 
 
-def test_they_follow_the_metadata(library: Library) -> None:
+def test_values_follow_the_metadata(library: Library) -> None:
+    """Replacing a source replaces its values; deleting it deletes them."""
     source = library.add("1", camera="old", tags=["a", "b"])
     assert library.add("1", camera="new") == source
-    assert library.found({"camera": "old"}) == set()
-    assert library.found({"camera": "new"}) == {source}
+    assert library.matching({"camera": "old"}) == set()
+    assert library.matching({"camera": "new"}) == {source}
     assert len(library.values()) == 1
-    library.store.delete_sources([source])
+    library.store.sources.delete([source])
     assert library.values() == []
 
 
 def test_an_upgrade_fills_the_table(library: Library) -> None:
-    """A library of before is filtered alike."""
+    """A library of an older version is filtered in the same way after the upgrade."""
     library.add("1", camera="old", tags=["a", "b"], width=640)
     before = library.values()
     assert len(before) == 4
-    migrate.downgrade(library.store.engine, "0003")
-    migrate.upgrade(library.store.engine)
+    migrate.downgrade(library.store.database.engine, "0003")
+    migrate.upgrade(library.store.database.engine)
     assert library.values() == before
 
 
-def test_few_that_pass_are_not_looked_for_among_all(library: Library) -> None:
-    """From the values to their sources, whatever the size of the library."""
-    if library.store.engine.dialect.name != "sqlite":
+def test_a_selective_filter_does_not_read_the_whole_library(library: Library) -> None:
+    """SQLite reads the matching values first, then their sources and segments."""
+    if library.store.dialect.name != "sqlite":
         pytest.skip("PostgreSQL has statistics and decides by them")
-    some = [picture(str(n), {"camera": f"c{n}"}) for n in range(400)]
-    library.store.write_sources(library.collection, some)
-    where = compile_filter({"camera": "c7"}, ["camera"], "sqlite")
-    query = library.store._filtered(library.collection, where, (), SEGMENTS.c.id)
-    with library.store.engine.connect() as connection:
+    writes = [picture(str(n), {"camera": f"c{n}"}) for n in range(400)]
+    library.store.sources.write(library.collection, writes)
+    where = compile_filter({"camera": "c7"}, ["camera"], library.store.dialect)
+    query = library.store.segments._filtered(library.collection, where, (), SEGMENTS.c.id)
+    with library.store.database.engine.connect() as connection:
         compiled = query.compile(connection, compile_kwargs={"literal_binds": True})
         plan = connection.execute(text(f"EXPLAIN QUERY PLAN {compiled}")).all()
     assert [row[3].split(" USING")[0] for row in plan if "SUBQUERY" not in row[3]] == [

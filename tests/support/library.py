@@ -19,12 +19,12 @@ def contents(library: Path) -> dict[str, list[tuple[str, str | None, bytes]]]:
     with open_fake(library) as engine:
         store = engine.library.store
         by_path: dict[str, list[tuple[str, str | None, bytes]]] = {}
-        for source in store.sources(limit=10_000):
+        for source in store.sources.list(limit=10_000):
             rows = []
-            for segment in store.segments_of(source.id):
+            for segment in store.segments.of_source(source.id):
                 vectors = b""
-                for stored in store.spaces():
-                    for _, matrix in store.vectors_of(stored.id, [segment.id]).values():
+                for stored in store.spaces.active():
+                    for _, matrix in store.vectors.of_segments(stored.id, [segment.id]).values():
                         vectors += matrix.tobytes()
                 rows.append((segment.modality.value, segment.text, vectors))
             by_path[source.path] = rows

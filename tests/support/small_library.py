@@ -54,8 +54,8 @@ def fill(engine: SearchEngine, things: Sequence[Thing], collection: str = "defau
     """Write the things in one transaction; returns the ids of their sources."""
     store = engine.library.store
     engine.library.refresh()  # what is written below needs no index snapshot yet
-    owner = store.ensure_collection(collection, "nano").id
-    clip, text = (store.ensure_space(owner, model.space).id for model in (CLIP, TEXT))
+    owner = store.collections.get_or_create(collection, "nano").id
+    clip, text = (store.spaces.get_or_create(owner, model.space).id for model in (CLIP, TEXT))
     pieces = [piece for thing in things for piece in thing.pieces]
     seen = CLIP.encode_texts([piece.shows or piece.text or "" for piece in pieces], "document")
     said = TEXT.encode_texts([piece.text or "" for piece in pieces], "document")
@@ -81,6 +81,6 @@ def fill(engine: SearchEngine, things: Sequence[Thing], collection: str = "defau
             )
         )
         at += count
-    ids = store.write_sources(owner, writes)
+    ids = store.sources.write(owner, writes)
     engine.library.indexes.refresh(save=True)
     return ids

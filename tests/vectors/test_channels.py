@@ -108,7 +108,7 @@ def test_a_whole_search_gives_the_same_hits_with_every_backend(
 
     compare()
     fill(engine, [photo("barge.jpg", "an old barge on water"), note("milk.txt", "Milk for tea.")])
-    library.store.delete_sources([engine.search("something red").hits[0].source.id])
+    library.store.sources.delete([engine.search("something red").hits[0].source.id])
     compare()
     assert library.verify() == {"ok": True, "problems": []}
     assert indexes.problems() == []
@@ -133,7 +133,7 @@ def test_only_later_changes_are_replayed(engine: SearchEngine, server: Server) -
     saved(engine, server)
     tables = {alias.table for alias in server.aliases.values()}
     fill(engine, [photo("green.jpg", "a green thing")])
-    engine.library.store.delete_sources([1])
+    engine.library.store.sources.delete([1])
     indexes = indexes_of(engine, RemoteBackend(server, "a library"))
     assert {alias.table for alias in server.aliases.values()} == tables, "nothing was rebuilt"
     assert sizes(indexes) == sizes(engine.library.indexes) | {"clip": 6}
@@ -148,7 +148,7 @@ def test_two_processes_may_replay_into_one_store(engine: SearchEngine, server: S
     second = indexes_of(engine, RemoteBackend(server, "a library"))
     fill(engine, [photo("green.jpg", "a green thing")])
     assert first.refresh()
-    engine.library.store.delete_sources([1])
+    engine.library.store.sources.delete([1])
     assert second.refresh()
     assert first.refresh()
     assert not first.refresh()
@@ -244,8 +244,8 @@ def test_warnings_belong_to_a_collection(engine: SearchEngine, server: Server) -
     fill(engine, [photo("cat.jpg", "a cat")], collection="animals")
     store = engine.library.store
     indexes = indexes_of(engine, RemoteBackend(server, "a library"))
-    animals = indexes.warnings(store.collection("animals").id)
-    others = indexes.warnings(store.collection("default").id)
+    animals = indexes.warnings(store.collections.get("animals").id)
+    others = indexes.warnings(store.collections.get("default").id)
     assert len(animals) == 1
     assert len(others) == 3
     assert set(indexes.warnings()) == {*animals, *others}

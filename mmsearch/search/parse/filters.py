@@ -1,6 +1,6 @@
 """Filters: a JSON grammar, compiled to SQL.
 
-``{"taken_at": {"gte": "2024-01-01"}, "tags": {"any": ["beach"]}}``: every field given must
+``{"taken_at": {"gte": "2024-01-01"}, "tags": {"any": ["beach"]}}``: every field must
 hold. Operators: eq ne in not_in lt lte gt gte like exists any all; ``{"field": value}`` is
 short for eq. ``and`` and ``or`` take a list of filters, ``not`` takes one. A field is one of
 `FIELDS` or a metadata key of the collection's sources; a name that is neither is an error,
@@ -25,7 +25,8 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, String, and_, false, func, not_, or_, true
 
 from mmsearch.errors import FilterError
-from mmsearch.stores.json_values import is_there, some_value
+from mmsearch.stores.dialects import Dialect
+from mmsearch.stores.metadata_values import any_value, has_key
 from mmsearch.stores.rows import MAX_ID
 from mmsearch.stores.tables import SegmentRow, SourceRow
 from mmsearch.types import Modality
@@ -70,12 +71,13 @@ def _number(value: Any) -> float:
 
 
 def _moment(value: Any) -> datetime:
-    found = datetime.fromisoformat(_text(value))
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    moment = datetime.fromisoformat(_text(value))
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _nanoseconds(value: Any) -> int:
-    return round(_moment(value).timestamp() * 1e9)
+    # Dates after 2262 are no SQL integers: no file has them, but they can be compared with.
+    return max(-MAX_ID, min(round(_moment(value).timestamp() * 1e9), MAX_ID))
 
 
 def _modality(value: Any) -> str:
@@ -104,10 +106,10 @@ FIELDS: Mapping[str, Field] = {
 
 
 def compile_filter(
-    given: Mapping[str, Any], metadata_keys: Sequence[str], dialect: str
+    condition: Mapping[str, Any], metadata_keys: Sequence[str], dialect: Dialect
 ) -> ColumnElement[bool]:
     """SQL over sources joined with segments. Raises FilterError, which lists the fields."""
-    return _Compiler(metadata_keys, dialect).group(given, 0)
+    return _Compiler(metadata_keys, dialect).group(condition, 0)
 
 
 def known_fields(metadata_keys: Iterable[str]) -> list[str]:
@@ -116,7 +118,7 @@ def known_fields(metadata_keys: Iterable[str]) -> list[str]:
 
 
 class _Compiler:
-    def __init__(self, metadata_keys: Sequence[str], dialect: str) -> None:
+    def __init__(self, metadata_keys: Sequence[str], dialect: Dialect) -> None:
         self.metadata_keys = frozenset(metadata_keys)
         self.dialect = dialect
 
@@ -124,18 +126,18 @@ class _Compiler:
     def known(self) -> list[str]:
         return known_fields(self.metadata_keys)
 
-    def group(self, given: Any, depth: int) -> ColumnElement[bool]:
-        if not isinstance(given, Mapping):
-            raise FilterError(f"a filter is an object, not {given!r}")
+    def group(self, condition: Any, depth: int) -> ColumnElement[bool]:
+        if not isinstance(condition, Mapping):
+            raise FilterError(f"A filter is an object, not {condition!r}")
         if depth > MAX_DEPTH:
-            raise FilterError(f"filters nest at most {MAX_DEPTH} deep")
+            raise FilterError(f"Filters nest at most {MAX_DEPTH} deep")
         parts: list[ColumnElement[bool]] = []
-        for name, value in given.items():
+        for name, value in condition.items():
             if name in {"and", "or"}:
                 if not isinstance(value, list) or not value:
                     raise FilterError(f"'{name}' takes a list of filters")
-                inner = [self.group(one, depth + 1) for one in value]
-                parts.append(and_(*inner) if name == "and" else or_(*inner))
+                parts_inside = [self.group(inner, depth + 1) for inner in value]
+                parts.append(and_(*parts_inside) if name == "and" else or_(*parts_inside))
             elif name == "not":
                 # A comparison with NULL is NULL: without coalesce, its negation would be too.
                 parts.append(not_(func.coalesce(self.group(value, depth + 1), False)))
@@ -148,13 +150,13 @@ class _Compiler:
         if not isinstance(condition, Mapping):
             condition = {"eq": condition}
         if not condition:
-            raise FilterError(f"field '{name}' has no condition. Operators: {_operators()}.")
-        return and_(*(self.one(name, op, value) for op, value in condition.items()))
+            raise FilterError(f"Field '{name}' has no condition. Operators: {_operators()}.")
+        return and_(*(self.operation(name, op, value) for op, value in condition.items()))
 
-    def one(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
+    def operation(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
         if op not in OPERATORS:
             raise FilterError(
-                f"unknown operator '{op}' on field '{name}'.{_near(op, OPERATORS)} "
+                f"Unknown operator '{op}' on field '{name}'.{_near(op, OPERATORS)} "
                 f"Operators: {_operators()}."
             )
         if op in {"in", "not_in", "any", "all"}:
@@ -163,19 +165,19 @@ class _Compiler:
             if len(value) > MAX_VALUES:
                 raise FilterError(f"'{op}' on field '{name}' takes at most {MAX_VALUES} values")
             if op == "all":
-                return and_(true(), *(self.equal(name, [one]) for one in value))
-            found = self.equal(name, value)
-            return found if op != "not_in" else not_(func.coalesce(found, False))
+                return and_(true(), *(self.equal(name, [single]) for single in value))
+            equal = self.equal(name, value)
+            return equal if op != "not_in" else not_(func.coalesce(equal, False))
         if op == "exists":
             if not isinstance(value, bool):
                 raise FilterError(f"'exists' on field '{name}' takes true or false")
             there = (
-                FIELDS[name].column.is_not(None) if name in FIELDS else is_there(self.dialect, name)
+                FIELDS[name].column.is_not(None) if name in FIELDS else has_key(self.dialect, name)
             )
             return there if value else not_(there)
         if op in {"eq", "ne"}:
-            found = self.equal(name, [value])
-            return found if op == "eq" else not_(func.coalesce(found, False))
+            equal = self.equal(name, [value])
+            return equal if op == "eq" else not_(func.coalesce(equal, False))
         return self.compare(name, op, value)
 
     def equal(self, name: str, values: Sequence[Any]) -> ColumnElement[bool]:
@@ -190,12 +192,12 @@ class _Compiler:
             elif isinstance(value, int | float):
                 by_type.setdefault(float, []).append(float(value))
             elif not isinstance(value, str):
-                raise FilterError(f"field '{name}' is compared with a string, number or boolean")
+                raise FilterError(f"Field '{name}' is compared with a string, number or boolean")
             elif (day := self.whole_day("eq", value)) is not None:
-                parts.append(some_value(self.dialect, name, *day))
+                parts.append(any_value(self.dialect, name, *day))
             else:
                 by_type.setdefault(str, []).append(value)
-        parts += [some_value(self.dialect, name, "in", some) for some in by_type.values()]
+        parts += [any_value(self.dialect, name, "in", some) for some in by_type.values()]
         return or_(false(), *parts)
 
     def compare(self, name: str, op: str, value: Any) -> ColumnElement[bool]:
@@ -208,8 +210,8 @@ class _Compiler:
         if not isinstance(value, str):
             value = float(value)
         elif (day := self.whole_day(op, value)) is not None:
-            return some_value(self.dialect, name, *day)
-        return some_value(self.dialect, name, op, value)
+            return any_value(self.dialect, name, *day)
+        return any_value(self.dialect, name, op, value)
 
     def whole_day(self, op: str, value: str) -> tuple[str, str] | None:
         """The operator and value that mean all of a day; None where the value is no day."""
@@ -227,32 +229,31 @@ class _Compiler:
         is_text = isinstance(column.type, String)
         if op == "like":
             if not is_text:
-                raise FilterError(f"field '{name}' is not text: it has no 'like'")
+                raise FilterError(f"Field '{name}' is not text: it has no 'like'")
             return cast("ColumnElement[bool]", column.ilike(value))
         try:
-            found = field.read(value)
+            start = field.read(value)
             after = None
             if field.is_moment and _DAY.fullmatch(value):
                 after = field.read(_day_after(value))
         except (ValueError, OverflowError):
-            raise FilterError(f"field '{name}' takes {field.wants}, not {value!r}") from None
+            raise FilterError(f"Field '{name}' takes {field.wants}, not {value!r}") from None
         if after is not None:
             if op == "eq":
-                return and_(column >= found, column < after)
+                return and_(column >= start, column < after)
             if op in {"lte", "gt"}:
-                op, found = {"lte": ("lt", after), "gt": ("gte", after)}[op]
-        if is_text and op != "eq" and self.dialect == "postgresql":
-            # By character, as SQLite and Python do, not by the rules of the server's language.
-            column = column.collate("C")
-        return cast("ColumnElement[bool]", COMPARISONS[op](column, found))
+                op, start = {"lte": ("lt", after), "gt": ("gte", after)}[op]
+        if is_text and op != "eq":
+            column = self.dialect.by_code_point(column)
+        return cast("ColumnElement[bool]", COMPARISONS[op](column, start))
 
 
 def check_field(name: str, known: Sequence[str], what: str = "field") -> None:
     """Raise FilterError, which lists the fields, if there is no such one."""
     if name not in known:
-        raise FilterError(f"unknown {what} '{name}'.{_near(name, known)}", known)
+        raise FilterError(f"Unknown {what} '{name}'.{_near(name, known)}", known)
     if '"' in name or "\\" in name:
-        raise FilterError(f"a metadata key with a quote or backslash ({name}) has no filter")
+        raise FilterError(f"A metadata key with a quote or backslash ({name}) has no filter")
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -1,25 +1,26 @@
-"""What a user's words mean to full text: the little syntax that we have, and no other.
+"""What the words of a text mean to full text and to the embedders.
 
-``"red boat"``  these words must stand there, side by side and in this order
-``boat*``       every word that begins so
-``-draft``      nothing that holds this word (also ``-"first draft"``)
-
-Everything else is words, whatever signs are in it: there is no way to write a wrong query. A
-sign that makes no sense where it stands (a single quote mark, a lone star, a query that only
-excludes) is no sign.
+The syntax is that of `mmsearch.search.parse.language`. Here fields are words like any others:
+`mmsearch.search.parse.reading` has taken out those that are filters.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from mmsearch.search.parse.language import (
+    Alternatives,
+    FieldValue,
+    Phrase,
+    Word,
+    parse,
+    source_of,
+)
 from mmsearch.stores.lexical.analysis import pieces, tokens
 from mmsearch.types import WordUnit
 
-_QUOTED = re.compile(r'(?<![\w"])(?P<minus>-?)(?:"(?P<plain>[^"]+)"|[“„](?P<curly>[^“”„]+)[“”])')
-_EXCLUDED = re.compile(r"(?<!\S)-(?=\w)(?P<word>\S+)")
-_PREFIX = re.compile(r"\w\w\*$")
 _APOSTROPHE = re.compile(r"(?<=\w)['’](?=\w)")
 
 
@@ -28,71 +29,76 @@ class Words:
     """A text as full text and the embedders take it."""
 
     plain: str
-    """Without syntax and without what is excluded: what is embedded."""
+    """Without syntax and without what is excluded, alternatives side by side: what is embedded."""
     units: tuple[WordUnit, ...] = ()
-    """What is looked for."""
+    """What full text searches for."""
     required: tuple[WordUnit, ...] = ()
-    """Of these, every one must be there."""
+    """Of these, each must appear."""
     excluded: tuple[WordUnit, ...] = ()
-    """None of these may be there."""
+    """None of these may appear."""
 
 
 def parse_words(text: str, weight: float = 1.0) -> Words:
-    """A user's text, read by the syntax above."""
+    """A text of the query language whose filters have been taken out."""
     required: list[WordUnit] = []
     excluded: list[WordUnit] = []
-
-    def quoted(match: re.Match[str]) -> str:
-        unit = _phrase(match["plain"] or match["curly"], weight, quoted=True)
-        if unit is not None:
-            (excluded if match["minus"] else required).append(unit)
-        return " "
-
-    def left_out(match: re.Match[str]) -> str:
-        unit = _phrase(match["word"].rstrip("*"), weight, prefix=_is_prefix(match["word"]))
-        if unit is not None:
-            excluded.append(unit)
-        return " "
-
-    outside = _EXCLUDED.sub(left_out, _QUOTED.sub(quoted, text))
-    units = [*required, *_units(outside, weight)]
+    others: list[WordUnit] = []
+    plain: list[str] = []
+    for item in parse(text):
+        members = item.items if isinstance(item, Alternatives) else (item,)
+        if item.excluded:
+            excluded += [unit for member in members if (unit := _unit(member, weight)) is not None]
+            continue
+        plain += [_text(member) for member in members]
+        if isinstance(item, Alternatives):
+            unit = _either([_unit(member, weight) for member in members])
+            if unit is not None:
+                required_all = all(isinstance(member, Phrase) for member in members)
+                (required if required_all else others).append(unit)
+        elif isinstance(item, Phrase):
+            unit = _unit(item, weight)
+            if unit is not None:
+                required.append(unit)
+        else:
+            others += _units(_text(item), weight, isinstance(item, Word) and item.prefix)
+    units = [*required, *dict.fromkeys(others)]
     if not units:
-        # Nothing is asked for but what is left out: then the signs were none.
+        # A query cannot consist of exclusions only: then the signs are part of the words.
         return Words(text, units_of(text, weight))
-    kept = _EXCLUDED.sub(" ", _QUOTED.sub(_without_quotes, text))
-    plain = " ".join(word.rstrip("*") if _is_prefix(word) else word for word in kept.split())
-    return Words(plain or text, tuple(units), tuple(required), tuple(excluded))
+    return Words(
+        " ".join(" ".join(plain).split()) or text,
+        tuple(units),
+        tuple(required),
+        tuple(excluded),
+    )
 
 
 def units_of(text: str, weight: float = 1.0) -> tuple[WordUnit, ...]:
-    """Words without any syntax: those that were heard, or found in a picture."""
-    return tuple(_units(text.replace("*", " "), weight))
+    """Words without any syntax: those that were recognised in a recording or a picture."""
+    return tuple(dict.fromkeys(unit for word in text.split() for unit in _units(word, weight)))
 
 
-def _without_quotes(match: re.Match[str]) -> str:
-    return " " if match["minus"] else f" {match['plain'] or match['curly']} "
+def _text(item: Word | Phrase | FieldValue) -> str:
+    return source_of(item) if isinstance(item, FieldValue) else item.text
 
 
-def _units(text: str, weight: float) -> list[WordUnit]:
-    found: list[WordUnit] = []
-    for word in text.split():
-        # "l'eau" and "John's" are two words, of which the single letters say nothing.
-        parts = _APOSTROPHE.split(word)
-        for part in parts:
-            cut = pieces(part.rstrip("*"))
-            for n, (some, is_beginning) in enumerate(cut):
-                if len(parts) > 1 and len(some) == 1 and len(some[0]) == 1:
-                    continue
-                last = n == len(cut) - 1
-                prefix = is_beginning or (last and _is_prefix(part))
-                found.append(WordUnit(some, prefix, weight))
-    return list(dict.fromkeys(found))
+def _units(word: str, weight: float, prefix: bool = False) -> list[WordUnit]:
+    """The units of one word, which may be several: "l'eau" is two, of which "l" says nothing."""
+    units: list[WordUnit] = []
+    parts = _APOSTROPHE.split(word)
+    for part in parts:
+        runs = pieces(part)
+        for n, (run, is_beginning) in enumerate(runs):
+            if len(parts) > 1 and len(run) == 1 and len(run[0]) == 1:
+                continue
+            is_last = part is parts[-1] and n == len(runs) - 1
+            units.append(WordUnit(run, is_beginning or (prefix and is_last), weight))
+    return units
 
 
-def _phrase(
-    text: str, weight: float, *, prefix: bool = False, quoted: bool = False
-) -> WordUnit | None:
-    """Everything in `text`, side by side; None if there is no word in it."""
+def _unit(item: Word | Phrase | FieldValue, weight: float) -> WordUnit | None:
+    """The whole item as words side by side; None if there is no word in it."""
+    text = _text(item)
     words = tokens(text)
     if not words:
         return None
@@ -100,8 +106,13 @@ def _phrase(
     if words[-1] != last[-1]:
         # The last character of a run stands alone after its pairs; here the run may go on.
         words.pop()
-    return WordUnit(tuple(words), prefix or is_beginning, weight, quoted)
+    prefix = is_beginning or (isinstance(item, Word) and item.prefix)
+    return WordUnit(tuple(words), prefix, weight, isinstance(item, Phrase))
 
 
-def _is_prefix(word: str) -> bool:
-    return _PREFIX.search(word) is not None
+def _either(units: Sequence[WordUnit | None]) -> WordUnit | None:
+    """One unit that stands for several; None if none of them has a word."""
+    distinct = list(dict.fromkeys(unit for unit in units if unit is not None))
+    if not distinct:
+        return None
+    return replace(distinct[0], alternatives=tuple(distinct[1:]))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 from mmsearch.search.pictures import Pictures
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import VISUAL, Modality, RerankCandidate, Segment, Source
 
 CONTEXT_CHARACTERS = 240
@@ -19,7 +19,7 @@ def candidates_of(
 ) -> list[RerankCandidate]:
     """One candidate per row; pictures have at most `pixels`."""
     spoken = [segment.id for segment, _ in rows if segment.modality is Modality.SPEECH]
-    neighbours = store.neighbours(spoken) if spoken else {}
+    neighbours = store.segments.neighbour_texts(spoken) if spoken else {}
     return [
         _visual(segment, source, pictures, pixels)
         if segment.modality in VISUAL

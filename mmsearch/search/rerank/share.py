@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from mmsearch.errors import MMSearchError, RerankError
 from mmsearch.protocols import Reranker
 from mmsearch.search.rerank.candidates import digest
-from mmsearch.stores.rerank_scores import RerankScoreStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import RerankCandidate, RerankScore, RerankScores
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class RerankShare:
                 return None
             return next(iter(self._problems), "it failed")
 
-    def start(self, store: RerankScoreStore, deadline: float, paused: str | None) -> None:
+    def start(self, store: SqlStore, deadline: float, paused: str | None) -> None:
         """Score in the background until `deadline`; not at all if the reranker is paused."""
         if paused is not None:
             self._report(f"{paused}; it is left alone for a while")
@@ -108,7 +108,7 @@ class RerankShare:
 
     # ------------------------------------------------------------------ in threads
 
-    def _run(self, store: RerankScoreStore, deadline: float) -> None:
+    def _run(self, store: SqlStore, deadline: float) -> None:
         try:
             fingerprint = self.reranker.fingerprint
             keys = {
@@ -124,8 +124,8 @@ class RerankShare:
         finally:
             self._done.set()
 
-    def _saved(self, store: RerankScoreStore, keys: Mapping[int, str]) -> dict[int, RerankScore]:
-        saved = store.rerank_scores(list(keys.values()))
+    def _saved(self, store: SqlStore, keys: Mapping[int, str]) -> dict[int, RerankScore]:
+        saved = store.rerank_scores.get(list(keys.values()))
         return {
             segment: saved[key]
             for segment, key in keys.items()
@@ -134,7 +134,7 @@ class RerankShare:
 
     def _score_all(
         self,
-        store: RerankScoreStore,
+        store: SqlStore,
         keys: Mapping[int, str],
         candidates: Sequence[RerankCandidate],
         deadline: float,
@@ -168,7 +168,7 @@ class RerankShare:
 
     def _score(
         self,
-        store: RerankScoreStore,
+        store: SqlStore,
         keys: Mapping[int, str],
         batch: Sequence[RerankCandidate],
         deadline: float,
@@ -185,7 +185,7 @@ class RerankShare:
             self._problems.update(problems)
             self._answered = True
         try:
-            store.save_rerank_scores({keys[segment]: score for segment, score in usable.items()})
+            store.rerank_scores.save({keys[segment]: score for segment, score in usable.items()})
         except Exception as error:  # noqa: BLE001  # a full disk, or the library was closed
             logger.info("rerank scores were not saved: %s", error)
 

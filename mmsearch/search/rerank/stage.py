@@ -26,7 +26,7 @@ from mmsearch.search.rerank.share import RerankShare, shared_out
 from mmsearch.search.scoring.rankings import ScoredSegment
 from mmsearch.settings import Settings
 from mmsearch.stores.database import release_read
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import RerankScore
 
 logger = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class RerankStage:
         query: Query,
     ) -> Reranked:
         top_n = self._settings.rerank_top_n
-        rows = self._store.segments_with_sources([s.id for s in segments[: top_n + OVERFETCH]])
+        rows = self._store.segments.with_sources([s.id for s in segments[: top_n + OVERFETCH]])
         deadline = time.monotonic() + self._settings.rerank_seconds
         rerankers = self._rerankers(profile, choice)
         if not rerankers:
@@ -119,7 +119,7 @@ class RerankStage:
             offered, self._store, self._pictures, self._settings.rerank_pixels
         )
         # No transaction stays open while rerankers work.
-        release_read(self._store.engine)
+        release_read(self._store.database.engine)
         shares = [
             RerankShare(
                 reranker,

@@ -13,8 +13,8 @@ from mmsearch.query import Query
 from mmsearch.search.plan import PlannedQuery
 from mmsearch.search.results.similarity import NearDuplicates, read_vectors
 from mmsearch.search.scoring.rankings import Ranked, ScoredSegment
-from mmsearch.stores.candidates import Candidate
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.segments import Candidate
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Modality
 
 MIN_OVERLAP = 0.5
@@ -52,7 +52,9 @@ class Collapser:
         """The groups, best first."""
         query, earlier = planned.query, planned.earlier
         segments = _needed(planned, ranked.segments)
-        places = self._store.candidates([*earlier.shown, *(segment.id for segment in segments)])
+        places = self._store.segments.candidates(
+            [*earlier.shown, *(segment.id for segment in segments)]
+        )
         near_duplicates = None
         if query.fold is not None and query.fold < 1:
             vectors = read_vectors(self._store, planned.spaces, places)

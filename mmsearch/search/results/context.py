@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from mmsearch.query import Context, Hit
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Modality
 
 
 def with_context(hits: Sequence[Hit], store: SqlStore) -> tuple[Hit, ...]:
     """The hits, those of speech with the texts of the segments before and after."""
     spoken = [hit.segment.id for hit in hits if hit.segment.modality is Modality.SPEECH]
-    neighbours = store.neighbours(spoken) if spoken else {}
+    neighbours = store.segments.neighbour_texts(spoken) if spoken else {}
     return tuple(
         replace(hit, context=Context(*neighbours[hit.segment.id]))
         if hit.segment.id in neighbours

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mmsearch.errors import CursorError
 from mmsearch.query import Query
 from mmsearch.search.results.cursors import Shown, shown_by
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 
 MAX_CHANGES = 20_000
 """Changes of a library that are read to find what became of segments that were shown."""
@@ -40,11 +40,11 @@ def earlier_pages(
 
 def _reindexed(store: SqlStore, collection_id: int, shown: Shown) -> frozenset[int]:
     """Sources of shown segments that have been indexed again since the first page."""
-    gone = set(shown.segments) - set(store.candidates(shown.segments))
+    gone = set(shown.segments) - set(store.segments.candidates(shown.segments))
     sources: set[int] = set()
     after, read = shown.mark, 0
     while gone:
-        changes = store.changes(collection_id, after)
+        changes = store.changes.after(collection_id, after)
         if not changes:
             break
         read += len(changes)

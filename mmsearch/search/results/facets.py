@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, Text, func, literal
-from sqlalchemy import cast as cast_to
+from sqlalchemy import ColumnElement, func, literal
 
 from mmsearch.query import Facet, FacetValue, Query
 from mmsearch.search.parse.filters import FIELDS, check_field, compile_filter, known_fields
-from mmsearch.stores.json_values import as_python, each_value
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.dialects import Dialect
+from mmsearch.stores.metadata_values import each_value
+from mmsearch.stores.store import SqlStore
 
 CACHE_SIZE = 64
 """Counts that are cached."""
@@ -28,8 +28,6 @@ CACHE_SIZE = 64
 Counts = Mapping[str, tuple[FacetValue, ...]]
 
 _LENGTH = {"year": 4, "month": 7, "day": 10}
-_FORMAT = {"year": "YYYY", "month": "YYYY-MM", "day": "YYYY-MM-DD"}
-_STRFTIME = {"year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d"}
 
 
 class FacetCounter:
@@ -57,7 +55,7 @@ class FacetCounter:
         """
         requested = (
             collection_id,
-            self._store.last_change() if last_change is None else last_change,
+            self._store.changes.last_id() if last_change is None else last_change,
             query.filter,
             query.modalities,
             [(facet.field, facet.by, facet.limit) for facet in query.facets],
@@ -79,7 +77,7 @@ def facets_of(
     store: SqlStore, collection_id: int, query: Query, metadata_keys: Sequence[str]
 ) -> Counts:
     """By field, the most frequent values first. Raises FilterError, which lists the fields."""
-    dialect = store.engine.dialect.name
+    dialect = store.dialect
     where: ColumnElement[bool] = literal(True)
     if query.filter:
         where = compile_filter(query.filter, metadata_keys, dialect)
@@ -87,25 +85,23 @@ def facets_of(
     for facet in query.facets:
         check_field(facet.field, known_fields(metadata_keys), "facet")
         columns, has_value = _values(facet, dialect)
-        rows = store.count_values(
+        rows = store.segments.count_values(
             collection_id, where & has_value, query.modalities, columns, facet.limit
         )
         counts[facet.field] = tuple(
-            FacetValue(_plain(as_python(row)), sources, segments) for row, sources, segments in rows
+            FacetValue(_plain(dialect.json_value(row)), sources, segments)
+            for row, sources, segments in rows
         )
     return counts
 
 
-def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], ColumnElement[bool]]:
+def _values(facet: Facet, dialect: Dialect) -> tuple[list[ColumnElement[Any]], ColumnElement[bool]]:
     """Columns that are one value, and the condition that there is one."""
     if facet.field not in FIELDS:
         columns, is_value = each_value(dialect, facet.field)
         if facet.by == "value":
             return columns, is_value
-        text: Any = columns[0]
-        if dialect == "postgresql":
-            # A date has nothing in it that JSON would escape.
-            text = func.btrim(cast_to(columns[0], Text), '"')
+        text: Any = dialect.json_date(columns[0])
         begins = func.substr(text, 1, _LENGTH[facet.by])
         # Only what looks like a date is counted by date.
         return [begins], is_value & text.like("____-__-__%")
@@ -115,14 +111,8 @@ def _values(facet: Facet, dialect: str) -> tuple[list[ColumnElement[Any]], Colum
         return [column], there
     length = facet.by if facet.by != "value" else "day"
     if facet.field == "modified_at":
-        seconds = column / 10**9
-        if dialect == "postgresql":
-            column = func.to_timestamp(seconds)
-        else:
-            return [func.strftime(_STRFTIME[length], seconds, "unixepoch")], there
-    if dialect == "postgresql":
-        return [func.to_char(func.timezone("UTC", column), _FORMAT[length])], there
-    return [func.strftime(_STRFTIME[length], column)], there
+        return [dialect.truncated_nanoseconds(column, length)], there
+    return [dialect.truncated_time(column, length)], there
 
 
 def _plain(value: Any) -> str | float | bool:

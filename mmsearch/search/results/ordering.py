@@ -10,8 +10,8 @@ import numpy as np
 from mmsearch.query import SortKey
 from mmsearch.search.parse.filters import FIELDS, check_field, known_fields
 from mmsearch.search.results.similarity import Likeness
-from mmsearch.stores.json_values import value_of
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.metadata_values import whole_value
+from mmsearch.stores.store import SqlStore
 
 SORT_POOL = 1000
 """First-stage candidates per channel that a sorted answer is taken from."""
@@ -39,8 +39,8 @@ def sort_order(
             values = scores
         else:
             is_column = key.field in FIELDS
-            column = FIELDS[key.field].column if is_column else value_of(key.field)
-            values = store.values_of(list(scores), column)
+            column = FIELDS[key.field].column if is_column else whole_value(key.field)
+            values = store.segments.column_values(list(scores), column)
         comparable = {i: _comparable(values.get(i), last=key.descending) for i in order}
         with_value = [i for i in order if comparable[i] is not None]
         with_value.sort(key=lambda i, c=comparable: c[i], reverse=key.descending)  # type: ignore[misc]

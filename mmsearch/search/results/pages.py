@@ -12,7 +12,7 @@ from mmsearch.search.results.cursors import Shown, cursor_of
 from mmsearch.search.results.ordering import DIVERSITY_POOL, diverse_order, sort_order
 from mmsearch.search.results.similarity import Likeness, read_vectors
 from mmsearch.search.scoring.rankings import ScoredSegment
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Segment, Source
 
 SegmentRows = Mapping[int, tuple[Segment, Source]]
@@ -75,7 +75,7 @@ class ResultPager:
             return hits
         pool = hits[: DIVERSITY_POOL * query.limit]
         places = {hit[0].representative.id: hit[0].place for hit in pool}
-        shown = self._store.candidates(planned.earlier.shown)
+        shown = self._store.segments.candidates(planned.earlier.shown)
         order = diverse_order(
             {hit[0].representative.id: hit[0].representative.score for hit in pool},
             list(shown),
@@ -96,7 +96,7 @@ class ResultPager:
             for group in hit[: query.best]
             for segment in (group.representative, *group.evidence, *group.duplicates)
         ]
-        rows = self._store.segments_with_sources(ids)
+        rows = self._store.segments.with_sources(ids)
         return [hit for hit in hits if hit[0].representative.id in rows], rows
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.stores.candidates import Candidate
 from mmsearch.stores.rows import StoredSpace
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.segments import Candidate
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Modality, Vectors
 
 SPACE_OF: Mapping[Modality, str] = {
@@ -34,7 +34,7 @@ def read_vectors(
             by_space.setdefault(stored.id, []).append(place.id)
     vectors: dict[Modality, tuple[Sequence[int], Vectors]] = {}
     for space_id, ids in by_space.items():
-        for modality, (rows, matrix) in store.vectors_of(space_id, ids).items():
+        for modality, (rows, matrix) in store.vectors.of_segments(space_id, ids).items():
             vectors[modality] = (rows.tolist(), matrix.astype(np.float32))
     return vectors
 

@@ -231,7 +231,7 @@ class Calibrations:
             measuring = self._measuring[key]
         if known is not None and not _outgrown(known[0], size):
             return known[1]
-        release_read(self._store.engine)
+        release_read(self._store.database.engine)
         if not measuring.acquire(blocking=known is None):
             return known[1] if known is not None else None
         try:
@@ -317,7 +317,7 @@ class Calibrations:
             texts = list(EVERYDAY)
         elif modality in VERBAL:
             ids = index.sample(PROBES, seed=0).tolist()
-            for segment in self._store.segments(ids).values():
+            for segment in self._store.segments.get_many(ids).values():
                 words = (segment.text or "").split()
                 start = max(0, (len(words) - PROBE_WORDS) // 2)
                 texts.append(" ".join(words[start : start + PROBE_WORDS]))
@@ -327,7 +327,7 @@ class Calibrations:
         return self._models_of(collection).embedder(stored.space.name).encode_texts(texts, "query")
 
     def _read(self, key: _Key) -> tuple[int, Calibration] | None:
-        saved = self._store.calibration(*key)
+        saved = self._store.calibrations.get(*key)
         if saved is None or saved[1].get("version") != VERSION:
             return None
         size, data = saved
@@ -335,7 +335,7 @@ class Calibrations:
 
     def _write(self, key: _Key, size: int, calibration: Calibration) -> None:
         try:
-            self._store.keep_calibration(*key, size, calibration_to_json(calibration))
+            self._store.calibrations.save(*key, size, calibration_to_json(calibration))
         except StorageError:
             return
 

@@ -12,10 +12,16 @@ from starlette.responses import Response
 from mmsearch.service.answers import errors, example, json_response
 from mmsearch.service.errors import RETRY_SECONDS, RequestError
 from mmsearch.service.metrics import CONTENT_TYPE, Metrics
-from mmsearch.service.schemas import Ready
+from mmsearch.service.schemas import Schema
 
 if TYPE_CHECKING:
     from mmsearch.library import LibrarySearcher
+
+
+class Ready(Schema):
+    """The service can answer queries."""
+
+    status: str
 
 
 def router(

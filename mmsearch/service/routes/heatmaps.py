@@ -6,16 +6,25 @@ import asyncio
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 from starlette.responses import Response
 
 from mmsearch.search.results.explain import overlay
 from mmsearch.service.answers import MAX_ID, errors, json_response
-from mmsearch.service.schemas import HeatMap
+from mmsearch.service.schemas import Schema
 
 if TYPE_CHECKING:
     from mmsearch.library import LibrarySearcher
 
 Id = Annotated[int, Path(ge=1, le=MAX_ID, description="The segment's id.", examples=[12])]
+
+
+class HeatMap(Schema):
+    """Where in a picture words match."""
+
+    width: int
+    height: int
+    values: list[list[float]] = Field(description="Rows from the top, each 0..1.")
 
 
 def router(engine: LibrarySearcher) -> APIRouter:
@@ -52,8 +61,8 @@ def router(engine: LibrarySearcher) -> APIRouter:
         if format == "json":
             rows = [[round(value, 4) for value in row] for row in heat.tolist()]
             return json_response({"width": heat.shape[1], "height": heat.shape[0], "values": rows})
-        segment = await asyncio.to_thread(engine.library.store.segment, id)
-        source = await asyncio.to_thread(engine.library.store.source, segment.source_id)
+        segment = await asyncio.to_thread(engine.library.store.segments.get, id)
+        source = await asyncio.to_thread(engine.library.store.sources.get, segment.source_id)
         content = await asyncio.to_thread(overlay, heat, source.metadata)
         headers = {"Cache-Control": "private, max-age=3600"}
         return Response(content, headers=headers, media_type="image/png")

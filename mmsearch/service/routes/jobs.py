@@ -16,7 +16,7 @@ from mmsearch.protocols import Ingestor
 from mmsearch.service.answers import MAX_ID, errors, example, json_response
 from mmsearch.service.bodies import content_type_of, read_body
 from mmsearch.service.errors import RequestError
-from mmsearch.service.schemas import JobAnswer, JobList, JobRequest
+from mmsearch.service.routes.job_schemas import JobAnswer, JobList, JobRequest
 from mmsearch.service.uploads import receive_uploads
 from mmsearch.stores.runs import Run, run_to_json
 
@@ -87,12 +87,12 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     limit = engine.settings.max_upload_mb * 2**20
 
     def brief(run: Run) -> dict[str, Any]:
-        own = f"/v1/jobs/{run.id}"
-        return run_to_json(run) | {"links": {"self": own, "events": f"{own}/events"}}
+        url = f"/v1/jobs/{run.id}"
+        return run_to_json(run) | {"links": {"self": url, "events": f"{url}/events"}}
 
     def read_job(run_id: int, items: int = 100) -> dict[str, Any]:
-        listed = [asdict(item) for item in engine.library.store.run_items(run_id, items)]
-        return {"job": brief(engine.library.store.run(run_id)) | {"items": listed}}
+        listed = [asdict(item) for item in engine.library.store.runs.items(run_id, items)]
+        return {"job": brief(engine.library.store.runs.get(run_id)) | {"items": listed}}
 
     @routes.post(
         "/v1/uploads",
@@ -144,8 +144,10 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         """Only public http(s) addresses, unless the setting `fetch_private_addresses` is on."""
         if ingestor is None:
             raise RequestError(503, "no_ingestor", "This service takes no uploads.")
-        wanted = _wanted(await _json_body(request))
-        run_id = await asyncio.to_thread(ingestor.submit_urls, wanted.urls, wanted.collection)
+        request_body = _job_request(await _json_body(request))
+        run_id = await asyncio.to_thread(
+            ingestor.submit_urls, request_body.urls, request_body.collection
+        )
         answer = await asyncio.to_thread(read_job, run_id)
         return json_response(answer, 202, {"Location": f"/v1/jobs/{run_id}"})
 
@@ -165,11 +167,11 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=1000)] = 50,
     ) -> Response:
         """The newest first; runs of `mmsearch index` are among them."""
-        found = await asyncio.to_thread(
-            engine.library.store.jobs, states=state or (), before=before, limit=limit + 1
+        runs = await asyncio.to_thread(
+            engine.library.store.jobs.list, states=state or (), before=before, limit=limit + 1
         )
-        page = found[:limit]
-        following = page[-1].id if len(found) > limit else None
+        page = runs[:limit]
+        following = page[-1].id if len(runs) > limit else None
         return json_response({"jobs": [brief(run) for run in page], "next": following})
 
     @routes.get(
@@ -199,16 +201,16 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     )
     async def follow_job(id: JobId) -> Response:  # noqa: A002
         """As `GET /v1/jobs/{id}` without its files, again and again, until it is over."""
-        await asyncio.to_thread(engine.library.store.run, id)
+        await asyncio.to_thread(engine.library.store.runs.get, id)
 
         async def events() -> AsyncIterator[bytes]:
-            told, silent = b"", 0.0
+            sent, silent = b"", 0.0
             while True:
-                run = await asyncio.to_thread(engine.library.store.run, id)
+                run = await asyncio.to_thread(engine.library.store.runs.get, id)
                 data = orjson.dumps({"job": brief(run)}, option=orjson.OPT_UTC_Z)
                 over = run.finished_at is not None
-                if data != told or over:
-                    told, silent = data, 0.0
+                if data != sent or over:
+                    sent, silent = data, 0.0
                     yield b"event: %b\ndata: %b\n\n" % (b"end" if over else b"job", data)
                 elif silent >= SILENCE_SECONDS:
                     silent = 0.0
@@ -221,7 +223,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         return StreamingResponse(events(), media_type="text/event-stream", headers=headers)
 
-    def asked(verb: str, summary: str, what: str) -> None:
+    def add_action(verb: str, summary: str, what: str) -> None:
         @routes.post(
             f"/v1/jobs/{{id}}/{verb}",
             summary=summary,
@@ -233,16 +235,16 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         async def ask(id: JobId) -> Response:  # noqa: A002
             def change() -> dict[str, Any]:
                 if verb == "resume":
-                    engine.library.store.resume(id)
+                    engine.library.store.jobs.resume(id)
                 else:
-                    engine.library.store.request(id, verb)
+                    engine.library.store.jobs.request(id, verb)
                 return read_job(id)
 
             return json_response(await asyncio.to_thread(change))
 
-    asked("cancel", "Cancel a job", "What it has taken in stays. A running job ends soon.")
-    asked("pause", "Pause a job", "Until it is resumed. A running job stops soon.")
-    asked("resume", "Resume a job", "Queues a paused, failed or cancelled job again.")
+    add_action("cancel", "Cancel a job", "Files that were indexed stay. A running job ends soon.")
+    add_action("pause", "Pause a job", "Until it is resumed. A running job stops soon.")
+    add_action("resume", "Resume a job", "Queues a paused, failed or cancelled job again.")
     return routes
 
 
@@ -255,10 +257,10 @@ async def _json_body(request: Request) -> bytes:
     return await read_body(request, MAX_BODY)
 
 
-def _wanted(body: bytes) -> JobRequest:
+def _job_request(body: bytes) -> JobRequest:
     """Raises RequestError 400, 422."""
     try:
-        wanted = JobRequest.model_validate(orjson.loads(body))
+        request_body = JobRequest.model_validate(orjson.loads(body))
     except orjson.JSONDecodeError:
         raise RequestError(400, "malformed_json", "The body is not JSON.") from None
     except ValidationError as error:
@@ -267,9 +269,9 @@ def _wanted(body: bytes) -> JobRequest:
         raise RequestError(
             422, "invalid_parameter", f"{param or 'body'}: {first['msg']}", param=param
         ) from None
-    for url in wanted.urls:
+    for url in request_body.urls:
         if not url.lower().startswith(("http://", "https://")):
             raise RequestError(
                 422, "invalid_parameter", f"{url[:100]!r} is not an http(s) address.", param="urls"
             )
-    return wanted
+    return request_body

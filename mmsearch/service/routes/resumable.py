@@ -37,15 +37,15 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     writing: set[str] = set()
 
     def answer(status: int, upload: Upload | None = None, **headers: str) -> Response:
-        made = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}
+        sent = {"Tus-Resumable": VERSION, "Cache-Control": "no-store"}
         if upload is not None and upload.job is not None:
-            made["Upload-Job"] = f"/v1/jobs/{upload.job}"
+            sent["Upload-Job"] = f"/v1/jobs/{upload.job}"
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return Response(status_code=status, headers=made | named)
+        return Response(status_code=status, headers=sent | named)
 
     @contextmanager
     def alone(upload_id: str) -> Iterator[None]:
-        """One request at a time writes: else two could go on from the same offset."""
+        """Only one request writes at a time: two could continue from the same offset."""
         if upload_id in writing:
             raise RequestError(
                 423, "upload_busy", "Another request is writing to this upload.",
@@ -58,11 +58,11 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
             writing.discard(upload_id)
 
     async def receive(request: Request, upload: Upload, offset: int) -> tuple[Upload, int]:
-        """Append the body. What has come when the client goes away stays."""
+        """Append the body. What was received when the client disconnects stays."""
         async for chunk in request.stream():
             if offset + len(chunk) > upload.length:
                 raise RequestError(
-                    413, "body_too_large", "More came than Upload-Length said.",
+                    413, "body_too_large", "The body is longer than Upload-Length.",
                     headers={"Connection": "close"},
                 )  # fmt: skip
             if chunk:
@@ -74,9 +74,9 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
 
     async def finished(upload: Upload) -> Upload:
         assert ingestor is not None
-        path = await on_disk(uploads.keep, upload)
+        path = await on_disk(uploads.store, upload)
         job = await asyncio.to_thread(ingestor.submit, [path], upload.collection)
-        return await on_disk(uploads.done, upload, job)
+        return await on_disk(uploads.complete, upload, job)
 
     @routes.options(PATH, status_code=204, response_class=Response, include_in_schema=False)
     async def options() -> Response:
@@ -141,7 +141,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
 
     @routes.patch(
         PATH + "/{id}",
-        summary="Go on with an upload",
+        summary="Continue an upload",
         status_code=204,
         response_class=Response,
         responses={
@@ -150,7 +150,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         },
     )
     async def append(id: str, request: Request) -> Response:  # noqa: A002
-        """The bytes from `Upload-Offset` on, which `HEAD` tells."""
+        """The bytes from `Upload-Offset` on, which `HEAD` returns."""
         check_version(request)
         kind = content_type_of(request)
         if kind != CONTENT:
@@ -177,16 +177,16 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
 
     @routes.delete(
         PATH + "/{id}",
-        summary="Give up an upload",
+        summary="Delete an upload",
         status_code=204,
         response_class=Response,
-        responses={204: {"description": "It is forgotten."}, **errors(404, 422)},
+        responses={204: {"description": "It is deleted."}, **errors(404, 422)},
     )
-    async def drop(id: str, request: Request) -> Response:  # noqa: A002
-        """What was taken in already stays."""
+    async def delete(id: str, request: Request) -> Response:  # noqa: A002
+        """Files that were indexed already stay."""
         check_version(request)
         with alone(id):
-            await on_disk(uploads.drop, id)
+            await on_disk(uploads.delete, id)
         return answer(204)
 
     return routes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 from collections.abc import Callable
 from typing import Any
 
@@ -13,14 +12,15 @@ from starlette.responses import Response
 
 from mmsearch.errors import QueryError
 from mmsearch.models.rerankers.choice import NONE
-from mmsearch.query import Query, SearchResult
-from mmsearch.search.parse.json_form import QUERY_FIELDS, query_from_json, result_to_json
+from mmsearch.query import Query, SearchResult, Term
+from mmsearch.search.parse.json_form import result_to_json
+from mmsearch.search.parse.request import SearchRequest
 from mmsearch.service.answers import errors, example, json_response, source_links
-from mmsearch.service.bodies import content_type_of, read_body, read_form
+from mmsearch.service.bodies import Part, content_type_of, read_body, read_form
 from mmsearch.service.context import until_disconnect
 from mmsearch.service.errors import RequestError
 from mmsearch.service.lanes import QueryBatcher
-from mmsearch.service.schemas import SearchResponse
+from mmsearch.service.routes.search_schemas import SearchResponse, form_style
 from mmsearch.settings import Settings
 
 MAX_QUERY_BYTES = 64 * 2**20
@@ -51,9 +51,9 @@ EXAMPLE_QUERIES = {
         },
     },
     "files": {
-        "summary": "Files with their best places, the newest first, without copies",
+        "summary": "Typed filters; files with their best places, the newest first, without copies",
         "value": {
-            "compact": "the harbour -people",
+            "query": "harbour OR port -people type:image",
             "group": {"by": "source", "best": 3},
             "sort": [{"taken_at": "desc"}],
             "fold": True,
@@ -126,9 +126,10 @@ _BODY = {
 def router(
     settings: Settings, words: QueryBatcher, recordings: QueryBatcher, reranked: QueryBatcher
 ) -> APIRouter:
-    """Queries with a recording are transcribed first, and a second look at the best hits takes
-    up to `rerank_seconds`: they have lanes of their own, so that
-    no typed query waits for them."""
+    """Queries with a recording, and those that are reranked, take seconds.
+
+    They have their own lanes, so that no typed query waits for them.
+    """
     routes = APIRouter(tags=["search"])
     limit = min(MAX_QUERY_BYTES, settings.max_upload_mb * 2**20)
 
@@ -169,7 +170,7 @@ def _link(part: dict[str, Any], source: dict[str, Any]) -> None:
 
 
 async def _while_connected(request: Request, lane: QueryBatcher, query: Query) -> SearchResult:
-    """The result; a client that goes away takes its waiting query with it."""
+    """The result; if the client disconnects, its waiting query is cancelled."""
     searching = asyncio.ensure_future(lane.search(query))
     gone = asyncio.ensure_future(until_disconnect(request.receive))
     try:
@@ -190,15 +191,15 @@ async def _read_query(request: Request, limit: int, default_limit: int) -> Query
         size = len(body)
 
         def read() -> Query:
-            return query_from_json(parse_json_object(body), default_limit=default_limit)
+            request = SearchRequest.parse(parse_json_object(body))
+            return request.to_query(default_limit=default_limit)
 
     elif kind == "multipart/form-data":
         fields, files = await read_form(request, limit)
         size = sum(len(content) for _, content in files)
 
         def read() -> Query:
-            given = [(part.name, content) for part, content in files]
-            return query_from_json(_form_to_json(fields, given), default_limit=default_limit)
+            return query_from_form(fields, files, default_limit)
 
     else:
         raise RequestError(
@@ -220,48 +221,39 @@ def parse_json_object(body: bytes) -> dict[str, Any]:
     return value
 
 
-def _form_to_json(fields: dict[str, str], files: list[tuple[str, bytes]]) -> dict[str, Any]:
-    """The JSON form of a query that came as a form."""
+def query_from_form(
+    fields: dict[str, str], files: list[tuple[Part, bytes]], default_limit: int
+) -> Query:
+    """A query that came as a form. The bytes of its files become terms as they are."""
     body: dict[str, Any] = {}
     for name, value in fields.items():
-        if name not in QUERY_FIELDS:
-            known = ", ".join((*QUERY_FIELDS, "image", "audio"))
-            raise QueryError(f"unknown field '{name}' in the form. Fields: {known}.", param=name)
+        if name not in SearchRequest.model_fields:
+            known = ", ".join((*SearchRequest.model_fields, "image", "audio"))
+            raise QueryError(f"Unknown field '{name}' in the form. Fields: {known}.", param=name)
         if value.strip():
             body[name] = _field_value(name, value)
-    terms: list[Any] = list(body.get("terms") or [])
-    for name, content in files:
-        if name not in {"image", "audio"}:
-            raise QueryError(f"a file is named image or audio, not '{name}'", param=name)
+    terms: list[Term] = []
+    for part, content in files:
         if not content:
-            raise QueryError(f"the {name} file is empty", param=name)
-        terms.append({name: base64.b64encode(content).decode("ascii")})
-    body["terms"] = terms
-    return body
-
-
-LISTED = {"modalities", "sort", "facets"}
-"""Fields that a form may give as a list with commas in place of JSON."""
-WORDS = {"query", "compact", "collection", "cursor", "rerank"}
-"""Fields that are taken as they stand."""
+            raise QueryError(f"The {part.name} file is empty.", param=part.name)
+        if part.name == "image":
+            terms.append(Term(image=content))
+        elif part.name == "audio":
+            terms.append(Term(audio=content))
+        else:
+            raise QueryError(f"A file is named image or audio, not '{part.name}'.", param=part.name)
+    return SearchRequest.parse(body).to_query(terms, default_limit=default_limit)
 
 
 def _field_value(name: str, value: str) -> Any:
-    start = value.lstrip()[0]
-    if name in WORDS or (name == "without" and start != "["):
+    style = form_style(name)
+    if style == "text":
         return value
-    if name == "group" and start != "{":
-        return value.strip()
-    if name in LISTED and start not in "[{":
-        return [one.strip() for one in value.split(",") if one.strip()]
-    kinds = {"terms": list, "modalities": list, "facets": list, "filter": dict, "weights": dict}
-    wanted = kinds.get(name)
+    if style != "json" and value.lstrip()[0] not in "[{":
+        if style == "words":
+            return value.strip()
+        return [part.strip() for part in value.split(",") if part.strip()]
     try:
-        parsed = orjson.loads(value)
+        return orjson.loads(value)
     except orjson.JSONDecodeError:
         raise QueryError(f"{name} is not JSON: {value[:80]!r}", param=name) from None
-    if wanted is not None and not isinstance(parsed, wanted):
-        raise QueryError(
-            f"{name} must be a JSON {'list' if wanted is list else 'object'}", param=name
-        )
-    return parsed

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Path, Query
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement
 from starlette.responses import Response
 
 from mmsearch.errors import FilterError, NotFoundError
@@ -24,18 +24,17 @@ from mmsearch.service.answers import (
     source_to_json,
 )
 from mmsearch.service.files import file_response, media_headers
-from mmsearch.service.schemas import (
+from mmsearch.service.routes.source_schemas import (
     Collections,
     LibraryStatus,
     SegmentWithSource,
     SourcePage,
     SourceWithSegments,
 )
-from mmsearch.service.uploads import forget_upload
+from mmsearch.service.uploads import delete_upload
 from mmsearch.stores.places import content_of
-from mmsearch.stores.sql import SqlStore
-from mmsearch.stores.tables import SegmentRow, SourceRow
-from mmsearch.types import Modality, Place, Source
+from mmsearch.stores.store import SqlStore
+from mmsearch.types import Place, Source
 
 if TYPE_CHECKING:
     from mmsearch.library import LibrarySearcher
@@ -109,9 +108,13 @@ def router(engine: LibrarySearcher) -> APIRouter:
         },
     )
     async def list_collections() -> Response:
-        found = await asyncio.to_thread(store.collections)
+        collections = await asyncio.to_thread(store.collections.list)
         return json_response(
-            {"collections": [{"id": c.id, "name": c.name, "profile": c.profile} for c in found]}
+            {
+                "collections": [
+                    {"id": c.id, "name": c.name, "profile": c.profile} for c in collections
+                ]
+            }
         )
 
     @routes.get(
@@ -141,14 +144,14 @@ def router(engine: LibrarySearcher) -> APIRouter:
         def read() -> list[Source]:
             where = None if wanted is None else _where(store, collection, wanted)
             # One more than asked for tells whether there is a next page.
-            return store.sources(collection, after_id=after, limit=limit + 1, where=where)
+            return store.sources.list(collection, after_id=after, limit=limit + 1, where=where)
 
-        found = await asyncio.to_thread(read)
-        page = found[:limit]
+        sources = await asyncio.to_thread(read)
+        page = sources[:limit]
         return json_response(
             {
                 "sources": [source_to_json(source) for source in page],
-                "next": page[-1].id if len(found) > limit else None,
+                "next": page[-1].id if len(sources) > limit else None,
             }
         )
 
@@ -164,26 +167,26 @@ def router(engine: LibrarySearcher) -> APIRouter:
     async def get_source(id: Id) -> Response:  # noqa: A002  # the parameter's name in the API
         def read() -> dict[str, Any]:
             return {
-                "source": source_to_json(store.source(id)),
-                "segments": [segment_to_json(s) for s in store.segments_of(id)],
+                "source": source_to_json(store.sources.get(id)),
+                "segments": [segment_to_json(s) for s in store.segments.of_source(id)],
             }
 
         return json_response(await asyncio.to_thread(read))
 
     @routes.delete(
         "/v1/sources/{id}",
-        summary="Forget a source",
+        summary="Delete a source",
         status_code=204,
         response_class=Response,
         responses={204: {"description": "It is gone from the library."}, **errors(404, 422, 503)},
     )
     async def delete_source(id: Id) -> Response:  # noqa: A002
-        """Found no more from now on. An uploaded file is deleted; a file elsewhere is left."""
+        """It is no longer searched. An uploaded file is deleted; a file elsewhere is not."""
 
         def delete() -> None:
-            source = store.source(id)
+            source = store.sources.get(id)
             engine.library.delete_source(id)
-            forget_upload(engine, source)
+            delete_upload(engine, source)
 
         await asyncio.to_thread(delete)
         return Response(status_code=204)
@@ -199,8 +202,8 @@ def router(engine: LibrarySearcher) -> APIRouter:
     )
     async def get_segment(id: Id) -> Response:  # noqa: A002
         def read() -> dict[str, Any]:
-            segment = store.segment(id)
-            source = store.source(segment.source_id)
+            segment = store.segments.get(id)
+            source = store.sources.get(segment.source_id)
             return {"segment": segment_to_json(segment), "source": source_to_json(source)}
 
         return json_response(await asyncio.to_thread(read))
@@ -220,14 +223,14 @@ def router(engine: LibrarySearcher) -> APIRouter:
     @routes.head("/v1/sources/{id}/media", include_in_schema=False)
     async def get_media(id: Id) -> Response:  # noqa: A002
         """With byte ranges, so that players can seek. Markup and scripts come as plain text."""
-        source = await asyncio.to_thread(store.source, id)
+        source = await asyncio.to_thread(store.sources.get, id)
         charset = source.metadata.get("encoding")
         headers = media_headers(
             source.mime, FilePath(source.path).name, charset if isinstance(charset, str) else None
         )
         content = await asyncio.to_thread(content_of, source)
         if content is None:
-            raise NotFoundError(f"the content of source {id} is not kept here: {source.path}")
+            raise NotFoundError(f"the content of source {id} is not stored here: {source.path}")
         try:
             return await file_response(
                 FilePath(content.path), headers, offset=content.offset, size=content.size
@@ -256,11 +259,11 @@ def router(engine: LibrarySearcher) -> APIRouter:
             float | None, Query(ge=0, le=1e9, description="Seconds; the shot of a film.")
         ] = None,
     ) -> Response:
-        """Of the whole, or of a place in it where that has one of its own."""
-        source = await asyncio.to_thread(store.source, id)
+        """Of the whole, or of a page or shot that has its own."""
+        source = await asyncio.to_thread(store.sources.get, id)
         places = [Place(page=page)] if page is not None else []
         if start is not None:
-            shot = await asyncio.to_thread(_shot_at, store, id, start)
+            shot = await asyncio.to_thread(store.segments.shot_start, id, start)
             places += [] if shot is None else [Place(start=shot)]
         headers = {"Content-Type": "image/jpeg", "Cache-Control": "private, max-age=3600"}
         for place in (*places, None):
@@ -271,29 +274,11 @@ def router(engine: LibrarySearcher) -> APIRouter:
     return routes
 
 
-def _shot_at(store: SqlStore, source_id: int, seconds: float) -> float | None:
-    """When the shot begins that is on at some moment."""
-    query = select(func.max(SegmentRow.start)).where(
-        SegmentRow.source_id == source_id,
-        SegmentRow.modality == Modality.VIDEO.value,
-        SegmentRow.start <= seconds + 0.001,
-    )
-    with store.engine.connect() as connection:
-        return connection.scalar(query)
-
-
 def _where(store: SqlStore, collection: str | None, wanted: dict[str, Any]) -> ColumnElement[bool]:
-    """Sources that hold, or of which some segment holds, what the filter asks for."""
-    among = store.collections() if collection is None else [store.collection(collection)]
-    keys = {key for one in among for key in store.metadata_keys(one.id)}
-    condition = compile_filter(wanted, sorted(keys), store.engine.dialect.name)
-    matching = (
-        select(SourceRow.id)
-        .outerjoin(SegmentRow, SegmentRow.source_id == SourceRow.id)
-        .where(condition)
-        .correlate(None)
-    )
-    return SourceRow.id.in_(matching)
+    """The filter as SQL, over the metadata keys of the collection or of all."""
+    among = store.collections.list() if collection is None else [store.collections.get(collection)]
+    keys = {key for one in among for key in store.sources.metadata_keys(one.id)}
+    return compile_filter(wanted, sorted(keys), store.dialect)
 
 
 def _parse_filter(text: str | None) -> dict[str, Any] | None:

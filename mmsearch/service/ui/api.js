@@ -80,13 +80,13 @@ export function segment(id) {
 }
 
 /**
- * `words` (as typed: -this keeps away), and any of: `files` ([{kind: "image"|"audio", file}]),
+ * `words` (as typed, in the query language), and any of: `files` ([{kind: "image"|"audio", file}]),
  * `like` (a segment's id), `kind` ("all" or one of KINDS), `cursor` (of the page before).
- * One hit a file with its best places, copies folded into one.
+ * One hit for each file with its best places; copies are one hit.
  */
 export function search({ words, files, like, kind, limit, cursor }, signal) {
   const body = { limit, group: { by: "source", best: 4 }, fold: true };
-  if (words) body.compact = words;
+  if (words) body.query = words;
   if (like !== null) body.terms = [{ segment: like }];
   if (KINDS[kind]) body.modalities = KINDS[kind];
   if (cursor) body.cursor = cursor;

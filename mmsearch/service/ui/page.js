@@ -125,8 +125,7 @@ async function run({ keep = false } = {}) {
     const asked = { words, files: attachments.files, like: attachments.like, kind: kind(), limit: FIRST, cursor: keep ? next : null };
     const answer = await search(asked, mine.signal);
     if (mine !== running) return;
-    // What is kept away from is not marked in what is found.
-    shownWords = words.replace(/(^|\s)-("[^"]*"|\p{L}\S*)/gu, " ");
+    shownWords = positiveWords(answer.query.terms);
     draw(answer, keep);
   } catch (error) {
     if (error.name === "AbortError" || mine !== running) return;
@@ -134,6 +133,12 @@ async function run({ keep = false } = {}) {
   } finally {
     if (mine === running) main.removeAttribute("aria-busy");
   }
+}
+
+/** The words that hits are marked with: without filters, which the service has read, and exclusions. */
+function positiveWords(terms) {
+  const texts = terms.filter((term) => term.text && term.weight > 0).map((term) => term.text);
+  return texts.join(" ").replace(/(^|\s)-("[^"]*"|\([^)]*\)|\p{L}\S*)|\bOR\b|"/gu, " ").trim();
 }
 
 function draw(answer, keep) {
@@ -210,6 +215,15 @@ const actions = {
 
 viewer.addEventListener("click", (event) => {
   if (event.target === viewer || event.target.closest("[data-close]")) viewer.close();
+});
+
+// ---------------------------------------------------------------- help
+
+const help = byId("help");
+
+byId("show-help").addEventListener("click", () => help.showModal());
+help.addEventListener("click", (event) => {
+  if (event.target === help || event.target.closest("[data-close]")) help.close();
 });
 
 // ---------------------------------------------------------------- keys

@@ -40,15 +40,17 @@ def crossing_phrases(
     """Where the quoted phrases among `units` cross from one segment of a source to the next."""
     crossed: set[WordUnit] = set()
     by_modality: dict[Modality, dict[int, list[str]]] = {}
-    for unit in units:
-        if not unit.quoted or len(unit.tokens) < 2:
+    pairs = [(unit, phrase) for unit in units for phrase in unit.each()]
+    for searched, phrase in pairs:
+        if not phrase.quoted or len(phrase.tokens) < 2:
             continue
         # Wherever the text was divided, one half of the phrase is whole on one side.
-        half = len(unit.tokens) // 2
-        begins = holding(replace(unit, tokens=unit.tokens[:half], prefix=False))[:MAX_SEGMENTS]
-        ends = holding(replace(unit, tokens=unit.tokens[half:]))[:MAX_SEGMENTS]
-        for modality, segment_id, words in _joined(connection, begins, ends, unit):
-            crossed.add(unit)
+        half = len(phrase.tokens) // 2
+        begins = holding(replace(phrase, tokens=phrase.tokens[:half], prefix=False))
+        ends = holding(replace(phrase, tokens=phrase.tokens[half:]))
+        sides = begins[:MAX_SEGMENTS], ends[:MAX_SEGMENTS]
+        for modality, segment_id, words in _joined(connection, *sides, phrase):
+            crossed.add(searched)
             segments = by_modality.setdefault(modality, {})
             # Of two phrases over one boundary, the rest of the longer one contains the other's.
             segments[segment_id] = max(segments.get(segment_id, []), words, key=len)

@@ -78,6 +78,8 @@ class PostgresqlLexicalIndex(SqlLexicalIndex):
 
 def _phrase(unit: WordUnit) -> str:
     """A tsquery. Tokens hold letters and digits only, so nothing in them is syntax."""
+    if unit.alternatives:
+        return f"({' | '.join(_phrase(one) for one in unit.each())})"
     lexemes = [f"'{token}'" for token in unit.tokens]
     if unit.prefix:
         lexemes[-1] += ":*"

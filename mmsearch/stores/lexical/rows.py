@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, text
+from sqlalchemy import Connection, delete, insert, select
 
+from mmsearch.stores.dialects import dialect_of
 from mmsearch.stores.lexical.analysis import BREAK, name_tokens, segment_tokens
 from mmsearch.stores.tables import SegmentRow, SegmentWordsRow, SourceRow
 
@@ -83,9 +84,7 @@ def write_all_words(connection: Connection) -> None:
         )
         _write(connection, rows)
         after = last
-    if connection.dialect.name == "sqlite":
-        # Triggers keep FTS5 in step with the rows, but not if it had lost step before.
-        connection.execute(text("INSERT INTO segment_fts (segment_fts) VALUES ('rebuild')"))
+    dialect_of(connection).rebuild_full_text(connection)
 
 
 def _segments(where: Any) -> Any:

@@ -74,6 +74,8 @@ def rank(
 
 def occurrences(unit: WordUnit, words: Sequence[str]) -> int:
     """How often a unit occurs in a list of tokens."""
+    if unit.alternatives:
+        return sum(occurrences(alternative, words) for alternative in unit.each())
     tokens = unit.tokens
     if len(tokens) == 1:
         if unit.prefix:

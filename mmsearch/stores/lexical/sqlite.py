@@ -95,4 +95,6 @@ class SqliteLexicalIndex(SqlLexicalIndex):
 
 def _phrase(unit: WordUnit) -> str:
     """An FTS5 phrase. Tokens hold letters and digits only, so nothing in them is syntax."""
+    if unit.alternatives:
+        return f"({' OR '.join(_phrase(one) for one in unit.each())})"
     return f'"{" ".join(unit.tokens)}"' + (" *" if unit.prefix else "")

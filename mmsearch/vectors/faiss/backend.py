@@ -12,7 +12,7 @@ import numpy as np
 from mmsearch.errors import SnapshotError, StorageError
 from mmsearch.protocols import OpenedIndex, VectorIndex
 from mmsearch.settings import Settings
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Channel, HalfVectors, Ids, Modality, Vectors
 from mmsearch.vectors.checks import joined
 from mmsearch.vectors.faiss.gpu import Device
@@ -133,7 +133,7 @@ def cross_modal_queries(store: SqlStore, channel: Channel) -> Vectors | None:
     tuned on its own vectors loses recall on them.
     """
     samples = [
-        next(store.vectors(channel.space_id, other, batch=CALIBRATION_QUERIES), None)
+        next(store.vectors.iterate(channel.space_id, other, batch=CALIBRATION_QUERIES), None)
         for other in Modality
         if other is not channel.modality
     ]

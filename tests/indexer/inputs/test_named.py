@@ -49,7 +49,7 @@ class Collection:
         return index_into(self.engine.library, list(paths), collection=self.name, **options)
 
     def sources(self) -> dict[str, Source]:
-        found = self.engine.library.store.sources(self.name, limit=1000)
+        found = self.engine.library.store.sources.list(self.name, limit=1000)
         return {source.path.rpartition("/")[2]: source for source in found}
 
     def failures(self) -> dict[str, str]:
@@ -195,7 +195,7 @@ def test_json_lines(collection: Collection, tmp_path: Path) -> None:
         segment.text
         for source in found.values()
         if source.status == "indexed"
-        for segment in collection.engine.library.store.segments_of(source.id)
+        for segment in collection.engine.library.store.segments.of_source(source.id)
     }
     assert texts == {
         "Boil fresh water.",
@@ -398,7 +398,7 @@ def test_web_addresses(tmp_path: Path, website: str) -> None:
         assert summary.counts.indexed == 4
         assert [f.code for f in summary.failures] == ["missing"]
         assert engine.search("note from elsewhere").hits[0].source.uri == urls[1]
-        sources = {source.uri: source for source in engine.library.store.sources(limit=10)}
+        sources = {source.uri: source for source in engine.library.store.sources.list(limit=10)}
         assert content_of(sources[urls[0]]) is None
         assert sources[f"{urls[2]}::m.txt"].status == "indexed"
         again = index_into(engine.library, urls[:3]).counts

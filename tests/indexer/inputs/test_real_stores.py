@@ -42,7 +42,7 @@ def taken_in(engine: SearchEngine, name: str, *urls: str, **options: Any) -> Run
 
 
 def addresses(engine: SearchEngine, name: str) -> list[str]:
-    return sorted(source.uri for source in engine.library.store.sources(name, limit=100))
+    return sorted(source.uri for source in engine.library.store.sources.list(name, limit=100))
 
 
 # ------------------------------------------------------------------ S3, Google, Azure

@@ -41,7 +41,9 @@ def test_a_passage_of_a_pdf_knows_its_page_and_place(folder: Path, tmp_path: Pat
         assert 0 < place.box[1] < place.box[3] < 0.25
         assert (place.char_start, place.char_end) == (23, 50)
         images = [
-            s for s in engine.library.store.segments_of(hit.source.id) if s.modality == "page"
+            s
+            for s in engine.library.store.segments.of_source(hit.source.id)
+            if s.modality == "page"
         ]
         assert [image.place for image in images] == [Place(page=1), Place(page=2)]
         for page in (Place(page=1), Place(page=2), None):
@@ -80,8 +82,10 @@ def test_the_words_in_a_picture_are_its_text(folder: Path, tmp_path: Path) -> No
     with open_fake(tmp_path / "library", read=["ferry at", "dawn"], ocr_pictures="all") as engine:
         index_into(engine.library, [folder])
         words = {
-            Path(source.path).name: [s.text for s in engine.library.store.segments_of(source.id)]
-            for source in engine.library.store.sources(None, after_id=0, limit=10)
+            Path(source.path).name: [
+                s.text for s in engine.library.store.segments.of_source(source.id)
+            ]
+            for source in engine.library.store.sources.list(None, after_id=0, limit=10)
         }
         assert words == {"screen.png": ["ferry at\ndawn"], "blank.png": [None]}
         hit = engine.search("ferry", modality="image").hits[0]

@@ -22,7 +22,7 @@ from indexer.switching.switch import (
 )
 from mmsearch.errors import LibraryBusyError, SpaceMismatchError
 from mmsearch.search.engine import SearchEngine
-from mmsearch.stores.spaces import Replacement
+from mmsearch.stores.switches import Replacement
 from mmsearch.types import Modality
 from tests.support.audio import tone, wav
 from tests.support.documents import a_pdf
@@ -47,7 +47,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def spaces(engine: SearchEngine) -> dict[str, int]:
-    return {one.space.name: one.space.dimension for one in engine.library.store.spaces()}
+    return {one.space.name: one.space.dimension for one in engine.library.store.spaces.active()}
 
 
 def verified(engine: SearchEngine) -> bool:
@@ -70,12 +70,8 @@ def test_a_switched_library_equals_one_made_with_the_new_models(
         assert summary.switched
         assert spaces(engine) == {"clip": 80, "text": 40}
         assert verified(engine)
-        assert (
-            engine.library.store.spaces(state="retired")
-            == engine.library.store.spaces(state="building")
-            == []
-        )
-        assert engine.library.store.collection().profile == NEW
+        assert engine.library.store.spaces.retired() == engine.library.store.spaces.building() == []
+        assert engine.library.store.collections.get().profile == NEW
         best = engine.search("something red", modality="image").hits[0]
         assert best.source.path.endswith("red.png")
     assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
@@ -115,14 +111,14 @@ def test_only_what_differs_is_made_again(tmp_path: Path, files: Path) -> None:
         assert summary.made == 2
     with open_two(library) as engine:
         assert spaces(engine) == {"clip": 64, "text": 40}
-        assert engine.library.store.collection().models == (("text_model", NEW),)
+        assert engine.library.store.collections.get().models == (("text_model", NEW),)
         assert (
             engine.search("a boat on the lake", modality="text")
             .hits[0]
             .source.path.endswith("boats.txt")
         )
         assert switch_in(engine.library, OLD).made == 2  # back to the profile's own
-        assert engine.library.store.collection().models == ()
+        assert engine.library.store.collections.get().models == ()
         assert spaces(engine) == {"clip": 64, "text": 48}
 
 
@@ -233,16 +229,16 @@ def test_a_writer_that_began_before_the_switch_is_refused(tmp_path: Path, files:
     """Vectors of the old models never come in after the switch; the next try uses the new."""
     library = made_with(OLD, tmp_path / "library", files)
     with open_two(library) as engine, open_two(library) as other:
-        write = other.library.store.write_sources
+        write = other.library.store.sources.write
 
         def switch_first(*arguments: Any, **named: Any) -> Any:
-            other.library.store.write_sources = write  # type: ignore[method-assign]
+            other.library.store.sources.write = write  # type: ignore[method-assign]
             # As on another machine, where there is no common lock file.
             (library / "index.lock").rename(library / "elsewhere.lock")
             assert switch_in(engine.library, NEW).switched
             return write(*arguments, **named)
 
-        other.library.store.write_sources = switch_first  # type: ignore[method-assign]
+        other.library.store.sources.write = switch_first  # type: ignore[method-assign]
         a_picture(files / "late.png", "purple")
         with pytest.raises(LibraryBusyError, match="switched to other models"):
             index_into(other.library, [files])
@@ -303,15 +299,15 @@ def test_interrupted_anywhere_it_goes_on(
         assert verified(engine)
         with pytest.raises(SpaceMismatchError, match="--abort"):
             switch_in(engine.library, "base")
-        monkeypatch.setattr(engine.library.store, "remove_retired", lambda _space: 1 / 0)
+        monkeypatch.setattr(engine.library.store.spaces, "remove_retired", lambda _space: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             switch_in(engine.library)  # to where the first was going
     with open_two(library) as engine:
         assert spaces(engine) == {"clip": 80, "text": 40}
         assert verified(engine)
-        assert len(engine.library.store.spaces(state="retired")) == 2
+        assert len(engine.library.store.spaces.retired()) == 2
         assert remove_retired(engine.library) == 19
-        assert engine.library.store.spaces(state="retired") == []
+        assert engine.library.store.spaces.retired() == []
     assert contents(library) == contents(made_with(NEW, tmp_path / "fresh", files))
 
 
@@ -330,11 +326,7 @@ def test_an_aborted_switch_leaves_nothing(tmp_path: Path, files: Path) -> None:
     with open_two(library) as engine:
         assert engine.library.status()["switching"] == {}
         assert spaces(engine) == {"clip": 64, "text": 48}
-        assert (
-            engine.library.store.spaces(state="retired")
-            == engine.library.store.spaces(state="building")
-            == []
-        )
+        assert engine.library.store.spaces.retired() == engine.library.store.spaces.building() == []
         assert verified(engine)
 
 
@@ -434,7 +426,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path, files: Path) -> None:
         assert not summary.switched
         assert summary.to_json()["spaces"]["clip"]["vectors"] == 17
         assert engine.library.status()["switching"] == {}
-        assert engine.library.store.spaces(state="building") == []
+        assert engine.library.store.spaces.building() == []
 
 
 def test_only_one_switch_at_a_time(tmp_path: Path, files: Path) -> None:
@@ -468,5 +460,7 @@ def test_on_postgresql(
         after = other.search("red", limit=50).hits
         assert {h.segment.id for h in after} == before
         assert after == engine.search("red", limit=50).hits
-        vectors = other.library.store.vectors(other.library.store.spaces()[0].id, Modality.IMAGE)
+        vectors = other.library.store.vectors.iterate(
+            other.library.store.spaces.active()[0].id, Modality.IMAGE
+        )
         assert np.concatenate([rows for _, rows in vectors]).shape == (15, 80)

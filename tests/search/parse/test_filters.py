@@ -15,7 +15,7 @@ from sqlalchemy import literal
 from mmsearch.errors import FilterError
 from mmsearch.search.parse.filters import compile_filter
 from mmsearch.stores.rows import SourceWrite
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Modality, SegmentDraft, SourceFile
 from tests.support.filter_oracle import KEYS, passes, some_filter, some_metadata
 
@@ -32,7 +32,7 @@ PAST = 1_600_000_000
 @pytest.fixture
 def five(store: SqlStore) -> tuple[SqlStore, int]:
     """Five pictures with the metadata above; sizes 10 to 50, a day apart."""
-    collection = store.ensure_collection("default", "fake")
+    collection = store.collections.get_or_create("default", "fake")
     writes = [
         SourceWrite(
             SourceFile(f"file:///p{n}.jpg", f"/p{n}.jpg", 10 * (n + 1), (PAST + 86400 * n) * 10**9),
@@ -44,17 +44,17 @@ def five(store: SqlStore) -> tuple[SqlStore, int]:
         )
         for n, row in enumerate(ROWS)
     ]
-    store.write_sources(collection.id, writes)
+    store.sources.write(collection.id, writes)
     return store, collection.id
 
 
 def found(five: tuple[SqlStore, int], given: Mapping[str, Any]) -> list[int]:
     """Which of the five pass."""
     store, collection = five
-    where = compile_filter(given, store.metadata_keys(collection), store.engine.dialect.name)
-    ids = store.segment_ids(collection, Modality.IMAGE, where)
+    where = compile_filter(given, store.sources.metadata_keys(collection), store.dialect)
+    ids = store.segments.matching(collection, where)[Modality.IMAGE]
     assert ids.dtype == np.int64
-    sources = store.segments_with_sources(ids.tolist())
+    sources = store.segments.with_sources(ids.tolist())
     return sorted(int(source.sha256) for _, source in sources.values())
 
 
@@ -97,6 +97,7 @@ def found(five: tuple[SqlStore, int], given: Mapping[str, Any]) -> list[int]:
             [3, 4],
         ),
         ({"modified_at": "2020-09-14"}, [1]),
+        ({"modified_at": {"lt": "2999-01-01"}}, [0, 1, 2, 3, 4]),
         ({"modified_at": {"lte": "2020-09-14"}}, [0, 1]),
         ({"modified_at": {"gt": "2020-09-14"}}, [2, 3, 4]),
     ],
@@ -112,8 +113,8 @@ def test_operators(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"colour": "red"}, "unknown field 'colour'.*Known fields:.*taken_at"),
-        ({"size": {"gtt": 1}}, "unknown operator 'gtt'.*lte"),
+        ({"colour": "red"}, "Unknown field 'colour'.*Known fields:.*taken_at"),
+        ({"size": {"gtt": 1}}, "Unknown operator 'gtt'.*lte"),
         ({"size": "big"}, "takes a number of bytes"),
         ({"modified_at": {"gt": "yesterday"}}, "takes an ISO 8601 date"),
         ({"tags": {"any": "beach"}}, "takes a list"),
@@ -123,7 +124,7 @@ def test_operators(
         ({"camera": {"like": 3}}, "takes a string"),
         ({"camera": None}, "string, number or boolean"),
         ({"camera": {"gt": True}}, "a string or a number"),
-        ({"taken": "2024"}, "unknown field 'taken'. Did you mean 'taken_at'"),
+        ({"taken": "2024"}, "Unknown field 'taken'. Did you mean 'taken_at'"),
         ({"width": {"notin": [3]}}, "Did you mean 'not_in'"),
         ({"modality": "photo"}, "takes one of image, text"),
         ({"size": {"like": "1%"}}, "is not text"),
@@ -144,8 +145,8 @@ def test_sql_answers_as_a_plain_reading_does(store: SqlStore) -> None:
     """Three hundred random filters over records with values of every type and of mixed ones."""
     rng = random.Random(4711)
     records = [some_metadata(rng) for _ in range(60)]
-    collection = store.ensure_collection("default", "fake").id
-    store.write_sources(
+    collection = store.collections.get_or_create("default", "fake").id
+    store.sources.write(
         collection,
         [
             SourceWrite(
@@ -155,14 +156,14 @@ def test_sql_answers_as_a_plain_reading_does(store: SqlStore) -> None:
             for n, record in enumerate(records)
         ],
     )  # fmt: skip
-    every = store.passing(collection, literal(True))[Modality.IMAGE].tolist()
+    every = store.segments.matching(collection, literal(True))[Modality.IMAGE].tolist()
     number = {
-        i: int(source.sha256) for i, (_, source) in store.segments_with_sources(every).items()
+        i: int(source.sha256) for i, (_, source) in store.segments.with_sources(every).items()
     }
     for _ in range(300):
         given = some_filter(rng)
-        where = compile_filter(given, KEYS, store.engine.dialect.name)
-        ids = store.passing(collection, where)[Modality.IMAGE]
+        where = compile_filter(given, KEYS, store.dialect)
+        ids = store.segments.matching(collection, where)[Modality.IMAGE]
         assert ids.tolist() == sorted(ids.tolist())
         expected = [n for n, record in enumerate(records) if passes(given, record)]
         assert sorted(number[i] for i in ids.tolist()) == expected, given
@@ -180,11 +181,11 @@ def test_endless_nesting_is_refused(five: tuple[SqlStore, int]) -> None:
 @pytest.mark.parametrize("name", ["a.b", "a'b", "$", "a b", "ü"])
 def test_odd_metadata_names_are_only_names(store: SqlStore, name: str) -> None:
     """A key that looks like a JSON path or SQL is looked up as the key it is."""
-    collection = store.ensure_collection("default", "fake")
+    collection = store.collections.get_or_create("default", "fake")
     file = SourceFile("file:///x", "/x", 1, 1)
     write = SourceWrite(
         file, "0", "image/png", "r", metadata={name: "v"}, segments=(SegmentDraft(Modality.IMAGE),)
     )
-    store.write_sources(collection.id, [write])
+    store.sources.write(collection.id, [write])
     assert found((store, collection.id), {name: "v"}) == [0]
     assert found((store, collection.id), {name: "w"}) == []

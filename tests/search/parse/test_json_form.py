@@ -1,4 +1,4 @@
-"""A query's forms - Python, JSON, the compact line - are one query; wrong ones are told where."""
+"""A query's forms (Python, JSON) are one query, and errors name the field that is wrong."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mmsearch.errors import MediaError, MMSearchError, QueryError
+from mmsearch.errors import MediaError, MMSearchError
 from mmsearch.query import Facet, Query, SortKey, Term
-from mmsearch.search.parse.compact import compact_of, terms_of
+from mmsearch.search.parse.compact import terms_of
 from mmsearch.search.parse.json_form import FOLD_COSINE, query_from_json, query_to_json
+from mmsearch.search.parse.request import SearchRequest
 from mmsearch.types import Modality
 
 WEIGHTS = st.floats(0.01, 100).map(lambda w: round(w, 4)) | st.sampled_from([1.0, -1.0, -0.5])
@@ -64,15 +65,9 @@ QUERIES = st.builds(
 @given(QUERIES)
 def test_every_query_survives_its_json_form(query: Query) -> None:
     """Through real JSON text, contents of pictures and recordings included."""
-    told = orjson.loads(orjson.dumps(query_to_json(query)))
-    assert query_from_json(told) == query
-
-
-@settings(max_examples=500, deadline=None)
-@given(st.lists(PLAIN_TERMS, min_size=1, max_size=5))
-def test_every_list_of_words_and_examples_survives_the_compact_line(terms: list[Term]) -> None:
-    """Whatever the words look like."""
-    assert terms_of(compact_of(terms)) == terms
+    body = orjson.loads(orjson.dumps(query_to_json(query)))
+    assert query_from_json(body) == query
+    assert SearchRequest.from_query(query).to_query() == query
 
 
 @settings(max_examples=300, deadline=None)
@@ -108,7 +103,7 @@ def test_ordinary_lines_are_taken_as_they_stand(line: str) -> None:
 
 
 def test_the_compact_line() -> None:
-    """Words first, then what was set apart, in order."""
+    """Deprecated: words first, then what was set apart, in order."""
     line = 'beach -people at sunset -"palm trees"^0.5 "at night"^2 like:12 -like:7^1.5'
     assert terms_of(line) == [
         Term(text="beach at sunset"),
@@ -119,10 +114,6 @@ def test_the_compact_line() -> None:
         Term(segment=7, weight=-1.5),
     ]
     assert terms_of("   ") == []
-    with pytest.raises(QueryError, match="no compact form"):
-        compact_of([Term(image=b"x")])
-    with pytest.raises(QueryError, match="use JSON"):
-        compact_of([Term(text="x", channels=("clip",))])
 
 
 def test_the_forms_mean_the_same(tmp_path: Path) -> None:
@@ -132,14 +123,14 @@ def test_the_forms_mean_the_same(tmp_path: Path) -> None:
     built = (
         Query.words("beach")
         .without("people")
-        .also(image=photo, weight=0.5)
-        .among("image", "video")
+        .add(image=photo, weight=0.5)
+        .with_modalities("image", "video")
         .where(taken_at={"gte": "2024"})
         .where(tags={"any": ["sea"]})
-        .first(20)
-        .by_source(2)
+        .with_limit(20)
+        .grouped_by_source(2)
         .sorted_by("-taken_at", "path")
-        .counting("tags")
+        .with_facets("tags")
     )
     sent = query_from_json(
         {
@@ -157,9 +148,6 @@ def test_the_forms_mean_the_same(tmp_path: Path) -> None:
     assert set(built.terms) == set(sent.terms)
     assert query_to_json(built) | {"terms": ()} == query_to_json(sent) | {"terms": ()}
     assert query_from_json({"query": "beach", "without": "people"}).terms == built.terms[:2]
-    assert (
-        Query.like(12).also("but at night").terms == tuple(terms_of("like:12 but at night"))[::-1]
-    )
     with pytest.raises(MediaError, match="no file"):
         Query.like(image=tmp_path / "nope.jpg")
 
@@ -167,6 +155,12 @@ def test_the_forms_mean_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "param", "message"),
     [
+        ({"query": "x", "terms": [{"tex": "x"}]}, "tex", "Did you mean 'text'"),
+        ({"query": "x", "rerank": "all"}, "rerank", "two joined by"),
+        ({"query": "x", "weights": {"clip:smell": 1}}, "weights", "image, text"),
+        ({"query": "x", "weights": {"clip": 11}}, "weights", "0 to 10"),
+        ({"query": "x", "filter": [1]}, "filter", "an object"),
+        ({"query": "x", "exact": 1}, "exact", "true or false"),
         ({"querry": "x"}, "querry", "Did you mean 'query'"),
         ({"query": "x", "sort": [{"taken_at": "down"}]}, "sort[0]", "desc"),
         ({"query": "x", "sort": 3}, "sort", "a list"),
@@ -191,9 +185,9 @@ def test_the_forms_mean_the_same(tmp_path: Path) -> None:
 )
 def test_a_wrong_field_is_named(body: dict[str, Any], param: str, message: str) -> None:
     """`param` says where, the message what would be right."""
-    with pytest.raises(MMSearchError, match=message) as told:
+    with pytest.raises(MMSearchError, match=message) as error:
         query_from_json(body)
-    assert told.value.param == param
+    assert error.value.param == param
 
 
 def test_folding_by_a_word() -> None:
@@ -201,3 +195,10 @@ def test_folding_by_a_word() -> None:
     assert query_from_json({"query": "x", "fold": True}).fold == FOLD_COSINE
     assert query_from_json({"query": "x", "fold": False}).fold is None
     assert query_from_json({"query": "x", "fold": 0.9}).fold == 0.9
+
+
+def test_the_earlier_names_of_the_builder_still_work() -> None:
+    """For one release."""
+    old = Query.words("a").also("b").among("image").first(3).by_source(2).counting("mime")
+    new = Query.words("a").add("b").with_modalities("image").with_limit(3)
+    assert old == new.grouped_by_source(2).with_facets("mime")

@@ -1,4 +1,4 @@
-"""A user's text is read by our own small syntax and no other."""
+"""What the texts of the query language mean to full text and to the embedders."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmsearch.types import WordUnit
 
 
 def shown(unit: WordUnit) -> str:
-    return " ".join(unit.tokens) + ("*" if unit.prefix else "")
+    return "|".join(" ".join(one.tokens) + ("*" if one.prefix else "") for one in unit.each())
 
 
 @pytest.mark.parametrize(
@@ -34,8 +34,16 @@ def shown(unit: WordUnit) -> str:
         ('"" ** - "?!"', '"" ** - "?!"', [], [], []),
         ("a* b", "a* b", ["a", "b"], [], []),
         ("e-mail -", "e-mail -", ["e mail"], [], []),
-        ("NEAR(a, b) OR words:c ^d {e}", "NEAR(a, b) OR words:c ^d {e}",
-         ["near a", "b", "or", "words c", "d", "e"], [], []),
+        ("NEAR(a, b) ^d {e}", "NEAR(a, b) ^d {e}", ["near a", "b", "d", "e"], [], []),
+        ("-24 degrees at 12:30", "-24 degrees at 12:30", ["24", "degrees", "at", "12 30"], [], []),
+        # Alternatives are one unit, and their words are embedded side by side.
+        ("old boat OR ship*", "old boat ship", ["old", "boat|ship*"], [], []),
+        ('("red boat" OR "blue boat") here', "red boat blue boat here",
+         ["red boat|blue boat", "here"], ["red boat|blue boat"], []),
+        ("sea -(people OR dogs)", "sea", ["sea"], [], ["people", "dogs"]),
+        ("words:c OR d", "words:c d", ["words c|d"], [], []),
+        (r"sea \-people boat\* \"a", 'sea -people boat* "a',
+         ["sea", "people", "boat", "a"], [], []),
         ("see http://example.com/secret.txt", "see http://example.com/secret.txt",
          ["see", "http example com secret txt"], [], []),
     ],

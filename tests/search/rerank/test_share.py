@@ -13,7 +13,7 @@ from mmsearch.query import Query
 from mmsearch.search.rerank.share import RerankShare, shared_out, usable_scores
 from mmsearch.search.rerank.stage import RerankStage
 from mmsearch.search.scoring.rankings import ScoredSegment
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.testing import FakeReranker
 from mmsearch.types import Modality, RerankCandidate, RerankScore, RerankScores
 from tests.support.fakes import open_fake
@@ -128,7 +128,7 @@ def test_no_transaction_is_open_while_rerankers_work(tmp_path: Path) -> None:
     open_connections: list[int] = []
 
     def opinion(_query: str, _candidate: RerankCandidate) -> float:
-        pool: Any = engine.library.store.engine.pool
+        pool: Any = engine.library.store.database.engine.pool
         open_connections.append(pool.checkedout())
         return 0.5
 

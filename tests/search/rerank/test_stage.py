@@ -27,14 +27,14 @@ from mmsearch.search.engine import SearchEngine
 from mmsearch.search.rerank.blend import blend
 from mmsearch.search.rerank.share import usable_scores
 from mmsearch.search.scoring.rankings import ScoredSegment
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.testing import FakeReranker
 from mmsearch.types import Modality, RerankCandidate, RerankScore, RerankScores, SegmentDraft
 from tests.models.rerankers.stub import Reply, chat, first_token, serving
-from tests.stores.test_sql import CLIP, a_write
 from tests.support.documents import a_pdf
 from tests.support.fakes import open_fake, some_files
 from tests.support.films import a_film
+from tests.support.stored import CLIP, a_write
 
 PICTURES = ("red", "green", "blue")
 
@@ -211,12 +211,12 @@ def test_texts_go_to_the_reranker_for_texts(library: Opener) -> None:
 
 def test_what_is_around_a_segment(store: SqlStore) -> None:
     """Before and after, in the same source and of the same modality, on both databases."""
-    collection = store.ensure_collection("default", "fake")
-    space = store.ensure_space(collection.id, CLIP)
-    (source,) = store.write_sources(collection.id, [a_write(space.id, segments=3)])
-    store.write_sources(collection.id, [a_write(space.id, "b.txt", segments=1)])
-    first, middle, last = (segment.id for segment in store.segments_of(source))
-    assert store.neighbours([first, middle, last, 10**6]) == {
+    collection = store.collections.get_or_create("default", "fake")
+    space = store.spaces.get_or_create(collection.id, CLIP)
+    (source,) = store.sources.write(collection.id, [a_write(space.id, segments=3)])
+    store.sources.write(collection.id, [a_write(space.id, "b.txt", segments=1)])
+    first, middle, last = (segment.id for segment in store.segments.of_source(source))
+    assert store.segments.neighbour_texts([first, middle, last, 10**6]) == {
         first: (None, "text 1"),
         middle: ("text 0", "text 2"),
         last: ("text 1", None),
@@ -301,16 +301,16 @@ def test_reasons_are_asked_for_when_they_are_wanted(library: Opener) -> None:
 def test_judgements_are_kept_and_the_oldest_let_go(store: SqlStore) -> None:
     """On both databases; one that is there is replaced."""
     keys = [f"{n:064d}" for n in range(6)]
-    store.save_rerank_scores({keys[0]: RerankScore(0.25), keys[1]: RerankScore(0.5, "why")})
-    store.save_rerank_scores({keys[0]: RerankScore(0.75, "now")})
-    assert store.rerank_scores(keys) == {
+    store.rerank_scores.save({keys[0]: RerankScore(0.25), keys[1]: RerankScore(0.5, "why")})
+    store.rerank_scores.save({keys[0]: RerankScore(0.75, "now")})
+    assert store.rerank_scores.get(keys) == {
         keys[0]: RerankScore(0.75, "now"),
         keys[1]: RerankScore(0.5, "why"),
     }
-    store._until_look = 0
+    store.rerank_scores._until_check = 0
     time.sleep(0.01)
-    store.save_rerank_scores({key: RerankScore(1.0) for key in keys[2:]}, kept=4)
-    assert set(store.rerank_scores(keys)) == set(keys[2:])
+    store.rerank_scores.save({key: RerankScore(1.0) for key in keys[2:]}, limit=4)
+    assert set(store.rerank_scores.get(keys)) == set(keys[2:])
 
 
 # ------------------------------------------------------------------ it fails open
@@ -392,7 +392,7 @@ def test_what_was_judged_in_time_counts(library: Opener) -> None:
         asked = len(reranker.asked)
         free.set()
         for _ in range(100):
-            if len(engine.library.store.rerank_scores(_keys(engine))) > asked - 1:
+            if len(engine.library.store.rerank_scores.get(_keys(engine))) > asked - 1:
                 break
             time.sleep(0.05)
         engine.search("red", modality="image")
@@ -404,7 +404,7 @@ def _keys(engine: SearchEngine) -> list[str]:
 
     from mmsearch.stores.tables import RerankScoreRow
 
-    with engine.library.store.engine.connect() as connection:
+    with engine.library.store.database.engine.connect() as connection:
         return list(connection.scalars(select(RerankScoreRow.key)))
 
 

@@ -11,7 +11,7 @@ from mmsearch.query import Query
 from mmsearch.search.results.collapse import HitGroup, collapse, hit_count
 from mmsearch.search.results.similarity import Likeness, NearDuplicates
 from mmsearch.search.scoring.rankings import ScoredSegment
-from mmsearch.stores.candidates import Candidate
+from mmsearch.stores.segments import Candidate
 from mmsearch.types import Modality
 
 VIDEO, SPEECH, IMAGE = Modality.VIDEO, Modality.SPEECH, Modality.IMAGE

@@ -7,9 +7,9 @@ import pytest
 from mmsearch.errors import FilterError
 from mmsearch.query import Facet, Query
 from mmsearch.search.results.facets import FacetCounter, facets_of
-from mmsearch.stores.json_values import value_of
+from mmsearch.stores.metadata_values import whole_value
 from mmsearch.stores.rows import SourceWrite
-from mmsearch.stores.sql import SqlStore
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Metadata, Modality, SegmentDraft, SourceFile
 
 RECORDS: list[Metadata] = [
@@ -24,9 +24,9 @@ FIELDS = ["tags", "taken_at", "width", "flag", "odd"]
 
 def test_values_are_counted(store: SqlStore) -> None:
     """Single ones, those of lists, of every type; dates by year and month; built-in fields."""
-    collection = store.ensure_collection("default", "fake").id
+    collection = store.collections.get_or_create("default", "fake").id
     drafts = (SegmentDraft(Modality.TEXT, text="a"), SegmentDraft(Modality.TEXT, text="b"))
-    store.write_sources(
+    store.sources.write(
         collection,
         [
             SourceWrite(
@@ -66,10 +66,10 @@ def test_values_are_counted(store: SqlStore) -> None:
     (html,) = counter.count(collection, query, FIELDS)["mime"]
     assert (html.value, html.sources) == ("text/html", 1)
     assert counter.count(collection, query, FIELDS) == {"mime": (html,)}
-    store.delete_sources([1])
+    store.sources.delete([1])
     assert counter.count(collection, query, FIELDS) == {"mime": ()}
-    with pytest.raises(FilterError, match="unknown facet 'tag'"):
+    with pytest.raises(FilterError, match="Unknown facet 'tag'"):
         counter.count(collection, Query(facets=(Facet("tag"),)), FIELDS)
 
-    ids = [segment.id for segment in store.segments_of(2)]
-    assert store.values_of(ids, value_of("tags")) == dict.fromkeys(ids, "sea")
+    ids = [segment.id for segment in store.segments.of_source(2)]
+    assert store.segments.column_values(ids, whole_value("tags")) == dict.fromkeys(ids, "sea")

@@ -143,7 +143,7 @@ def test_sorted_by_fields(engine: SearchEngine) -> None:
     assert by_size == sorted(by_size, reverse=True)
     by_score = [hit.score for hit in engine.search(query.sorted_by("score")).hits]
     assert by_score == sorted(by_score)
-    with pytest.raises(FilterError, match=r"unknown sort field 'taken'. Did you mean 'taken_at'"):
+    with pytest.raises(FilterError, match=r"Unknown sort field 'taken'. Did you mean 'taken_at'"):
         engine.search(query.sorted_by("taken"))
 
 
@@ -197,7 +197,7 @@ def test_facets_count_the_filtered_collection(engine: SearchEngine) -> None:
         ("speech", 1, 3),
         ("image", 1, 2),
     }
-    with pytest.raises(FilterError, match=r"unknown facet 'tag'. Did you mean 'tags'"):
+    with pytest.raises(FilterError, match=r"Unknown facet 'tag'. Did you mean 'tags'"):
         engine.search(query.counting("tag"))
 
 
@@ -283,7 +283,7 @@ def test_pages_of_a_library_that_changes_neither_repeat_nor_skip(tmp_path: Path)
         shown = paths(first)
         unseen = sorted({thing.path for thing in photos} - set(shown))
         gone = unseen[0]
-        (gone_id,) = (s.id for s in engine.library.store.sources(limit=100) if s.path == gone)
+        (gone_id,) = (s.id for s in engine.library.store.sources.list(limit=100) if s.path == gone)
         engine.library.delete_source(gone_id)
         fill(engine, [photo(f"/new{n}.jpg", "red house") for n in range(3)])
         fill(engine, [photo(shown[0], "red house indexed anew")])

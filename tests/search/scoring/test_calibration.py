@@ -186,16 +186,16 @@ def test_a_calibration_is_kept_and_measured_again_after_growth(tmp_path: Path) -
     library = tmp_path / "library"
     with open_fake(library) as engine:
         index_into(engine.library, [some_files(tmp_path / "files")])
-        clip = next(s for s in engine.library.store.spaces() if s.space.name == "clip")
-        kept = engine.library.store.calibration(clip.id, Modality.IMAGE, "words")
+        clip = next(s for s in engine.library.store.spaces.active() if s.space.name == "clip")
+        kept = engine.library.store.calibrations.get(clip.id, Modality.IMAGE, "words")
         assert kept is not None
-        engine.library.store.keep_calibration(
+        engine.library.store.calibrations.save(
             clip.id, Modality.IMAGE, "words", 3, {**kept[1], "location": 0.123}
         )
     with open_fake(library) as engine:
         calibrations = engine.calibrations
         engine.library.refresh()
-        collection = engine.library.store.collection()
+        collection = engine.library.store.collections.get()
         found = calibrations.of(collection, clip, Modality.IMAGE, "words")
         assert found is not None
         assert found.location == 0.123
@@ -211,8 +211,8 @@ def test_a_calibration_is_kept_and_measured_again_after_growth(tmp_path: Path) -
 def test_a_calibration_of_a_space_that_is_gone_is_let_go(tmp_path: Path) -> None:
     """It may have been measured while a switch of models ended."""
     with open_fake(tmp_path / "library") as engine:
-        engine.library.store.keep_calibration(99, Modality.IMAGE, "words", 1, {"version": 1})
-        assert engine.library.store.calibration(99, Modality.IMAGE, "words") is None
+        engine.library.store.calibrations.save(99, Modality.IMAGE, "words", 1, {"version": 1})
+        assert engine.library.store.calibrations.get(99, Modality.IMAGE, "words") is None
 
 
 def test_saved_calibrations_keep_their_names() -> None:
@@ -273,7 +273,7 @@ def test_queries_use_the_old_calibration_while_a_new_one_is_measured(tmp_path: P
         after = engine.search("boat")
         assert len(during.hits) == len(after.hits) > 0
         assert during.hits[0].scores != after.hits[0].scores, "the new one is used from then on"
-        saved = library.store.calibration(2, Modality.TEXT, "words")
+        saved = library.store.calibrations.get(2, Modality.TEXT, "words")
         assert saved is not None
         assert saved[0] == 12
 
