@@ -207,6 +207,7 @@ def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
     collections = {collection.id: collection for collection in library.store.collections.list()}
     target = collections[claim.job.collection_id]
     library.check_profile(target)
+    library.store.names.complete(target.id)
     # Of an earlier attempt, or from before a pause.
     earlier = library.store.runs.items(claim.job.id, limit=10**9)
     outcomes = RunOutcomes(

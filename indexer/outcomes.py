@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from mmsearch.stores.names import NAME_ONLY
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.store import SqlStore
@@ -60,6 +62,8 @@ class RunOutcomes:
         self.counts = RunCounts()
         self.failures: list[Failure] = []
         self.warnings: list[str] = []
+        self.name_only: Counter[str] = Counter()
+        """Indexed sources that are found by their name only, by the reason."""
         self._store = store
         self._run_id = run_id
         self._on_progress = on_progress
@@ -71,6 +75,9 @@ class RunOutcomes:
     def indexed(self, write: SourceWrite) -> None:
         self.counts.indexed += 1
         self.counts.segments += len(write.segments)
+        for segment in write.segments[:1]:
+            if (reason := segment.metadata.get(NAME_ONLY)) is not None:
+                self.name_only[reason] += 1
         self.counts.vectors += sum(len(ordinals) for ordinals, _ in write.vectors.values())
         self._record(RunItem(write.file.path, "indexed"))
 

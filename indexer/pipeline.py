@@ -40,6 +40,7 @@ from mmsearch.library import Library
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Runner
 from mmsearch.settings import decoding_workers
+from mmsearch.stores.names import name_only_segment
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.types import Collection, Failure, Modality, SegmentDraft, SourceFile
 
@@ -189,10 +190,11 @@ class Pipeline:
                 segmenter.add(part, recogniser.recognise(part))
                 self._embedder.embed_waiting(segmenter)
             content = segmenter.finish()
+        segments = captioned(content.segments, item.captions)
         return replace(
             content,
             metadata=joined_metadata(content.metadata, item),
-            segments=captioned(content.segments, item.captions),
+            segments=segments or (name_only_segment(content.mime),),
         )
 
     # ------------------------------------------------------------------ embed, write

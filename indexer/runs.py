@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,9 @@ class RunSummary:
     seconds: float
     failures: tuple[Failure, ...]
     warnings: tuple[str, ...] = ()
+    name_only: Mapping[str, int] = field(default_factory=dict)
+    """Of the sources indexed: how many are found by their name only, by the reason (no_speech,
+    no_pictures, no_words)."""
 
     @property
     def ok(self) -> bool:
@@ -59,6 +62,10 @@ class RunSummary:
                 {"path": f.path, "code": f.code, "reason": f.reason} for f in self.failures
             ],
             "warnings": list(self.warnings),
+            "name_only": {
+                "sources": sum(self.name_only.values()),
+                "reasons": dict(self.name_only),
+            },
         }
 
 
@@ -128,6 +135,7 @@ def index_into(
         library.store.runs.interrupt_unfinished()
         remove_retired(library)
         target = collection_for(library, collection)
+        library.store.names.complete(target.id)
         run = library.store.runs.start(target.id, "index")
         outcomes = RunOutcomes(library.store, run, on_progress=on_progress)
         pipeline = Pipeline(
@@ -153,6 +161,7 @@ def index_into(
         time.monotonic() - began,
         tuple(outcomes.failures),
         tuple(outcomes.warnings),
+        dict(outcomes.name_only),
     )
 
 

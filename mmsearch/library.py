@@ -252,6 +252,7 @@ class Library:
         """Counts and index states; with `verify`, also the result of `verify()`."""
         self.refresh()
         status = self.store.status.counts()
+        status["name_only"] = self.store.names.counts()
         status["collections"] = {c.name: c.profile for c in self.store.collections.list()}
         status["switching"] = self._switching()
         status["sounds"] = self._sounds()
