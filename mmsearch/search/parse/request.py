@@ -328,7 +328,8 @@ def query_of(
     Raises QueryError, MediaError (a file that cannot be read).
     """
     if isinstance(query, Query):
-        if options or not all(value is None for value in (image, audio, like, modality)):
+        further = (image, audio, like, modality, *options.values())
+        if any(value is not None for value in further):
             raise QueryError("A ready Query has its own terms and options: give it alone.")
         return query
     terms = []
