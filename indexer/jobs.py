@@ -224,6 +224,7 @@ def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
         target,
         outcomes,
         retry_failed=bool(task.get("retry_failed")),
+        rehash=bool(task.get("rehash")),
     )
     library.refresh()
     named = Named(
@@ -245,7 +246,7 @@ def enqueue(
     priority: int = 0,
 ) -> int:
     """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
-    prune_empty, retry_failed, and `total` files where that is known."""
+    prune_empty, retry_failed, rehash, and `total` files where that is known."""
     profile = library.settings.profile or DEFAULT_PROFILE
     named = models_in(library.settings)
     target = library.store.collections.get_or_create(collection or "default", profile, named)

@@ -72,12 +72,15 @@ class Pipeline:
         outcomes: RunOutcomes,
         *,
         retry_failed: bool = False,
+        rehash: bool = False,
         runner: Runner | None = None,
     ) -> None:
-        """`retry_failed`: index failed files again although they have not changed. The default
+        """`retry_failed`: index failed files again although they have not changed. `rehash`:
+        compare the content of files that look unchanged. The default
         `runner` is threads of this process."""
         self.outcomes = outcomes
         self._settings = library.settings
+        self._library = library
         self._store = library.store
         self._models = models
         self._collection = collection
@@ -88,6 +91,7 @@ class Pipeline:
             recorded_recipe(self._settings, models),
             outcomes,
             retry_failed=retry_failed,
+            rehash=rehash,
         )
         self._decoder = Decoder(self._settings, library.sandbox, models)
         self._embedder = Embedder(models, self._settings.batch_size)
@@ -128,7 +132,7 @@ class Pipeline:
             self._embed_and_write()
         if self._pruning is not None:
             self._pruning.remove_gone(
-                self._store,
+                self._library,
                 self._collection,
                 self.outcomes,
                 roots=_roots(named),
@@ -229,10 +233,16 @@ class Pipeline:
                 for prepared, by_space in zip(pending, vectors, strict=True)
             ]
             self.outcomes.report()  # raises if a job may write no more
+            known = self._store.sources.by_uri(self._collection.id, [w.file.uri for w in writes])
             self._store.sources.write(self._collection.id, writes)
+            self._library.delete_thumbnails(
+                {known[w.file.uri].sha256 for w in writes if w.file.uri in known}
+                - {write.sha256 for write in writes}
+            )
             for write in writes:
                 if write.failure is not None:
-                    self._indexed.add_failure(write.sha256, write.failure)
+                    if write.failure.code != "changed":  # it says nothing about the content
+                        self._indexed.add_failure(write.sha256, write.failure)
                     self.outcomes.failed(write.failure)
                 else:
                     self.outcomes.indexed(write)

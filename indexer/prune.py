@@ -16,9 +16,9 @@ from indexer.copies import is_gone
 from indexer.inputs.walk import WalkRecord
 from indexer.outcomes import RunOutcomes
 from indexer.presence import Devices, Folders, is_below
+from mmsearch.library import Library
 from mmsearch.stores.places import MEMBER, container_of, display_path, local_path
 from mmsearch.stores.rows import IN_CHUNK, KnownFile
-from mmsearch.stores.store import SqlStore
 from mmsearch.types import Collection
 
 CONFIRM = "If they were deleted, --prune-empty removes them."
@@ -44,7 +44,7 @@ class Pruning:
 
     def remove_gone(
         self,
-        store: SqlStore,
+        library: Library,
         collection: Collection,
         outcomes: RunOutcomes,
         *,
@@ -59,7 +59,7 @@ class Pruning:
         has changed and most of its sources are absent.
         """
         scan = _Scan(self._seen, roots, complete, devices)
-        for batch in store.sources.iterate(collection.id):
+        for batch in library.store.sources.iterate(collection.id):
             scan.add(batch)
         kept: Counter[tuple[str, str]] = Counter()
         places = Folders(roots, folders.unreadable)
@@ -74,7 +74,7 @@ class Pruning:
                 kept[place] += 1
         for first in range(0, len(gone), IN_CHUNK):
             files = gone[first : first + IN_CHUNK]
-            count = store.sources.delete([file.id for file in files])
+            count = library.delete_sources([file.id for file in files])
             outcomes.removed([file.path for file in files], count)
         for (place_name, reason), count in kept.items():
             outcomes.warn(

@@ -80,6 +80,7 @@ def index(
     prune: bool = False,
     prune_empty: bool = False,
     retry_failed: bool = False,
+    rehash: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     **settings: Any,
 ) -> RunSummary:
@@ -87,6 +88,7 @@ def index(
 
     `listed` are more of them, read as the run goes on. With `retry_failed`, files that failed
     before are indexed again although they have not changed; without paths, only those.
+    `rehash` compares the content of files whose size and times have not changed.
     `prune` removes the sources whose files were deleted, but not those of a folder that shows no
     files any more, is missing, or cannot be read (the summary's `warnings` name it); `prune_empty`
     removes those of empty and missing folders too.
@@ -110,6 +112,7 @@ def index(
             prune=prune,
             prune_empty=prune_empty,
             retry_failed=retry_failed,
+            rehash=rehash,
             on_progress=on_progress,
         )
 
@@ -126,6 +129,7 @@ def index_into(
     prune: bool = False,
     prune_empty: bool = False,
     retry_failed: bool = False,
+    rehash: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     wait: float = 0.0,
 ) -> RunSummary:
@@ -139,7 +143,12 @@ def index_into(
         run = library.store.runs.start(target.id, "index")
         outcomes = RunOutcomes(library.store, run, on_progress=on_progress)
         pipeline = Pipeline(
-            library, library.models_of(target), target, outcomes, retry_failed=retry_failed
+            library,
+            library.models_of(target),
+            target,
+            outcomes,
+            retry_failed=retry_failed,
+            rehash=rehash,
         )
         # Load the indexes as they are: what this run adds is then replayed, not built anew.
         library.refresh()

@@ -180,7 +180,7 @@ class FolderWatch:
             else:
                 logger.warning("%s %s: %d sources were kept", *reason, len(below))
         if ids:
-            store.sources.delete(ids)
+            self._library.delete_sources(ids)
             self._library.indexes.refresh(save=True)
             logger.info("%d sources removed", len(ids))
 

@@ -15,8 +15,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from indexer.inputs.content import as_captions, clean_text
+from mmsearch.errors import MediaError
 from mmsearch.media import companions
 from mmsearch.media.formats.xmp import xmp_metadata
+from mmsearch.media.sandbox.files import open_regular
 from mmsearch.stores.places import OFFSET_KEY
 
 MAX_BYTES = 2**20
@@ -160,9 +162,9 @@ def _names(folder: str) -> frozenset[str]:
 
 def _content(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # the path may hold undecodable bytes
+        with open(open_regular(path), "rb") as file:  # noqa: PTH123  # a descriptor
             content = file.read(MAX_BYTES + 1)
-    except OSError:
+    except (OSError, MediaError):
         return None
     return content if len(content) <= MAX_BYTES else None
 

@@ -282,4 +282,10 @@ def _reason(error: Exception) -> str:
 
 
 def _source(path: str, status: os.stat_result) -> SourceFile:
-    return SourceFile(uri_of(path), display_path(path), status.st_size, status.st_mtime_ns)
+    return SourceFile(
+        uri_of(path),
+        display_path(path),
+        status.st_size,
+        status.st_mtime_ns,
+        0 if os.name == "nt" else status.st_ctime_ns,  # there it is the time of creation
+    )

@@ -127,6 +127,12 @@ def index(
         bool,
         typer.Option("--prune-empty", help="As --prune, for empty and missing folders too."),
     ] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option(
+            "--rehash", help="Compare the content of files whose size and times are the same."
+        ),
+    ] = False,
     retry_failed: Annotated[
         bool,
         typer.Option(
@@ -156,6 +162,7 @@ def index(
             prune=prune,
             prune_empty=prune_empty,
             retry_failed=retry_failed,
+            rehash=rehash,
             on_progress=progress,
             **settings,
         )
