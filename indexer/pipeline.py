@@ -33,7 +33,7 @@ from indexer.presence import Devices
 from indexer.prune import Pruning
 from indexer.recipe import recorded_recipe
 from indexer.runners.local import LocalRunner
-from indexer.segmenting.recognition import Recogniser
+from indexer.segmenting.recognition import NOTHING_RECOGNISED, Recogniser
 from indexer.segmenting.segmenter import Segmented, Segmenter
 from mmsearch.errors import MediaError
 from mmsearch.library import Library
@@ -191,7 +191,8 @@ class Pipeline:
             segmenter = Segmenter(self._settings, self._models, opened.sha256)
             recogniser = Recogniser(self._models, language=self._settings.language)
             for part in self._decoder.decode(opened):
-                segmenter.add(part, recogniser.recognise(part))
+                is_full = segmenter.is_full
+                segmenter.add(part, NOTHING_RECOGNISED if is_full else recogniser.recognise(part))
                 self._embedder.embed_waiting(segmenter)
             content = segmenter.finish()
         segments = captioned(content.segments, item.captions)

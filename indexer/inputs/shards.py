@@ -35,6 +35,8 @@ from mmsearch.types import SourceFile
 PLAIN = (".tar",)
 COMPRESSED = (".tar.gz", ".tgz")
 MAX_SIDE_BYTES = 2**20
+MAX_GROUP = 64
+"""Members with one key that belong together; more are a group of their own."""
 
 _KEY = re.compile(r"(.*?(?:^|/)[^./][^./]*)\.([^/]+)", re.DOTALL)
 _SIDE = ("json", "txt", "caption", "captions", "cls")
@@ -72,15 +74,18 @@ def members(path: str, limits: ArchiveLimits, shard: SourceFile, *, stays: bool)
     """
     group: list[_Member] = []
     key = ""
+    held = 0
+    """Bytes of the group in memory."""
     try:
         for member in _read(path, limits, stays=stays):
             match = _KEY.fullmatch(member.name)
             member_key = match[1] if match else member.name
-            if group and member_key != key:
+            if group and (member_key != key or len(group) >= MAX_GROUP or held >= IN_MEMORY):
                 yield from _items(group, path, shard)
-                group = []
+                group, held = [], 0
             key = member_key
             group.append(member)
+            held += len(member.data or b"")
     except MediaError:
         yield from _items(group, path, shard)
         raise
