@@ -104,10 +104,11 @@ class RunOutcomes:
         self.counts.removed += count
         self._unsaved += [RunItem(path, "removed") for path in paths]
 
-    def warn(self, warning: str) -> None:
-        """Something of the run as a whole that its user has to know."""
+    def kept(self, path: str, warning: str) -> None:
+        """Absent sources of a folder were not removed; recorded, and a warning of the run."""
         logger.warning("%s", warning)
         self.warnings.append(warning)
+        self._unsaved.append(RunItem(path, "kept", "absent", warning))
 
     def report(self) -> None:
         """Call `on_progress`, which may raise to end the run."""

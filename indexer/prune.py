@@ -77,9 +77,11 @@ class Pruning:
             count = library.delete_sources([file.id for file in files])
             outcomes.removed([file.path for file in files], count)
         for (place_name, reason), count in kept.items():
-            outcomes.warn(
-                f"{display_path(place_name)} {reason}: {count} of its sources are absent and were "
-                f"kept. {CONFIRM if _may_confirm(reason) else 'Run it again when it can be read.'}"
+            shown = display_path(place_name)
+            remedy = CONFIRM if _may_confirm(reason) else "Run it again when it can be read."
+            outcomes.kept(
+                shown,
+                f"{shown} {reason}: {count} of its sources are absent and were kept. {remedy}",
             )
         devices.save(folders.devices, accepted=scan.mounted_again())
 

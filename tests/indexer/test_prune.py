@@ -30,6 +30,14 @@ def a_disk(mnt: Path, count: int = 5) -> Path:
     return disk
 
 
+def items_kept(library: Path) -> list[str]:
+    """The folders that the newest run has recorded as kept."""
+    with open_fake(library) as engine:
+        runs = engine.library.store.runs
+        (newest,) = engine.library.store.jobs.list(limit=1)
+        return [item.path for item in runs.items(newest.id) if item.outcome == "kept"]
+
+
 def prune(library: Path, *roots: Path, empty: bool = False) -> RunSummary:
     with open_fake(library, workers=1) as engine:
         return index_into(engine.library, list(roots), prune=True, prune_empty=empty)
@@ -82,6 +90,8 @@ def test_an_absent_disk_keeps_its_sources(
     (warning,) = summary.warnings
     assert "5 of its sources" in warning
     assert summary.to_json()["warnings"] == [warning]
+    (kept,) = items_kept(library)
+    assert warning.startswith(kept)
     if disk.is_symlink():
         disk.unlink()
     shutil.rmtree(disk, ignore_errors=True)
