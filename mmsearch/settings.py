@@ -196,6 +196,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Maximum number of shots of a film. With more, neighbouring shots are joined.",
     )
+    max_segments: int = Field(
+        50_000,
+        ge=1,
+        description="Maximum number of segments of a file. The rest of it is left out, with a "
+        "warning in its metadata.",
+    )
     audio_chunk_seconds: float = Field(
         1200.0,
         gt=30,

@@ -148,6 +148,8 @@ class SourceFile:
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+    """When the system last changed the file or its record (`st_ctime_ns`); 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)

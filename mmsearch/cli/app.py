@@ -116,7 +116,22 @@ def index(
         typer.Option(help="Skip files that match this glob. May be repeated.", show_default=False),
     ] = None,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove sources whose files no longer exist.")
+        bool,
+        typer.Option(
+            "--prune",
+            help="Remove sources whose files no longer exist, but not those of folders that show "
+            "no files any more, as unmounted disks do.",
+        ),
+    ] = False,
+    prune_empty: Annotated[
+        bool,
+        typer.Option("--prune-empty", help="As --prune, for empty and missing folders too."),
+    ] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option(
+            "--rehash", help="Compare the content of files whose size and times are the same."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool,
@@ -145,7 +160,9 @@ def index(
             include=include or (),
             exclude=exclude or (),
             prune=prune,
+            prune_empty=prune_empty,
             retry_failed=retry_failed,
+            rehash=rehash,
             on_progress=progress,
             **settings,
         )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection, func, select
 
 from mmsearch.stores.database import Database
+from mmsearch.stores.dialects import dialect_of
+from mmsearch.stores.names import is_name_only
 from mmsearch.stores.rows import EXPECTED_IN, NEEDS_TEXT, STALE_RECIPE, StoredSpace
 from mmsearch.stores.spaces import SpaceStore, has_vector
 from mmsearch.stores.tables import SegmentRow, SourceRow, SpaceRow, VectorRow
@@ -111,7 +113,9 @@ def _missing(connection: Connection, stored: StoredSpace, can_read: CanRead | No
             SegmentRow.modality.in_([m.value for m in EXPECTED_IN.get(name, ())]),
             VectorRow.segment_id.is_(None),
             SourceRow.recipe != STALE_RECIPE,
-            func.coalesce(SegmentRow.text, "") != "" if name in NEEDS_TEXT else true(),
+            func.coalesce(SegmentRow.text, "") != ""
+            if name in NEEDS_TEXT
+            else ~is_name_only(dialect_of(connection)),
         )
     ).all()
     # In `clip` pictures have the vectors of their pixels, whatever words stand in them.
