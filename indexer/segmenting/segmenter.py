@@ -88,7 +88,17 @@ class Segmenter:
     def add(self, part: Part, recognised: Recognised = NOTHING_RECOGNISED) -> None:
         """The next part, and what was recognised in it."""
         self._mime = part.mime
-        self._metadata |= part.metadata
+        if isinstance(part, SubtitlePart):
+            # Of several languages the first is the film's; that of signs need not be.
+            known = dict(part.metadata)
+            if known.get("forced"):
+                known.pop("language", None)
+            self._metadata = known | self._metadata
+        else:
+            self._metadata |= part.metadata
+        if self.is_full and not isinstance(part, SoundPart):
+            self._warn_full()
+            return
         if recognised.warning is not None:
             self._metadata["warning"] = recognised.warning
         match part:
@@ -107,6 +117,24 @@ class Segmenter:
                 self._speech(part, recognised.transcript)
             case SoundPart():
                 self._sound(part)
+        if len(self._segments) > self._settings.max_segments:
+            self._drop_rest()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many segments as a file may have: what else is in it is left out.
+        (Sounds are not counted: their number follows from the length of the recording.)"""
+        return len(self._segments) >= self._settings.max_segments
+
+    def _drop_rest(self) -> None:
+        limit = self._settings.max_segments
+        del self._segments[limit:]
+        self._pixels = {ordinal: p for ordinal, p in self._pixels.items() if ordinal < limit}
+        self._warn_full()
+
+    def _warn_full(self) -> None:
+        limit = self._settings.max_segments
+        self._metadata["warning"] = f"Only the first {limit} segments of it were indexed."
 
     def finish(self) -> Segmented:
         """All segments. Sound windows must have been taken and their vectors added."""
@@ -154,7 +182,7 @@ class Segmenter:
         self._thumbnail(part.thumbnail, Place(page=part.number))
         if part.number == 1:
             self._thumbnail(part.thumbnail, None)
-        metadata = {"title": part.title} if part.title else {}
+        metadata = dict(part.about) | ({"title": part.title} if part.title else {})
         if part.pixels is not None:
             page = SegmentDraft(Modality.PAGE, Place(page=part.number), metadata=metadata)
             self._add_picture(page, part.pixels)
@@ -206,9 +234,10 @@ class Segmenter:
         self._segments += speech_segments(transcript, part.start)
 
     def _subtitles(self, part: SubtitlePart) -> None:
+        language = {n: part.metadata[n] for n in ("language",) if n in part.metadata}
         cues = tuple(Utterance(cue.start, cue.end, cue.text) for cue in part.cues)
         for draft in speech_segments(Transcript(None, 0.0, cues), 0.0):
-            metadata = dict(draft.metadata) | {"origin": "subtitles"}
+            metadata = dict(draft.metadata) | {"origin": "subtitles"} | language
             self._segments.append(replace(draft, metadata=metadata))
 
     def _sound(self, part: SoundPart) -> None:

@@ -20,7 +20,8 @@ from fastapi import Request
 from mmsearch.errors import StorageError
 from mmsearch.service.bodies import Part, multipart_parts
 from mmsearch.service.errors import RequestError
-from mmsearch.stores.places import local_path
+from mmsearch.stores.places import container_of, local_path, uri_of
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Source
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 MEDIA_FOLDER = "media"
 INCOMING_FOLDER = ".incoming"
 MAX_NAME_BYTES = 150
+UNFINISHED = ("queued", "running", "paused")
+"""States of jobs that may still read their files."""
+MAX_JOBS = 1_000_000
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -158,16 +162,25 @@ async def on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def delete_upload(engine: LibrarySearcher, source: Source) -> None:
-    """Delete a removed source's file if it was uploaded here and no other source has it."""
+    """Delete a removed source's file if it was uploaded here and nothing refers to it any more: no
+    source, be it the file or a member of it, and no job that waits for it or works on it."""
     media = (engine.library.path.absolute() / MEDIA_FOLDER).resolve()
     try:
-        path = Path(local_path(source.uri))
-    except ValueError:  # a record, a shard's member, a URL: its file is not its own
+        path = Path(local_path(container_of(source.uri)))
+    except ValueError:  # it is elsewhere
         return
     if path.is_symlink() or not path.resolve().is_relative_to(media):
         return
-    if not engine.library.store.sources.exists(source.uri):
+    if not _is_referenced(engine.library.store, path):
         path.unlink(missing_ok=True)
         # Not if another name of the same content is still in it.
         if not any(path.parent.iterdir()):
             path.parent.rmdir()
+
+
+def _is_referenced(store: SqlStore, path: Path) -> bool:
+    uri = uri_of(path)
+    if any(store.sources.ids_below(c.id, [uri]) for c in store.collections.list()):
+        return True
+    waiting = store.jobs.list(states=UNFINISHED, limit=MAX_JOBS)
+    return any(os.fspath(path) in job.task.get("paths", ()) for job in waiting)

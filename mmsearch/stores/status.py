@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection, func, select
 
 from mmsearch.stores.database import Database
+from mmsearch.stores.dialects import dialect_of
+from mmsearch.stores.names import is_name_only
 from mmsearch.stores.rows import EXPECTED_IN, NEEDS_TEXT, STALE_RECIPE, StoredSpace
 from mmsearch.stores.spaces import SpaceStore, has_vector
 from mmsearch.stores.tables import SegmentRow, SourceRow, SpaceRow, VectorRow
+from mmsearch.types import VERBAL, Modality
+
+CanRead = Callable[[StoredSpace, list[str]], list[bool]]
 
 
 class StatusStore:
@@ -41,13 +47,16 @@ class StatusStore:
             "vectors": vectors,
         }
 
-    def problems(self) -> list[str]:
-        """Segments without an expected vector, and vectors of a wrong size."""
+    def problems(self, can_read: CanRead | None = None) -> list[str]:
+        """Segments without an expected vector, and vectors of a wrong size.
+
+        `can_read` tells which texts a space's model reads; others are not expected to have one.
+        """
         problems: list[str] = []
         for stored in self._spaces.active():
             name = stored.space.name
             with self._database.read() as connection:
-                missing = _missing(connection, stored)
+                missing = _missing(connection, stored, can_read)
                 damaged = connection.scalar(
                     select(func.count())
                     .select_from(VectorRow)
@@ -87,11 +96,11 @@ class StatusStore:
         return notes
 
 
-def _missing(connection: Connection, stored: StoredSpace) -> int:
+def _missing(connection: Connection, stored: StoredSpace, can_read: CanRead | None) -> int:
     """Segments that should have a vector in a space and have none; not those of `notes`."""
     name = stored.space.name
-    missing = connection.scalar(
-        select(func.count())
+    missing = connection.execute(
+        select(SegmentRow.modality, SegmentRow.text)
         .select_from(SegmentRow)
         .join(SourceRow, SourceRow.id == SegmentRow.source_id)
         .join(
@@ -104,7 +113,16 @@ def _missing(connection: Connection, stored: StoredSpace) -> int:
             SegmentRow.modality.in_([m.value for m in EXPECTED_IN.get(name, ())]),
             VectorRow.segment_id.is_(None),
             SourceRow.recipe != STALE_RECIPE,
-            func.coalesce(SegmentRow.text, "") != "" if name in NEEDS_TEXT else true(),
+            func.coalesce(SegmentRow.text, "") != ""
+            if name in NEEDS_TEXT
+            else ~is_name_only(dialect_of(connection)),
         )
-    )
-    return int(missing or 0)
+    ).all()
+    # In `clip` pictures have the vectors of their pixels, whatever words stand in them.
+    texts = [
+        text
+        for modality, text in missing
+        if text and (name in NEEDS_TEXT or Modality(modality) in VERBAL)
+    ]
+    unreadable = can_read(stored, texts).count(False) if texts and can_read is not None else 0
+    return len(missing) - unreadable

@@ -18,6 +18,7 @@ from mmsearch.stores.database import Database, now
 from mmsearch.stores.dialects import Dialect
 from mmsearch.stores.jobs import JobStore
 from mmsearch.stores.lexical.index import SqlLexicalIndex, lexical_index
+from mmsearch.stores.names import NameStore
 from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.runs import RunStore
 from mmsearch.stores.segments import SegmentStore
@@ -45,6 +46,7 @@ class SqlStore:
         self.rerank_scores = RerankScoreStore(database)
         self.runs = RunStore(database)
         self.jobs = JobStore(database)
+        self.names = NameStore(database, self.changes)
         self.status = StatusStore(database, self.spaces)
 
     @cached_property

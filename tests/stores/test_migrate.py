@@ -9,12 +9,14 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import select, text, update
 
 from mmsearch.errors import LibraryVersionError
 from mmsearch.stores import migrate
+from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.store import SqlStore
-from mmsearch.stores.tables import Base
+from mmsearch.stores.tables import Base, SegmentWordsRow
+from mmsearch.types import Modality, SegmentDraft, SourceFile
 from tests.support.stored import CLIP, a_write
 
 FULL_TEXT = ("segment_fts", "ix_segment_words_words")
@@ -66,6 +68,33 @@ def test_an_upgrade_tokenizes_existing_segments(store: SqlStore) -> None:
     with store.database.engine.connect() as connection:
         after = connection.execute(text(f"{words} ORDER BY segment_id")).all()
     assert after == before
+
+
+def test_an_upgrade_tokenizes_what_unicode_changed(store: SqlStore) -> None:
+    """Texts with invisible signs, Arabic forms or emoji; all others keep their rows."""
+    collection = store.collections.get_or_create("default", "fake")
+    texts = ["Donau\u00addampfer", "plain müller", "أحمد", "a party 🎉"]
+    writes = [
+        SourceWrite(
+            SourceFile(f"file:///{n}.txt", f"/{n}.txt", 1, 1), str(n), "text/plain", "r",
+            segments=(SegmentDraft(Modality.TEXT, text=body),),
+        )
+        for n, body in enumerate(texts)
+    ]  # fmt: skip
+    store.sources.write(collection.id, writes)
+    words = select(SegmentWordsRow.segment_id, SegmentWordsRow.words)
+    with store.database.engine.connect() as connection:
+        before = dict(connection.execute(words).tuples().all())
+        old = update(SegmentWordsRow).values(words=["old"])
+        connection.execute(old.execution_options(synchronize_session=False))
+        connection.commit()
+    migrate.downgrade(store.database.engine, "0005")
+    migrate.upgrade(store.database.engine)
+    with store.database.engine.connect() as connection:
+        after = dict(connection.execute(words).tuples().all())
+    kept = [segment for segment, tokens in after.items() if tokens == ["old"]]
+    assert [before[segment][:2] for segment in kept] == [["plain", "muller"]]
+    assert all(after[segment] == before[segment] for segment in after if segment not in kept)
 
 
 def test_an_upgrade_first_makes_a_backup(store: SqlStore, tmp_path: Path) -> None:

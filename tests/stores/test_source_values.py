@@ -89,6 +89,37 @@ def test_values_follow_the_metadata(library: Library) -> None:
     assert library.values() == []
 
 
+def test_comparison_keys_and_times_are_stored(library: Library) -> None:
+    """Of a text its key, and the times of a date; one row where local time and instant agree."""
+    library.add("1", title="GRO\u1e9e u\u0308", taken_at="1970-01-02T00:00:00+09:00")
+    library.add("2", taken_at="1970-01-02")
+    assert [row[1:2] + row[3:] for row in library.values()] == [
+        ("taken_at", "text", "1970-01-02t00:00:00+09:00", None),
+        ("taken_at", "local", None, 86_400.0),
+        ("taken_at", "instant", None, 54_000.0),
+        ("title", "text", "gross \u00fc", None),
+        ("taken_at", "text", "1970-01-02", None),
+        ("taken_at", "time", None, 86_400.0),
+    ]
+
+
+def test_an_upgrade_makes_keys_of_the_texts(library: Library) -> None:
+    """And a step back leaves the texts as an earlier version compares them."""
+    library.add("1", title="Gro\u00df", tags=["A", "b"], taken_at="2024-01-02T00:00:00Z", width=6)
+    before = library.values()
+    migrate.downgrade(library.store.database.engine, "0004")
+    kinds = {(row[1], row[3], row[4] or row[5]) for row in library.values()}
+    assert kinds == {
+        ("title", "text", "Gro\u00df"),
+        ("tags", "text", "A"),
+        ("tags", "text", "b"),
+        ("taken_at", "text", "2024-01-02T00:00:00Z"),
+        ("width", "number", 6.0),
+    }
+    migrate.upgrade(library.store.database.engine)
+    assert library.values() == before
+
+
 def test_an_upgrade_fills_the_table(library: Library) -> None:
     """A library of an older version is filtered in the same way after the upgrade."""
     library.add("1", camera="old", tags=["a", "b"], width=640)

@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,10 +17,13 @@ import numpy as np
 import pytest
 
 from indexer.embeddings import import_embeddings
+from indexer.inputs import tables
 from indexer.inputs.named import Inputs, Named, check_named, read_list
+from indexer.inputs.shards import ArchiveLimits, members
 from indexer.runs import RunSummary, index_into
 from mmsearch.errors import (
     DimensionError,
+    MediaError,
     MissingDependencyError,
     NotFoundError,
     QueryError,
@@ -27,7 +31,7 @@ from mmsearch.errors import (
 )
 from mmsearch.search.engine import SearchEngine
 from mmsearch.stores.places import content_of, is_url, local_path, member_uri, uri_of
-from mmsearch.types import Source
+from mmsearch.types import Source, SourceFile
 from tests.support.fakes import a_picture, open_fake, some_files
 from tests.support.files import Files, png, shard, shard_bytes
 
@@ -161,7 +165,47 @@ def test_a_shard_that_is_a_bomb(tmp_path: Path) -> None:
     assert len(items) >= 10
 
 
+@pytest.mark.parametrize(
+    ("count", "size"),
+    [(200, 2**20), (40, 8 * 2**20), (5000, 2**14)],
+    ids=["many", "large", "small"],
+)
+def test_a_group_of_members_is_bounded(tmp_path: Path, count: int, size: int) -> None:
+    """However many members share a key, few of them are in memory at once."""
+    path = shard(tmp_path / "a.tar.gz", {f"a.{n}.bin": b"\0" * size for n in range(count)}, "w:gz")
+    file = SourceFile(uri_of(path), str(path), 1, 1)
+    tracemalloc.start()
+    try:
+        total = 0
+        for item in members(str(path), ArchiveLimits(10**6, 2**40), file, stays=True):
+            total += 1
+            del item
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert total == count
+    assert peak < 100 * 2**20
+
+
 # ------------------------------------------------------------------ tables
+
+
+def test_a_table_that_needs_too_much_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Too many columns, a row group or some rows that are too large: refused."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": ["heron " * 1000] * 10, "id": list(range(10))}), path)
+    assert len(list(tables.records(str(path)))) == 10
+    for name, limit in (("MAX_COLUMNS", 1), ("MAX_ROW_GROUP", 100), ("MAX_ROWS_BYTES", 100)):
+        with monkeypatch.context() as patched:
+            patched.setattr(tables, name, limit)
+            with pytest.raises(MediaError) as caught:
+                list(tables.records(str(path)))
+        assert caught.value.code == "too_large"
 
 
 def test_json_lines(collection: Collection, tmp_path: Path) -> None:
@@ -541,3 +585,12 @@ def test_base64_is_text(collection: Collection, tmp_path: Path) -> None:
     collection.index(table)
     (source,) = collection.sources().values()
     assert source.mime == "text/plain"
+
+
+def test_what_systems_add_to_a_shard_is_left_out(collection: Collection, tmp_path: Path) -> None:
+    """As in a folder: resource forks of macOS, bins, thumbnails, hidden folders."""
+    names = ("__MACOSX/._note.txt", "@eaDir/x.txt", "a/.git/config.txt", "a/._note.txt",
+             "$RECYCLE.BIN/x.txt", "./one.txt", "../a/two.txt")  # fmt: skip
+    path = shard(tmp_path / "a.tar", {name: f"Words of {name}." for name in names})
+    collection.index(path)
+    assert sorted(collection.sources()) == ["one.txt", "two.txt"]

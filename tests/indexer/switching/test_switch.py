@@ -100,6 +100,28 @@ def test_the_next_run_finds_everything_up_to_date(tmp_path: Path, files: Path) -
     assert "mmsearch models switch --profile nano" in str(refused.value)
 
 
+@pytest.mark.parametrize("ascii_only", [OLD, NEW])
+def test_words_that_one_model_cannot_read(tmp_path: Path, ascii_only: str) -> None:
+    """They have a vector by the model that reads them, and none by the other, in both directions.
+
+    The switch is complete either way, and nothing is reported as missing.
+    """
+    files = some_files(tmp_path / "files")
+    (files / "boat.txt").write_text("הסירה האדומה בנמל", "utf-8")
+    models = TwoProfiles(ascii_only=frozenset({ascii_only}))
+    library = made_with(OLD, tmp_path / "library", files, models=models)
+    with open_two(library, models) as engine:
+        before = engine.library.status()["vectors"]["text"]
+        assert verified(engine)
+        assert switch_in(engine.library, NEW).switched
+        after = engine.library.status()["vectors"]["text"]
+        assert (before, after) == ((2, 3) if ascii_only == OLD else (3, 2))
+        assert verified(engine)
+        assert index_into(engine.library, [files]).counts.unchanged == 6
+    fresh = made_with(NEW, tmp_path / "fresh", files, models=models)
+    assert contents(library) == contents(fresh)
+
+
 def test_only_what_differs_is_made_again(tmp_path: Path, files: Path) -> None:
     """Another text model alone: no picture is decoded, and the choice is the collection's own."""
     library = made_with(OLD, tmp_path / "library", files)
