@@ -84,14 +84,14 @@ def test_an_upgrade_tokenizes_what_unicode_changed(store: SqlStore) -> None:
     store.sources.write(collection.id, writes)
     words = select(SegmentWordsRow.segment_id, SegmentWordsRow.words)
     with store.database.engine.connect() as connection:
-        before = dict(connection.execute(words).tuples().all())
+        before = {row[0]: row[1] for row in connection.execute(words)}
         old = update(SegmentWordsRow).values(words=["old"])
         connection.execute(old.execution_options(synchronize_session=False))
         connection.commit()
     migrate.downgrade(store.database.engine, "0005")
     migrate.upgrade(store.database.engine)
     with store.database.engine.connect() as connection:
-        after = dict(connection.execute(words).tuples().all())
+        after = {row[0]: row[1] for row in connection.execute(words)}
     kept = [segment for segment, tokens in after.items() if tokens == ["old"]]
     assert [before[segment][:2] for segment in kept] == [["plain", "muller"]]
     assert all(after[segment] == before[segment] for segment in after if segment not in kept)
