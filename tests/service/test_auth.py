@@ -33,6 +33,7 @@ KEYED = [
     ("POST", "/v1/jobs/1/pause"),
     ("POST", "/v1/jobs/1/resume"),
     ("GET", "/v1/collections"),
+    ("GET", "/v1/fields"),
     ("GET", "/v1/status"),
     ("POST", "/v1/session"),
     ("GET", "/v1/anything"),
