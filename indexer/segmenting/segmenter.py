@@ -154,7 +154,7 @@ class Segmenter:
         self._thumbnail(part.thumbnail, Place(page=part.number))
         if part.number == 1:
             self._thumbnail(part.thumbnail, None)
-        metadata = {"title": part.title} if part.title else {}
+        metadata = dict(part.about) | ({"title": part.title} if part.title else {})
         if part.pixels is not None:
             page = SegmentDraft(Modality.PAGE, Place(page=part.number), metadata=metadata)
             self._add_picture(page, part.pixels)

@@ -6,7 +6,6 @@ parts, and add its line to DECODERS.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +15,9 @@ import numpy.typing as npt
 
 from mmsearch.errors import MediaError
 from mmsearch.media.detect import DOCUMENTS, sniff
+from mmsearch.media.formats.encodings import without_invisible
 from mmsearch.media.formats.sections import Section
+from mmsearch.media.formats.text import without_encoded_files
 from mmsearch.media.opened import Content, OpenFile
 from mmsearch.media.parts import (
     AudioPart,
@@ -45,8 +46,6 @@ _MAX_FRAMES_READ = 300
 """Of one film: reading costs a second where the frame is full of words."""
 _READ_SIDE = 3000
 """Longest side, in pixels, of a picture whose words are read."""
-
-_UNSTORED = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +198,14 @@ def _frames(file: File) -> Iterator[Part]:
     from mmsearch.media.formats import image, video
 
     request = file.request
-    found = video.shots(
+    shots = video.shots(
         file.source,
         max_seconds=request.max_audio_seconds,
         max_shots=request.max_shots,
         max_pixels=request.max_image_pixels,
     )
     left = _MAX_FRAMES_READ
-    for metadata, shot in found:
+    for metadata, shot in shots:
         frame = shot.frame
         pixels, small = _seen(request, frame, request.thumbnail)
         picture = None
@@ -252,18 +251,15 @@ def _document(file: File) -> Iterator[Part]:
         return
     if request.page is not None:
         raise MediaError("unsupported", "Only the pages of a PDF can be drawn.")
-    metadata: dict[str, Any]
-    sections: Iterable[Section]
-    if file.mime in ("application/rtf", "message/rfc822", "application/vnd.ms-outlook"):
-        text, metadata = _letter(file)
-        sections = [Section(text)]
-    else:
-        try:
-            metadata, sections = _reader(file.mime)(file)
-        except (MediaError, MemoryError):
-            raise
-        except Exception as error:  # noqa: BLE001  # as in `_careful`
-            raise _damaged(error) from None
+    try:
+        metadata, sections = _reader(file.mime)(file)
+    except (MediaError, MemoryError):
+        raise
+    except Exception as error:  # noqa: BLE001  # as in `_careful`
+        raise _damaged(error) from None
+    pages, kind = metadata.get("pages", 0), metadata.get("page_kind")
+    if pages > request.max_pages:
+        metadata["warning"] = f"Only the first {request.max_pages} of {pages} {kind}s were read."
     left = request.max_text_bytes
     some = False
     for section in _careful(sections):
@@ -272,14 +268,15 @@ def _document(file: File) -> Iterator[Part]:
             raise MediaError(
                 "too_large", f"The document has more than {request.max_text_bytes} characters."
             )
-        # Unpaired surrogates cannot be stored, and NUL not everywhere.
-        text = _UNSTORED.sub(" ", section.text)
+        text = without_encoded_files(without_invisible(section.text))
         some = some or bool(text.strip())
         if section.number is None:
             if some:
                 yield TextPart(file.mime, metadata, text)
-        elif section.number <= request.max_pages:
-            yield PagePart(file.mime, metadata, section.number, text, section.title)
+        elif section.number <= request.max_pages or kind == "message":
+            yield PagePart(
+                file.mime, metadata, section.number, text, section.title, about=section.about
+            )
     if not some:
         raise MediaError("empty", "The document holds no text.")
 
@@ -312,10 +309,10 @@ def _pdf(file: File) -> Iterator[Part]:
         return
     if not request.page_images:
         draw = 0
-    found = pdf.pages(
+    pages = pdf.pages(
         file.source, max_pages=request.max_pages, draw=draw or None, read=request.ocr != "none"
     )
-    for metadata, page in found:
+    for metadata, page in pages:
         pixels = small = None
         if page.image is not None:
             # A page needs more than a photo to be told from another.
@@ -326,23 +323,45 @@ def _pdf(file: File) -> Iterator[Part]:
         )  # fmt: skip
 
 
-def _letter(file: File) -> tuple[str, dict[str, Any]]:
-    from mmsearch.media.formats import mail, office
+def _reader(mime: str) -> Callable[[File], tuple[dict[str, Any], Iterable[Section]]]:
+    """The reader of a document."""
+    if mime in ("message/rfc822", "application/rtf", "application/x-fictionbook+xml"):
+        return _whole_text
+    if mime == "application/mbox":
+        return _mailbox
+    if mime == "application/vnd.ms-outlook":
+        return _outlook_letter
+    return _zipped_reader(mime)
 
-    if file.mime == "application/vnd.ms-outlook":
-        return mail.msg(file.source)
+
+def _whole_text(file: File) -> tuple[dict[str, Any], Iterable[Section]]:
+    from mmsearch.media.formats import fictionbook, mail, rtf
+
     limit = file.request.max_text_bytes
     content = file.read(limit)
     if len(content) > limit:
         raise MediaError("too_large", f"The file is longer than the {limit} bytes allowed.")
-    if file.mime == "message/rfc822":
-        return mail.eml(content)
-    return office.rtf(content), {}
+    if file.mime == "application/x-fictionbook+xml":
+        return fictionbook.read(content)
+    text, metadata = mail.eml(content) if file.mime == "message/rfc822" else (rtf.rtf(content), {})
+    return metadata, [Section(text)]
 
 
-def _reader(mime: str) -> Callable[[File], tuple[dict[str, Any], Iterable[Section]]]:
-    """The reader of a zipped document."""
-    from mmsearch.media.formats import epub, office, opendocument
+def _outlook_letter(file: File) -> tuple[dict[str, Any], Iterable[Section]]:
+    from mmsearch.media.formats import outlook
+
+    text, metadata = outlook.msg(file.source)
+    return metadata, [Section(text)]
+
+
+def _mailbox(file: File) -> tuple[dict[str, Any], Iterable[Section]]:
+    from mmsearch.media.formats import mail
+
+    return mail.mbox(file.source, file.request.max_text_bytes)
+
+
+def _zipped_reader(mime: str) -> Callable[[File], tuple[dict[str, Any], Iterable[Section]]]:
+    from mmsearch.media.formats import epub, opendocument, sheets, slides, word
 
     def limits(file: File) -> tuple[Content, int]:
         return file.source, file.request.max_archive_bytes
@@ -352,10 +371,10 @@ def _reader(mime: str) -> Callable[[File], tuple[dict[str, Any], Iterable[Sectio
     if mime.startswith("application/vnd.oasis."):
         return lambda file: opendocument.read(*limits(file))
     if mime.endswith(".presentation"):
-        return lambda file: office.pptx(*limits(file))
+        return lambda file: slides.pptx(*limits(file))
     if mime.endswith(".sheet"):
-        return lambda file: office.xlsx(*limits(file), file.request.max_text_bytes)
-    return lambda file: office.docx(*limits(file))
+        return lambda file: sheets.xlsx(*limits(file), file.request.max_text_bytes)
+    return lambda file: word.docx(*limits(file))
 
 
 DECODERS: dict[str, Callable[[File], Iterator[Part]]] = {

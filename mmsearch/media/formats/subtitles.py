@@ -10,7 +10,7 @@ from typing import Any
 
 import av.error
 
-from mmsearch.media.formats import text as texts
+from mmsearch.media.formats.encodings import decode
 from mmsearch.media.opened import OpenFile
 from mmsearch.media.parts import Cue
 
@@ -47,7 +47,7 @@ def of_files(files: Iterable[OpenFile]) -> tuple[list[Cue], str]:
     for subtitle in files:
         with suppress(OSError):
             with subtitle.open("rb") as file:
-                decoded = texts.decode(file.read(_MAX_BYTES))
+                decoded = decode(file.read(_MAX_BYTES))
             cues = parse(decoded.text) if decoded is not None else []
             if cues:
                 return cues, subtitle.name
@@ -79,11 +79,11 @@ def of_stream(container: Any, offset: float) -> list[Cue]:
 
 def _said(packet: Any) -> Iterator[str]:
     try:
-        found: Sequence[Any] = packet.decode()
+        events: Sequence[Any] = packet.decode()
     except (av.error.FFmpegError, ValueError):
         return
-    for one in found:
-        dialogue = getattr(one, "dialogue", None)
+    for event in events:
+        dialogue = getattr(event, "dialogue", None)
         if isinstance(dialogue, bytes):
             yield dialogue.decode("utf-8", "replace")
 

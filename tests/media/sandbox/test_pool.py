@@ -360,7 +360,7 @@ def test_workers_know_no_models() -> None:
     program = (
         "import sys, mmsearch.media.sandbox.worker, mmsearch.media.sandbox.pool\n"
         "import mmsearch.media.decoders\n"
-        "heavy = {'torch', 'fastapi', 'sqlalchemy', 'av', 'charset_normalizer', 'pydantic'}\n"
+        "heavy = {'torch', 'fastapi', 'sqlalchemy', 'av', 'chardetng_py', 'lxml', 'pydantic'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
     answer = subprocess.run(
