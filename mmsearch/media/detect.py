@@ -23,6 +23,11 @@ _IMAGES: tuple[tuple[bytes, str], ...] = (
     (b"MM\0*", "image/tiff"),
     (b"II+\0", "image/tiff"),
     (b"MM\0+", "image/tiff"),
+    (b"IIRO", "image/x-olympus-orf"),
+    (b"IIRS", "image/x-olympus-orf"),
+    (b"MMOR", "image/x-olympus-orf"),
+    (b"IIU\0", "image/x-panasonic-rw2"),
+    (b"FUJIFILMCCD-RAW", "image/x-fuji-raf"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
     (b"\xff\x4f\xff\x51\0", "image/jp2"),
     (b"qoif", "image/qoi"),
@@ -190,6 +195,8 @@ def _picture(head: bytes) -> str | None:
         return "image/x-icon"
     if _PORTABLE.match(head):
         return "image/x-portable-anymap"
+    if head[4:12] == b"ftypcrx ":
+        return "image/x-canon-cr3"
     if head[4:8] == b"ftyp":
         # The major brand, then (after a version) the compatible ones.
         brands = [head[8:12], *(head[at : at + 4] for at in range(16, 64, 4))]
