@@ -5,6 +5,8 @@ A new model, store or index is plugged in here, with one line.
 
 from __future__ import annotations
 
+from sqlalchemy import URL
+
 from mmsearch.errors import LibraryNotFoundError, StorageError
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.rerankers.choice import rerankers_of
@@ -54,9 +56,12 @@ def vector_backend(settings: Settings, store: SqlStore) -> VectorBackend:
 def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
     """The metadata store, its schema brought up to date."""
     folder = settings.library
-    if settings.database_url is None:
-        there = (folder / "library.sqlite").exists()
-        if not there and not create:
+    url: str | URL | None = settings.database_url
+    if url is None:
+        file = folder / "library.sqlite"
+        # Not a string: a folder's name may hold what a URL reads as something else (? % #).
+        url = URL.create("sqlite", database=str(file))
+        if not file.exists() and not create:
             raise LibraryNotFoundError(
                 f"there is no mmsearch library in {folder}. Make one with: "
                 f"mmsearch index FOLDER --library {folder}",
@@ -66,6 +71,6 @@ def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"the library folder {folder} cannot be made: {error}") from None
-    store = SqlStore(settings.database)
+    store = SqlStore(url)
     migrate.upgrade(store.database.engine)
     return store

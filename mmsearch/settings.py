@@ -407,11 +407,6 @@ class Settings(BaseSettings):
         """Arguments before environment. `load_settings` adds the library's file."""
         return (init_settings, env_settings)
 
-    @property
-    def database(self) -> str:
-        """The SQLAlchemy URL in force."""
-        return self.database_url or f"sqlite:///{self.library / 'library.sqlite'}"
-
 
 def load_settings(library: Path | str | None = None, **overrides: Any) -> Settings:
     """Settings for one library: `overrides`, then environment, settings.toml, defaults.

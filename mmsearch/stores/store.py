@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from functools import cached_property
 
-from sqlalchemy import insert, select
+from sqlalchemy import URL, insert, select
 
 from mmsearch.stores.calibrations import CalibrationStore
 from mmsearch.stores.change_log import ChangeLog
@@ -33,7 +33,7 @@ from mmsearch.stores.vectors import VectorStore
 class SqlStore:
     """SQL over SQLite (default) or PostgreSQL. Thread-safe; `url` is a URL of SQLAlchemy."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.database = database = Database(url)
         self.changes = ChangeLog(database)
         self.collections = CollectionStore(database)

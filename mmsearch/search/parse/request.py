@@ -12,6 +12,7 @@ test asks for.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Unpack
@@ -54,6 +55,8 @@ MAX_TERMS = 32
 MAX_FACETS = 20
 MAX_FACET_VALUES = 1000
 MAX_BEST = 100
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 CONTENTS = ("text", "image", "audio", "segment", "vector")
 
@@ -382,6 +385,9 @@ def check_terms(terms: Sequence[Term]) -> tuple[Term, ...]:
             )
         if term.text is not None and not term.text.strip():
             raise EmptyQueryError("The query's text is blank.", param="terms")
+        if term.text is not None and not term.text.isascii() and _SURROGATE.search(term.text):
+            # As Python reads undecodable bytes of a command line.
+            raise QueryError("The query's text is not valid Unicode.", param="terms")
         if not math.isfinite(term.weight) or term.weight == 0:
             raise LimitError("A term's weight is a number other than 0.", param="weight")
     if not any(term.weight > 0 for term in terms):
