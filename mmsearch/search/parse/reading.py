@@ -24,7 +24,7 @@ from mmsearch.search.parse.language import (
     source_of,
     unparse,
 )
-from mmsearch.search.parse.typed_filters import SHORTCUTS, Filter, filter_of
+from mmsearch.search.parse.typed_filters import PLAIN_WORDS, SHORTCUTS, Filter, filter_of
 
 WITHOUT = "without"
 LIKE = "like"
@@ -185,7 +185,8 @@ def _has_field(item: Item) -> bool:
 
 def _about(item: FieldValue, metadata_keys: Sequence[str]) -> str | None:
     """A warning about what was probably meant as a filter."""
-    known = [*known_fields(metadata_keys), *SHORTCUTS, WITHOUT, LIKE]
+    fields = [f for f in known_fields(metadata_keys) if f in metadata_keys or f not in PLAIN_WORDS]
+    known = [*fields, *SHORTCUTS, WITHOUT, LIKE]
     typed = source_of(item)
     if item.field in known:
         return f"'{item.value}' is no value of '{item.field}': '{typed}' is searched as words."

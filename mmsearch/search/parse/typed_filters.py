@@ -22,6 +22,8 @@ Filter = dict[str, Any]
 
 SHORTCUTS = ("type", "after", "before", "tag", "lang")
 """Fields of the language itself."""
+PLAIN_WORDS = frozenset(("date", "from", "state", "to"))
+"""Well-known fields that are common words: typed, they are fields only where a file has them."""
 _KEY_OF = {"tag": "tags", "lang": "language"}
 
 _MEDIA = {"audio": "audio/%", "photo": "image/%", "film": "video/%"}
@@ -63,7 +65,7 @@ def _filter_of(item: FieldValue, metadata_keys: Collection[str]) -> Filter | Non
     if item.field in {"after", "before"}:
         return _on(item.value, "gte" if item.field == "after" else "lt", metadata_keys)
     key = key_of(item.field)
-    known = key in FIELDS or key in WELL_KNOWN or key in metadata_keys
+    known = key in metadata_keys or (key in {*FIELDS, *WELL_KNOWN} and key not in PLAIN_WORDS)
     if '"' in key or not known:
         return None
     if item.quoted:

@@ -114,6 +114,8 @@ def test_a_well_known_field_is_a_filter_where_nothing_has_it() -> None:
     assert expanded("x tag:beach", ["width"])[:2] == (["x"], {"tags": {"like": "beach"}})
     assert expanded("x rating:5", [])[:2] == (["x"], {"rating": {"in": [5, "5"]}})
     assert expanded("x colour:red", ["width"])[:2] == (["x colour:red"], None)
+    assert expanded("x to:20", [])[:2] == (["x to:20"], None)
+    assert expanded("x to:bob", ["to"])[:2] == (["x"], {"to": {"like": "bob"}})
 
 
 def test_typed_filters_are_joined_with_the_filter_of_json() -> None:
