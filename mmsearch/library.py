@@ -240,6 +240,15 @@ class Library:
         self.store.sources.delete([source_id])
         self.refresh()
 
+    def remove_collection(self, name: str) -> None:
+        """Remove a collection with its sources and indexes. Files stay.
+
+        NotFoundError; ConflictError while it is being indexed.
+        """
+        self.refresh()  # opens its indexes, so that the next call deletes what was saved of them
+        self.store.collections.remove(name)
+        self.refresh()
+
     def reindex(self) -> None:
         """Rebuild every index from SQL: vector indexes, and the words of full text."""
         self.store.sources.rewrite_words()
@@ -318,6 +327,9 @@ class LibrarySearcher(Searcher, Protocol):
 
     def ready(self) -> bool:
         """True once `warm_up` has finished."""
+
+    def warm_up_notes(self) -> tuple[str, ...]:
+        """Why some collections cannot be searched, although others can."""
 
     def start_following(self) -> None:
         """Apply committed changes in the background until the library is closed."""

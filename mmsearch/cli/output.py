@@ -11,20 +11,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from indexer.inputs.walk import walk
 from indexer.outcomes import RunCounts
 from indexer.runs import RunSummary
+from mmsearch.cli.printable import PrintableConsole, escape, printable_json
 from mmsearch.query import Context, Explanation, Hit, HitPart, SearchResult
 from mmsearch.stores.places import is_url
 
-out = Console(highlight=False, soft_wrap=False)
+out = PrintableConsole(highlight=False, soft_wrap=False)
 # No wrapping: programs that read standard error must find an address in one piece.
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = PrintableConsole(stderr=True, highlight=False, soft_wrap=True)
 
 NAMES = {
     "image": "picture",
@@ -41,7 +40,8 @@ FAILURES_SHOWN = 20
 
 def print_json(value: Any) -> None:
     """Print JSON as the last line of standard output."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    written = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    sys.stdout.write(printable_json(written) + "\n")
     sys.stdout.flush()
 
 

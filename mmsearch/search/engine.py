@@ -299,6 +299,10 @@ class SearchEngine:
         """True once `warm_up` has run."""
         return self._warm_up.done
 
+    def warm_up_notes(self) -> tuple[str, ...]:
+        """Why some collections cannot be searched, although others can."""
+        return self._warm_up.notes
+
     def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
         """Where the source's JPEG thumbnail is, if it has one."""
         return thumbnail_path(self.library.path, source.sha256, place)

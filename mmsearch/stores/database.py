@@ -16,7 +16,6 @@ from mmsearch.errors import LibraryBusyError, LibraryDamagedError, StorageError
 from mmsearch.stores import damage
 from mmsearch.stores.dialects import dialect_of
 
-
 RECONNECT_SECONDS = 1.0
 """Between the two attempts to reach a database server."""
 

@@ -35,7 +35,7 @@ class SqlStore:
     def __init__(self, url: str) -> None:
         self.database = database = Database(url)
         self.changes = ChangeLog(database)
-        self.collections = CollectionStore(database)
+        self.collections = CollectionStore(database, self.changes)
         self.sources = SourceStore(database, self.collections, self.changes)
         self.segments = SegmentStore(database)
         self.vectors = VectorStore(database)

@@ -160,13 +160,14 @@ def test_a_read_survives_that_the_server_closes_all_connections(
                 store.collections.list()
             # The next read of the block has a connection of its own.
             assert store.collections.list() == []
-        with (
-            pytest.raises(StorageError, match="cannot be reached"),
-            store.database.write() as writing,
-            admin.connect() as connection,
-        ):
-            connection.execute(kill)
-            writing.execute(text("SELECT 1"))
+
+        def write() -> None:
+            with store.database.write() as writing, admin.connect() as connection:
+                connection.execute(kill)
+                writing.execute(text("SELECT 1"))
+
+        with pytest.raises(StorageError, match="cannot be reached"):
+            write()
     finally:
         admin.dispose()
         store.close()
