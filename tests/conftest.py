@@ -27,6 +27,15 @@ def data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def cases(data: Path) -> Path:
+    """Small files like those that public bug reports are about; skipped without them."""
+    folder = data.parent / "cases"
+    if not folder.is_dir():
+        pytest.skip("the shared cases are not here (beside MMSEARCH_TEST_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """URL of a throw-away PostgreSQL cluster; skipped where PostgreSQL is not installed."""
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))

@@ -1,7 +1,8 @@
 """Metadata in a file beside the file: `photo.jpg.json`, `photo.json`, `photo.xmp`.
 
 A sidecar is a JSON object or an XMP packet. Its content is added to the metadata of the file
-that it belongs to; it is not a source itself. `caption` (or `captions`) becomes a caption.
+that it belongs to; it is not a source itself. `takeout` knows the names that Google gives.
+`caption` (or `captions`) becomes a caption.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from functools import lru_cache
 from pathlib import Path, PurePath
 from typing import Any
 
+from indexer.inputs import takeout
 from indexer.inputs.content import as_captions, clean_text
+from indexer.inputs.takeout import is_takeout, takeout_metadata
 from mmsearch.media import companions
 from mmsearch.media.formats.xmp import xmp_metadata
 from mmsearch.stores.places import OFFSET_KEY
@@ -28,7 +31,8 @@ CAPTIONS = ("caption", "captions", "top_caption", "alt_text")
 _MEDIA = frozenset(
     (
         ".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".heic", ".heif", ".avif",
-        ".bmp", ".jp2", ".jxl", ".dng", ".cr2", ".nef", ".arw", ".mp3", ".wav", ".flac", ".ogg",
+        ".bmp", ".jp2", ".jxl", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf",
+        ".pef", ".srw", ".mp3", ".wav", ".flac", ".ogg",
         ".opus", ".m4a", ".aac", ".wma", ".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".pdf",
     )
 )  # fmt: skip
@@ -36,7 +40,6 @@ _FILMS = frozenset(
     (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts", ".m2ts", ".ts",
      ".ogv", ".wmv", ".flv", ".3gp")
 )  # fmt: skip
-_TAKEOUT = ".supplemental-metadata.json"
 
 
 def sidecars_of(path: str) -> list[str]:
@@ -44,10 +47,13 @@ def sidecars_of(path: str) -> list[str]:
     folder, name = os.path.split(path)
     names = _names(folder)
     stem, extension = os.path.splitext(name)  # noqa: PTH122
-    wanted = [f"{name}.xmp", name + _TAKEOUT, f"{name}.json"]
+    wanted = [f"{name}.xmp", f"{name}.json"]
     if extension.lower() in _MEDIA:
         wanted[:0] = [f"{stem}.xmp", f"{stem}.XMP", f"{stem}.json"]
     present = [sidecar for sidecar in wanted if sidecar in names and sidecar != name]
+    takeouts = _takeout(folder).get(name)
+    if takeouts is not None and takeouts not in present:
+        present.append(takeouts)
     return [os.path.join(folder, sidecar) for sidecar in present]  # noqa: PTH118
 
 
@@ -60,8 +66,9 @@ def is_sidecar(path: str) -> bool:
     if extension.lower() not in {".json", ".xmp"}:
         return False
     names = _names(folder)
-    owner = stem.removesuffix(".supplemental-metadata")
-    owned = owner in names or any(
+    if name in _takeout(folder).values():
+        return True
+    owned = stem in names or any(
         PurePath(other).stem == stem and PurePath(other).suffix.lower() in _MEDIA for other in names
     )
     # A JSON list beside a picture is somebody's data, not the picture's.
@@ -75,6 +82,7 @@ def read_sidecars(path: str) -> tuple[dict[str, Any], tuple[str, ...]]:
     for sidecar in sidecars_of(path):
         if sidecar.lower().endswith(".json"):
             record = _json_object(sidecar) or {}
+            record = takeout_metadata(record) if is_takeout(record) else record
         else:
             record = xmp_metadata(_content(sidecar) or b"")
         more, captions_here = split_captions(record)
@@ -84,16 +92,16 @@ def read_sidecars(path: str) -> tuple[dict[str, Any], tuple[str, ...]]:
 
 
 def _subtitles(path: str) -> dict[str, Any]:
-    """Which subtitle file goes with a film: with another one it has other segments."""
+    """Which subtitle files go with a film: with others it has other segments."""
     film = Path(path)
     if film.suffix.lower() not in _FILMS or film.name not in _films(str(film.parent)):
         return {}
-    for file in companions.subtitle_files(film):
-        content = _content(os.fspath(file))
-        if content:
-            digest = hashlib.sha256(content).hexdigest()[:16]
-            return {"subtitles": file.name, "subtitles_sha256": digest}
-    return {}
+    files = companions.subtitle_files(film)
+    contents = [content for file in files if (content := _content(os.fspath(file)))]
+    if not contents:
+        return {}
+    digest = hashlib.sha256(b"\0".join(contents)).hexdigest()[:16]
+    return {"subtitles": files[0].name, "subtitles_sha256": digest}
 
 
 def _films(folder: str) -> list[str]:
@@ -143,6 +151,23 @@ def _bounded(value: Any, depth: int) -> Any:
                 if (bounded_value := _bounded(element, depth - 1)) is not None
             }
     return None
+
+
+def _takeout(folder: str) -> dict[str, str]:
+    """The JSON files of Google Takeout in a folder, by the name of what each is about."""
+    try:
+        return _takeout_of(folder, os.stat(folder or ".").st_mtime_ns)  # noqa: PTH116
+    except OSError:
+        return {}
+
+
+@lru_cache(64)
+def _takeout_of(folder: str, _changed: int) -> dict[str, str]:
+    return takeout.owned(
+        _names(folder),
+        _MEDIA,
+        lambda name: _json_object(os.path.join(folder, name)),  # noqa: PTH118
+    )
 
 
 @lru_cache(64)

@@ -88,7 +88,14 @@ class Segmenter:
     def add(self, part: Part, recognised: Recognised = NOTHING_RECOGNISED) -> None:
         """The next part, and what was recognised in it."""
         self._mime = part.mime
-        self._metadata |= part.metadata
+        if isinstance(part, SubtitlePart):
+            # Of several languages the first is the film's; that of signs need not be.
+            known = dict(part.metadata)
+            if known.get("forced"):
+                known.pop("language", None)
+            self._metadata = known | self._metadata
+        else:
+            self._metadata |= part.metadata
         if recognised.warning is not None:
             self._metadata["warning"] = recognised.warning
         match part:
@@ -154,7 +161,7 @@ class Segmenter:
         self._thumbnail(part.thumbnail, Place(page=part.number))
         if part.number == 1:
             self._thumbnail(part.thumbnail, None)
-        metadata = {"title": part.title} if part.title else {}
+        metadata = dict(part.about) | ({"title": part.title} if part.title else {})
         if part.pixels is not None:
             page = SegmentDraft(Modality.PAGE, Place(page=part.number), metadata=metadata)
             self._add_picture(page, part.pixels)
@@ -206,9 +213,10 @@ class Segmenter:
         self._segments += speech_segments(transcript, part.start)
 
     def _subtitles(self, part: SubtitlePart) -> None:
+        language = {n: part.metadata[n] for n in ("language",) if n in part.metadata}
         cues = tuple(Utterance(cue.start, cue.end, cue.text) for cue in part.cues)
         for draft in speech_segments(Transcript(None, 0.0, cues), 0.0):
-            metadata = dict(draft.metadata) | {"origin": "subtitles"}
+            metadata = dict(draft.metadata) | {"origin": "subtitles"} | language
             self._segments.append(replace(draft, metadata=metadata))
 
     def _sound(self, part: SoundPart) -> None:

@@ -43,12 +43,13 @@ class IndexedDataset:
 
     def item_of(self, segments: Sequence[int]) -> list[str | None]:
         """The item of each segment, None for one that is gone or of something else."""
-        unknown = [one for one in segments if one not in self._known]
+        unknown = [segment for segment in segments if segment not in self._known]
         if unknown:
             rows = self.engine.library.store.segments.with_sources(unknown)
-            for one in unknown:
-                self._known[one] = self.items.get(rows[one][1].uri) if one in rows else None
-        return [self._known[one] for one in segments]
+            for segment in unknown:
+                uri = rows[segment][1].uri if segment in rows else None
+                self._known[segment] = self.items.get(uri) if uri is not None else None
+        return [self._known[segment] for segment in segments]
 
 
 def ask(
@@ -73,22 +74,24 @@ def ask(
     failed = 0
     for queries in _batches(dataset.queries):
         began = time.perf_counter()
-        asked = [replace(_query(library, one, depth), **options) for one in queries]
+        requests = [replace(_query(library, query, depth), **options) for query in queries]
         if without:
-            asked = [replace(one, weights=dict.fromkeys(without, 0.0)) for one in asked]
-        answers = library.engine.search_many(asked)
+            requests = [
+                replace(request, weights=dict.fromkeys(without, 0.0)) for request in requests
+            ]
+        answers = library.engine.search_many(requests)
         milliseconds += [(time.perf_counter() - began) * 1e3 / len(queries)] * len(queries)
-        for one, answer in zip(queries, answers, strict=True):
+        for query, answer in zip(queries, answers, strict=True):
             if isinstance(answer, MMSearchError):
-                warnings[f"query {one.id}: {answer.message}"] = None
-                rankings[one.id] = ()
+                warnings[f"query {query.id}: {answer.message}"] = None
+                rankings[query.id] = ()
                 failed += 1
                 if failed == len(dataset.queries):
                     raise answer
                 continue
             warnings.update(dict.fromkeys(answer.warnings))
             items = library.item_of([hit.segment.id for hit in answer.hits])
-            rankings[one.id] = _once(
+            rankings[query.id] = _once(
                 (item, hit.score) for item, hit in zip(items, answer.hits, strict=True)
             )
     return Run(
@@ -128,11 +131,11 @@ def ask_channels(
     """What each channel of the first stage ranks, alone: run by channel name."""
     rankings: dict[str, dict[str, Ranking]] = {}
     for queries, ranked in _ranked(library, dataset, depth, exact=exact):
-        for one, found in zip(queries, ranked, strict=True):
-            for channel in found.channels:
+        for query, ranked_query in zip(queries, ranked, strict=True):
+            for channel in ranked_query.channels:
                 items = library.item_of(channel.ids.tolist())
                 scored = zip(items, channel.scores.tolist(), strict=True)
-                rankings.setdefault(channel.name, {})[one.id] = _once(scored)[:depth]
+                rankings.setdefault(channel.name, {})[query.id] = _once(scored)[:depth]
     return {
         name: Run(name, dataset.name, {q.id: by_query.get(q.id, ()) for q in dataset.queries})
         for name, by_query in sorted(rankings.items())
@@ -149,14 +152,14 @@ def ask_raw_cosine(
     """
     merged: dict[str, Ranking] = {}
     for queries, ranked in _ranked(library, dataset, depth):
-        for one, found in zip(queries, ranked, strict=True):
-            merged[one.id] = _by_score(library, found, depth)
+        for query, ranked_query in zip(queries, ranked, strict=True):
+            merged[query.id] = _by_score(library, ranked_query, depth)
     collection = library.engine.library.store.collections.get(library.collection)
     models = library.engine.library.collection_models.of(collection)
     clip: dict[str, Ranking] = {}
     for queries in _batches([query for query in dataset.queries if query.text is not None]):
         vectors = models.clip.encode_texts([query.text or "" for query in queries], "query")
-        asked = [
+        requests = [
             Query(
                 terms=(Term(vector=tuple(vector.tolist()), space="clip"),),
                 limit=depth,
@@ -164,12 +167,14 @@ def ask_raw_cosine(
             )
             for vector in vectors
         ]
-        for one, found in zip(queries, library.engine.rank_channels(asked), strict=True):
-            clip[one.id] = _by_score(library, found, depth)
+        for query, ranked_query in zip(
+            queries, library.engine.rank_channels(requests), strict=True
+        ):
+            clip[query.id] = _by_score(library, ranked_query, depth)
     runs = {"raw cosine": merged, "raw cosine, clip": clip}
     return {
-        name: Run(name, dataset.name, {q.id: found.get(q.id, ()) for q in dataset.queries})
-        for name, found in runs.items()
+        name: Run(name, dataset.name, {q.id: by_query.get(q.id, ()) for q in dataset.queries})
+        for name, by_query in runs.items()
     }
 
 
@@ -179,21 +184,23 @@ def approximation(library: IndexedDataset, dataset: Dataset, *, k: int = 10) -> 
     exact = ask_channels(library, dataset, depth=k, exact=True)
     shares: dict[str, float] = {}
     for name, run in exact.items():
-        found = [
+        recalls = [
             len({i for i, _ in truth} & {i for i, _ in indexed[name].rankings[query]}) / len(truth)
             for query, truth in run.rankings.items()
             if truth and name in indexed
         ]
-        shares[name] = float(np.mean(found)) if found else 0.0
+        shares[name] = float(np.mean(recalls)) if recalls else 0.0
     return shares
 
 
 # ---------------------------------------------------------------- parts
 
 
-def _query(library: IndexedDataset, one: EvalQuery, depth: int, *, exact: bool = False) -> Query:
+def _query(
+    library: IndexedDataset, evaluated: EvalQuery, depth: int, *, exact: bool = False
+) -> Query:
     """Everything is ranked: whether an answer is good enough to be shown is another question."""
-    query = one.to_query(depth, library.collection)
+    query = evaluated.to_query(depth, library.collection)
     return replace(query, exact=exact, group="source", best=1, min_score=0.0)
 
 
@@ -217,8 +224,8 @@ def _ranked(
 ) -> Iterator[tuple[Sequence[EvalQuery], list[Rankings]]]:
     """The engine's first stage for all queries, in batches. Raises what a query raises."""
     for queries in _batches(dataset.queries):
-        asked = [_query(library, one, depth, exact=exact) for one in queries]
-        yield queries, library.engine.rank_channels(asked)
+        requests = [_query(library, query, depth, exact=exact) for query in queries]
+        yield queries, library.engine.rank_channels(requests)
 
 
 def _by_score(library: IndexedDataset, rankings: Rankings, depth: int) -> Ranking:

@@ -1,4 +1,4 @@
-"""What is measured on: items to be found, queries, and who answers what."""
+"""A data set: items, queries, and which items answer which queries."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Item:
     path: Path | None = None
     text: str | None = None
     kind: str = "other"
-    """image, audio, video, text or other: the modality that figures are told apart by."""
+    """image, audio, video, text or other: figures are also given per modality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Dataset:
 
 
 def checked(dataset: Dataset) -> Dataset:
-    """The dataset without queries that have no relevant item, told in `problems`.
+    """The dataset without queries that have no relevant item, listed in `problems`.
 
     Raises QueryError if ids are not unique or nothing is left to ask.
     """
@@ -80,7 +80,7 @@ def checked(dataset: Dataset) -> Dataset:
         raise QueryError(f"{dataset.name}: two items have the same id", param="dataset")
     if len({query.id for query in dataset.queries}) != len(dataset.queries):
         raise QueryError(f"{dataset.name}: two queries have the same id", param="dataset")
-    asked: list[EvalQuery] = []
+    answerable: list[EvalQuery] = []
     judgements: dict[str, dict[str, int]] = {}
     for query in dataset.queries:
         grades = {
@@ -89,19 +89,21 @@ def checked(dataset: Dataset) -> Dataset:
             if item in items
         }
         if any(grade > 0 for grade in grades.values()):
-            asked.append(query)
+            answerable.append(query)
             judgements[query.id] = grades
-    left_out = len(dataset.queries) - len(asked)
+    left_out = len(dataset.queries) - len(answerable)
     problems = list(dataset.problems)
     if left_out:
         problems.append(f"{left_out} queries without a relevant item among the items left out")
-    if not asked:
+    if not answerable:
         raise QueryError(
             f"{dataset.name}: no query has a relevant item that is there"
             + "".join(f"; {problem}" for problem in problems),
             param="dataset",
         )
-    return replace(dataset, queries=tuple(asked), judgements=judgements, problems=tuple(problems))
+    return replace(
+        dataset, queries=tuple(answerable), judgements=judgements, problems=tuple(problems)
+    )
 
 
 def kind_of(path: Path) -> str:

@@ -52,7 +52,7 @@ class Versus:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Everything that was found out."""
+    """The results of an experiment."""
 
     dataset: Dataset
     about: Mapping[str, Any]
@@ -72,16 +72,16 @@ class Evaluation:
     def by_kind(self, run: Run) -> dict[str, dict[str, Estimate]]:
         """Figures among the items of each modality: kind to measure to estimate."""
         kinds = dict.fromkeys(self.dataset.kinds().values())
-        found = {kind: self._figures(run, kind=kind) for kind in kinds}
-        return {kind: figures for kind, figures in found.items() if figures}
+        by_kind = {kind: self._figures(run, kind=kind) for kind in kinds}
+        return {kind: figures for kind, figures in by_kind.items() if figures}
 
     def by_tag(self, run: Run) -> dict[str, dict[str, Estimate]]:
         """Figures of each group of queries: tag to measure to estimate."""
         return {tag: self._figures(run, tag=tag) for tag in self.dataset.tags()}
 
     def _figures(self, run: Run, **only: str) -> dict[str, Estimate]:
-        found = values(run, self.dataset, self.measures, **only)
-        return {name: estimate(column) for name, column in found.items() if len(column)}
+        by_measure = values(run, self.dataset, self.measures, **only)
+        return {name: estimate(column) for name, column in by_measure.items() if len(column)}
 
 
 def evaluate(
@@ -122,12 +122,12 @@ def evaluate(
     naive: list[Run] = []
     if channels:
         on_progress("each channel alone")
-        found = ask_channels(first.library, dataset, depth=depth)
-        alone = [measured(run, dataset, measures) for run in found.values()]
+        by_channel = ask_channels(first.library, dataset, depth=depth)
+        alone = [measured(run, dataset, measures) for run in by_channel.values()]
     if baselines:
         on_progress("raw cosines")
-        found = ask_raw_cosine(first.library, dataset, depth=depth)
-        naive = [measured(run, dataset, measures) for run in found.values()]
+        by_cosine = ask_raw_cosine(first.library, dataset, depth=depth)
+        naive = [measured(run, dataset, measures) for run in by_cosine.values()]
     shares: Mapping[str, float] = {}
     if approximate:
         on_progress("exact search")
@@ -154,9 +154,9 @@ def versus_first(
     measures: Sequence[str],
 ) -> list[Versus]:
     """The first of the engine's own runs against the others, the best channel and the baselines."""
-    found = [_versus(stages[0], run) for run in stages[1:]]
-    found += [_versus(run, stages[0]) for run in (*_best(channels, measures), *baselines)]
-    return found
+    pairs = [_versus(stages[0], run) for run in stages[1:]]
+    pairs += [_versus(run, stages[0]) for run in (*_best(channels, measures), *baselines)]
+    return pairs
 
 
 def main_measure(measures: Sequence[str]) -> str:
@@ -193,39 +193,39 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "runs": {run.name: _run_json(evaluation, run) for run in evaluation.runs},
         "comparisons": [
             {
-                "first": one.first,
-                "second": one.second,
-                "measures": {c.measure: comparison_to_json(c) for c in one.comparisons},
+                "first": pair.first,
+                "second": pair.second,
+                "measures": {c.measure: comparison_to_json(c) for c in pair.comparisons},
             }
-            for one in evaluation.versus
+            for pair in evaluation.versus
         ],
         "approximation": {name: round(x, 4) for name, x in evaluation.approximation.items()},
     }
 
 
-def comparison_to_json(one: Comparison) -> dict[str, Any]:
+def comparison_to_json(comparison: Comparison) -> dict[str, Any]:
     """A difference with its interval and p-values."""
-    relative = one.relative
+    relative = comparison.relative
     return {
-        "first": round(one.first, 4),
-        "second": round(one.second, 4),
-        "difference": estimate_to_json(one.difference),
+        "first": round(comparison.first, 4),
+        "second": round(comparison.second, 4),
+        "difference": estimate_to_json(comparison.difference),
         "relative": round(relative, 4) if relative != float("inf") else None,
-        "p": round(one.p_value, 5),
-        "p_holm": round(one.p_adjusted, 5),
-        "significant": one.significant,
+        "p": round(comparison.p_value, 5),
+        "p_holm": round(comparison.p_adjusted, 5),
+        "significant": comparison.significant,
     }
 
 
 def _run_json(evaluation: Evaluation, run: Run) -> dict[str, Any]:
     def plain(groups: Mapping[str, Mapping[str, Estimate]]) -> dict[str, Any]:
         return {
-            group: {name: estimate_to_json(one) for name, one in figures.items()}
+            group: {name: estimate_to_json(figure) for name, figure in figures.items()}
             for group, figures in groups.items()
         }
 
     return {
-        "figures": {name: estimate_to_json(one) for name, one in run.figures().items()},
+        "figures": {name: estimate_to_json(figure) for name, figure in run.figures().items()},
         "by_modality": plain(evaluation.by_kind(run)),
         "by_tag": plain(evaluation.by_tag(run)),
         "about": dict(run.about),

@@ -41,14 +41,14 @@ class Measure:
 
 def measure(name: str) -> Measure:
     """The measure of that name. Raises QueryError, which lists the forms."""
-    found = _FORM.fullmatch(name)
-    if found is None or (found[2] is None and found[1] in _NEEDS_CUT):
+    match = _FORM.fullmatch(name)
+    if match is None or (match[2] is None and match[1] in _NEEDS_CUT):
         raise QueryError(
             f"unknown measure '{name}'. Measures: nDCG, nDCG@K, R@K, P@K, RR, RR@K, AP, AP@K, "
             "Success@K.",
             param="measure",
         )
-    return Measure(name, int(found[2]) if found[2] else None, _VALUES[found[1]])
+    return Measure(name, int(match[2]) if match[2] else None, _VALUES[match[1]])
 
 
 def _ndcg(gains: Sequence[int], ideal: Sequence[int], cut: int | None) -> float:
@@ -73,11 +73,11 @@ def _reciprocal_rank(gains: Sequence[int], _ideal: Sequence[int], _cut: int | No
 
 
 def _average_precision(gains: Sequence[int], ideal: Sequence[int], _cut: int | None) -> float:
-    found, total = 0, 0.0
+    relevant_seen, total = 0, 0.0
     for rank, gain in enumerate(gains, 1):
         if gain > 0:
-            found += 1
-            total += found / rank
+            relevant_seen += 1
+            total += relevant_seen / rank
     return total / len(ideal)
 
 

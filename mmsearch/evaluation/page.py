@@ -67,9 +67,9 @@ class Page:
     blocks: Sequence[Block]
 
 
-def figure(one: Estimate) -> str:
+def figure(estimate: Estimate) -> str:
     """ "0.812 [0.78, 0.84]": mean and 95 % interval."""
-    return f"{one.mean:.3f} [{one.low:.2f}, {one.high:.2f}]"
+    return f"{estimate.mean:.3f} [{estimate.low:.2f}, {estimate.high:.2f}]"
 
 
 # ---------------------------------------------------------------- Markdown

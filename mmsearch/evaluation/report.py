@@ -49,9 +49,9 @@ def blocks(evaluation: Evaluation, level: int = 2) -> list[Block]:
         *(w for run in evaluation.stages for w in run.warnings),
     ]
     if problems:
-        told = list(dict.fromkeys(problems))
-        more = f" (and {len(told) - 5} more)" if len(told) > 5 else ""
-        parts.append(Paragraph("Note: " + "; ".join(told[:5]) + more + "."))
+        notes = list(dict.fromkeys(problems))
+        more = f" (and {len(notes) - 5} more)" if len(notes) > 5 else ""
+        parts.append(Paragraph("Note: " + "; ".join(notes[:5]) + more + "."))
     parts.append(
         Chart(
             f"{main}, mean over {len(evaluation.dataset.queries)} queries with 95 % interval",
@@ -75,12 +75,12 @@ def blocks(evaluation: Evaluation, level: int = 2) -> list[Block]:
         ]
     if evaluation.versus:
         parts += [Heading("Comparisons", level), Paragraph(HOW_COMPARED)]
-        parts += [versus_table(one) for one in evaluation.versus]
+        parts += [versus_table(pair) for pair in evaluation.versus]
     if evaluation.approximation:
         rows = [(name, f"{share:.4f}") for name, share in evaluation.approximation.items()]
         parts += [
             Heading("The index against exact search", level),
-            Table(("channel", "recall@10"), rows, "Share of the exact best 10 that are found."),
+            Table(("channel", "recall@10"), rows, "Share of the exact best 10 that are returned."),
         ]
     return parts
 
@@ -113,13 +113,13 @@ def figures_table(
     )
 
 
-def versus_table(one: Versus) -> Table:
+def versus_table(pair: Versus) -> Table:
     """Two runs, one row for each measure."""
     return comparison_table(
-        f"{one.second} against {one.first}",
+        f"{pair.second} against {pair.first}",
         "measure",
-        [(c.measure, c) for c in one.comparisons],
-        (one.first, one.second),
+        [(c.measure, c) for c in pair.comparisons],
+        (pair.first, pair.second),
     )
 
 
@@ -150,18 +150,20 @@ def comparison_table(
 
 
 def _groups(
-    evaluation: Evaluation, found: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
+    evaluation: Evaluation, by_run: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
 ) -> list[Block]:
     """A table for each run, if there are few; else the main measure only, in one table."""
-    if len(found) <= 2:
+    if len(by_run) <= 2:
         return [
             Table(table.columns, table.rows, name)
-            for name, groups in found.items()
+            for name, groups in by_run.items()
             for table in [figures_table("", groups)]
         ]
     main = main_measure(evaluation.measures)
-    names = list(next(iter(found.values())))
-    rows = [(run, *(figure(groups[name][main]) for name in names)) for run, groups in found.items()]
+    names = list(next(iter(by_run.values())))
+    rows = [
+        (run, *(figure(groups[name][main]) for name in names)) for run, groups in by_run.items()
+    ]
     return [Table(("run", *names), rows, main)]
 
 

@@ -1,4 +1,4 @@
-"""Runs: what one way of searching answered to every query, kept in files to compare with later.
+"""Runs: what one way of searching answered to every query, saved in files to compare with later.
 
 A run is saved twice: as JSON (everything, this project's own form) and in the format of TREC
 (`query Q0 item rank score tag`), which every evaluation tool reads.
@@ -72,19 +72,20 @@ def values(
             ranking = [item for item in ranking if kinds.get(item) == kind]
             if not any(grade > 0 for grade in grades.values()):
                 continue
-        rows.append([one.of(ranking, grades) for one in chosen])
+        rows.append([measure.of(ranking, grades) for measure in chosen])
     table = np.array(rows, np.float64).reshape(len(rows), len(chosen))
-    return {one.name: table[:, column] for column, one in enumerate(chosen)}
+    return {measure.name: table[:, column] for column, measure in enumerate(chosen)}
 
 
 def measured(run: Run, dataset: Dataset, measures: Sequence[str]) -> Run:
     """The run with the values of each measure by query."""
     names = [query.id for query in dataset.queries]
-    found = values(run, dataset, measures)
+    by_measure = values(run, dataset, measures)
     return replace(
         run,
         values={
-            name: dict(zip(names, column.tolist(), strict=True)) for name, column in found.items()
+            name: dict(zip(names, column.tolist(), strict=True))
+            for name, column in by_measure.items()
         },
     )
 
@@ -97,7 +98,7 @@ def compare_runs(first: Run, second: Run) -> list[Comparison]:
                 f"{first.dataset}/{first.name} and {second.dataset}/{second.name} answer "
                 "different queries: they cannot be compared"
             )
-    found = compare(
+    comparisons = compare(
         {name: list(by_query.values()) for name, by_query in first.values.items()},
         {
             name: [by_query[query] for query in first.values[name]]
@@ -105,9 +106,9 @@ def compare_runs(first: Run, second: Run) -> list[Comparison]:
             if name in first.values
         },
     )
-    if not found:
+    if not comparisons:
         raise QueryError("the two runs have no measure in common")
-    return found
+    return comparisons
 
 
 def save(run: Run, folder: Path) -> Path:
@@ -123,19 +124,19 @@ def save(run: Run, folder: Path) -> Path:
 def load(path: Path) -> Run:
     """A run that `save` wrote. Raises QueryError if it is something else."""
     try:
-        found = orjson.loads(path.read_bytes())
-        if found.get("format") != FORMAT:
+        saved = orjson.loads(path.read_bytes())
+        if saved.get("format") != FORMAT:
             raise KeyError("format")
         return Run(
-            name=found["name"],
-            dataset=found["dataset"],
+            name=saved["name"],
+            dataset=saved["dataset"],
             rankings={
                 query: tuple((item, float(score)) for item, score in ranking)
-                for query, ranking in found["rankings"].items()
+                for query, ranking in saved["rankings"].items()
             },
-            about=found["about"],
-            warnings=tuple(found["warnings"]),
-            values=found["values"],
+            about=saved["about"],
+            warnings=tuple(saved["warnings"]),
+            values=saved["values"],
         )
     except OSError as error:
         raise QueryError(f"{path} cannot be read: {error.strerror}") from None
@@ -151,7 +152,7 @@ def to_json(run: Run) -> dict[str, Any]:
         "dataset": run.dataset,
         "about": dict(run.about),
         "warnings": list(run.warnings),
-        "figures": {name: estimate_to_json(one) for name, one in run.figures().items()},
+        "figures": {name: estimate_to_json(figure) for name, figure in run.figures().items()},
         "values": {
             name: {query: round(value, 6) for query, value in by_query.items()}
             for name, by_query in run.values.items()
@@ -163,13 +164,13 @@ def to_json(run: Run) -> dict[str, Any]:
     }
 
 
-def estimate_to_json(one: Estimate) -> dict[str, Any]:
+def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
     """A figure with its interval."""
     return {
-        "mean": round(one.mean, 4),
-        "low": round(one.low, 4),
-        "high": round(one.high, 4),
-        "queries": one.queries,
+        "mean": round(estimate.mean, 4),
+        "low": round(estimate.low, 4),
+        "high": round(estimate.high, 4),
+        "queries": estimate.queries,
     }
 
 

@@ -6,9 +6,8 @@ parts, and add its line to DECODERS.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,8 +15,10 @@ import numpy.typing as npt
 
 from mmsearch.errors import MediaError
 from mmsearch.media.detect import DOCUMENTS, sniff
-from mmsearch.media.formats.sections import Section
-from mmsearch.media.opened import Content, OpenFile
+from mmsearch.media.documents import File, read_document
+from mmsearch.media.formats.encodings import without_invisible
+from mmsearch.media.formats.text import without_encoded_files
+from mmsearch.media.opened import OpenFile
 from mmsearch.media.parts import (
     AudioPart,
     DecodeRequest,
@@ -46,30 +47,6 @@ _MAX_FRAMES_READ = 300
 _READ_SIDE = 3000
 """Longest side, in pixels, of a picture whose words are read."""
 
-_UNSTORED = re.compile("[\x00\ud800-\udfff]")
-
-
-@dataclass(frozen=True, slots=True)
-class File:
-    """What a decoder gets."""
-
-    source: OpenFile | bytes
-    mime: str
-    request: DecodeRequest
-    beside: Callable[[], Sequence[OpenFile]]
-    """Opens the files that go with this one: the subtitles of a film."""
-
-    def read(self, max_bytes: int | None = None) -> bytes:
-        """The whole content, or no more than one byte over `max_bytes`."""
-        if isinstance(self.source, bytes):
-            return self.source
-        try:
-            with self.source.open("rb") as file:
-                return file.read(-1 if max_bytes is None else max_bytes + 1)
-        except OSError as error:
-            reason = f"The file cannot be read: {error.strerror}."
-            raise MediaError("unreadable", reason) from None
-
 
 def decode(
     request: DecodeRequest, source: OpenFile | bytes, beside: Callable[[], Sequence[OpenFile]]
@@ -93,22 +70,85 @@ def _kind(mime: str) -> str:
 def _image(file: File) -> Iterator[Part]:
     from PIL import Image
 
-    from mmsearch.media.formats import exif, image
+    from mmsearch.media import textness
+    from mmsearch.media.formats import exif, image, multipage, raw
 
     request = file.request
     # Also for the frames and layers that Pillow opens by itself. The process is ours alone.
     Image.MAX_IMAGE_PIXELS = request.max_image_pixels
+    camera = raw.read_raw(file.read()) if file.mime in raw.MIMES else None
+    if camera is not None:
+        file = replace(file, source=camera.preview, mime=camera.mime)
     picture = image.open_image(
         file.read(),
         request.max_image_pixels,
         draft_for=(request.preprocess, request.thumbnail or 1),
     )
+    listed = multipage.pages(picture, request.max_image_pixels, request.max_pages)
+    frames, warning = listed.frames, _warning("Some of its pages are missing.", listed.damaged)
+    if request.page is not None:
+        if not 1 <= request.page <= len(frames):
+            raise MediaError("missing", f"The picture has no page {request.page}.")
+        number = frames[request.page - 1]
+        yield _picture_of(file, multipage.page(picture, number, request.max_image_pixels))
+        return
+    if len(frames) > 1:
+        if picture.format == "TIFF" or textness.looks_written(image.upright(picture)):
+            yield from _scanned(file, picture, frames, warning)
+            return
+        warning = _warning(f"Of {len(frames)} pictures in the file only the first is read.")
+    elif picture.format == "TIFF" and multipage.has_more(picture):
+        picture = multipage.page(picture, frames[0], request.max_image_pixels)
+    if camera is not None:
+        described = raw.describe(picture, camera)
+        metadata, mime = exif.image_metadata(picture) | described, camera.mime
+    else:
+        metadata, mime = exif.image_metadata(picture), image.mime_of(picture) or file.mime
     yield ImagePart(
-        image.mime_of(picture) or file.mime,
-        exif.image_metadata(picture),
+        mime,
+        metadata | warning,
         *_seen(request, picture, request.thumbnail),
         _to_read(file, picture),
     )
+
+
+def _warning(sentence: str, holds: bool = True) -> dict[str, Any]:
+    return {"warning": sentence} if holds else {}
+
+
+def _scanned(
+    file: File, picture: PillowImage, frames: Sequence[int], warning: dict[str, Any]
+) -> Iterator[Part]:
+    """The pages of a scan, a fax: as those of a PDF without text."""
+    from mmsearch.media.formats import exif, image, multipage
+
+    request = file.request
+    mime = image.mime_of(picture) or file.mime
+    metadata = dict(warning)
+    damage: MediaError | None = None
+    left = _MAX_FRAMES_READ
+    for number, frame in enumerate(frames, 1):
+        try:
+            page = multipage.page(picture, frame, request.max_image_pixels)
+        except MediaError as error:
+            if error.code == "memory":
+                raise
+            damage = error
+            metadata = metadata | {"warning": f"Page {number}: {error.reason}"}
+            continue
+        if "pages" not in metadata:
+            metadata = exif.image_metadata(page) | metadata
+            metadata |= {"pages": len(frames), "page_kind": "page"}
+        pixels = small = None
+        if request.page_images:
+            pixels, small = _seen(request, page, 2 * (request.thumbnail or 0))
+        read = _to_read(file, page) if left else None
+        left -= read is not None
+        yield PagePart(
+            mime, metadata, number, pixels=pixels, thumbnail=small, picture=read
+        )  # fmt: skip
+    if damage is not None and "pages" not in metadata:
+        raise damage
 
 
 def _to_read(file: File, picture: PillowImage) -> npt.NDArray[np.uint8] | None:
@@ -199,14 +239,14 @@ def _frames(file: File) -> Iterator[Part]:
     from mmsearch.media.formats import image, video
 
     request = file.request
-    found = video.shots(
+    shots = video.shots(
         file.source,
         max_seconds=request.max_audio_seconds,
         max_shots=request.max_shots,
         max_pixels=request.max_image_pixels,
     )
     left = _MAX_FRAMES_READ
-    for metadata, shot in found:
+    for metadata, shot in shots:
         frame = shot.frame
         pixels, small = _seen(request, frame, request.thumbnail)
         picture = None
@@ -221,19 +261,24 @@ def _frames(file: File) -> Iterator[Part]:
 
 
 def _heard(file: File) -> Iterator[Part]:
-    """What is said in a film, by its subtitles if it has any, else its soundtrack."""
+    """What is said in a film: by its subtitles, and by its soundtrack where those do not cover
+    it."""
     from mmsearch.media.formats import audio, subtitles, video
 
     request = file.request
-    cues, name = subtitles.of_files(file.beside())
+    film = request.name or ("" if isinstance(file.source, bytes) else file.source.name)
+    tracks = subtitles.tracks_beside(file.beside(), film)
     with audio.opened(file.source) as container:
-        has_sound = audio.info_of(container).has_audio
+        info = audio.info_of(container)
         late = video.sound_delay(container)
-        if not cues:
-            cues, name = subtitles.of_stream(container, video.beginning(container)), "embedded"
-    if cues:
-        yield SubtitlePart(file.mime, {"subtitles": name}, tuple(cues))
-    if not has_sound or (cues and not request.sounds):
+        tracks += subtitles.tracks_inside(container, video.beginning(container))
+    covered = False
+    for track in subtitles.chosen(tracks):
+        covered = covered or subtitles.covers(track, info.metadata.get("duration", 0.0))
+        language = {"language": track.label.language} if track.label.language else {}
+        forced = {"forced": True} if track.label.forced else {}
+        yield SubtitlePart(file.mime, {"subtitles": track.name} | language | forced, track.cues)
+    if not info.has_audio or (covered and not request.sounds):
         return
     stretches = audio.chunks(
         file.source, request.audio_chunk_seconds, request.max_audio_seconds, sounds=request.sounds
@@ -241,7 +286,7 @@ def _heard(file: File) -> Iterator[Part]:
     for chunk in stretches:
         if chunk.rate == SOUND_RATE:
             yield SoundPart(file.mime, {}, chunk.samples, chunk.start + late, chunk.last)
-        elif not cues:
+        elif not covered:
             yield AudioPart(file.mime, {}, chunk.samples, chunk.start + late, chunk.last)
 
 
@@ -252,51 +297,29 @@ def _document(file: File) -> Iterator[Part]:
         return
     if request.page is not None:
         raise MediaError("unsupported", "Only the pages of a PDF can be drawn.")
-    metadata: dict[str, Any]
-    sections: Iterable[Section]
-    if file.mime in ("application/rtf", "message/rfc822", "application/vnd.ms-outlook"):
-        text, metadata = _letter(file)
-        sections = [Section(text)]
-    else:
-        try:
-            metadata, sections = _reader(file.mime)(file)
-        except (MediaError, MemoryError):
-            raise
-        except Exception as error:  # noqa: BLE001  # as in `_careful`
-            raise _damaged(error) from None
+    metadata, sections = read_document(file)
+    pages, kind = metadata.get("pages", 0), metadata.get("page_kind")
+    if pages > request.max_pages:
+        metadata["warning"] = f"Only the first {request.max_pages} of {pages} {kind}s were read."
     left = request.max_text_bytes
     some = False
-    for section in _careful(sections):
+    for section in sections:
         left -= len(section.text)
         if left < 0:
             raise MediaError(
                 "too_large", f"The document has more than {request.max_text_bytes} characters."
             )
-        # Unpaired surrogates cannot be stored, and NUL not everywhere.
-        text = _UNSTORED.sub(" ", section.text)
+        text = without_encoded_files(without_invisible(section.text))
         some = some or bool(text.strip())
         if section.number is None:
             if some:
                 yield TextPart(file.mime, metadata, text)
-        elif section.number <= request.max_pages:
-            yield PagePart(file.mime, metadata, section.number, text, section.title)
+        elif section.number <= request.max_pages or kind == "message":
+            yield PagePart(
+                file.mime, metadata, section.number, text, section.title, about=section.about
+            )
     if not some:
         raise MediaError("empty", "The document holds no text.")
-
-
-def _careful(sections: Iterable[Section]) -> Iterator[Section]:
-    """The libraries raise anything where a document's parts do not fit together."""
-    try:
-        yield from sections
-    except (MediaError, MemoryError, GeneratorExit):
-        raise
-    except Exception as error:  # noqa: BLE001
-        raise _damaged(error) from None
-
-
-def _damaged(error: Exception) -> MediaError:
-    detail = f"{type(error).__name__}: {error}".split("\n", 1)[0][:150]
-    return MediaError("corrupt", f"The document is damaged: {detail}.")
 
 
 def _pdf(file: File) -> Iterator[Part]:
@@ -312,10 +335,10 @@ def _pdf(file: File) -> Iterator[Part]:
         return
     if not request.page_images:
         draw = 0
-    found = pdf.pages(
+    pages = pdf.pages(
         file.source, max_pages=request.max_pages, draw=draw or None, read=request.ocr != "none"
     )
-    for metadata, page in found:
+    for metadata, page in pages:
         pixels = small = None
         if page.image is not None:
             # A page needs more than a photo to be told from another.
@@ -324,38 +347,6 @@ def _pdf(file: File) -> Iterator[Part]:
             file.mime, metadata, page.number, page.text, None, page.lines, pixels, small,
             page.unread,
         )  # fmt: skip
-
-
-def _letter(file: File) -> tuple[str, dict[str, Any]]:
-    from mmsearch.media.formats import mail, office
-
-    if file.mime == "application/vnd.ms-outlook":
-        return mail.msg(file.source)
-    limit = file.request.max_text_bytes
-    content = file.read(limit)
-    if len(content) > limit:
-        raise MediaError("too_large", f"The file is longer than the {limit} bytes allowed.")
-    if file.mime == "message/rfc822":
-        return mail.eml(content)
-    return office.rtf(content), {}
-
-
-def _reader(mime: str) -> Callable[[File], tuple[dict[str, Any], Iterable[Section]]]:
-    """The reader of a zipped document."""
-    from mmsearch.media.formats import epub, office, opendocument
-
-    def limits(file: File) -> tuple[Content, int]:
-        return file.source, file.request.max_archive_bytes
-
-    if mime == "application/epub+zip":
-        return lambda file: epub.read(*limits(file))
-    if mime.startswith("application/vnd.oasis."):
-        return lambda file: opendocument.read(*limits(file))
-    if mime.endswith(".presentation"):
-        return lambda file: office.pptx(*limits(file))
-    if mime.endswith(".sheet"):
-        return lambda file: office.xlsx(*limits(file), file.request.max_text_bytes)
-    return lambda file: office.docx(*limits(file))
 
 
 DECODERS: dict[str, Callable[[File], Iterator[Part]]] = {

@@ -8,7 +8,8 @@ from contextlib import suppress
 from pathlib import PurePath
 
 from mmsearch.errors import MediaError
-from mmsearch.media.formats import text as texts
+from mmsearch.media.formats import calendars, mailbox
+from mmsearch.media.formats.encodings import decode
 from mmsearch.media.opened import Content, reader
 
 _HEAD = 2**16
@@ -22,6 +23,11 @@ _IMAGES: tuple[tuple[bytes, str], ...] = (
     (b"MM\0*", "image/tiff"),
     (b"II+\0", "image/tiff"),
     (b"MM\0+", "image/tiff"),
+    (b"IIRO", "image/x-olympus-orf"),
+    (b"IIRS", "image/x-olympus-orf"),
+    (b"MMOR", "image/x-olympus-orf"),
+    (b"IIU\0", "image/x-panasonic-rw2"),
+    (b"FUJIFILMCCD-RAW", "image/x-fuji-raf"),
     (b"\0\0\0\x0cjP  \r\n\x87\n", "image/jp2"),
     (b"\xff\x4f\xff\x51\0", "image/jp2"),
     (b"qoif", "image/qoi"),
@@ -102,7 +108,8 @@ _NAMED = {
     },
 }
 DOCUMENTS = frozenset(
-    ("application/pdf", "application/rtf", "message/rfc822", "application/vnd.ms-outlook",
+    ("application/pdf", "application/rtf", "message/rfc822", "application/mbox",
+     "application/vnd.ms-outlook", "application/x-fictionbook+xml",
      *(mime for _, mime in _ZIPPED), *_NAMED.values())
 )  # fmt: skip
 """The media types of documents that can be decoded."""
@@ -125,8 +132,16 @@ _TEXT_NAMES = {
     ".csv": "text/csv", ".tsv": "text/tab-separated-values", ".tab": "text/tab-separated-values",
     ".jsonl": "application/x-ndjson", ".ndjson": "application/x-ndjson",
 }  # fmt: skip
-_HTML = re.compile(r"<(!doctype html|html|head|body)\b", re.IGNORECASE)
-_SVG = re.compile(r"<svg\b", re.IGNORECASE)
+# A page begins with its own tags; other texts mention them anywhere.
+_PROLOG = r"\s*(?:<!--(?:(?!-->).){0,2000}-->\s*|<\?[^>]{0,500}>\s*)*"
+_HTML = re.compile(
+    _PROLOG + r"(?:<!doctype\s+html|<html[\s>].*?(?:<(?:head|body|title|meta)[\s>]|</html>)|"
+    r"<head>.*?</head>|<body[\s>].*?</body>)",
+    re.IGNORECASE | re.DOTALL,
+)
+_SVG = re.compile(_PROLOG + r"(?:<!doctype\s+svg|<svg[\s>/])", re.IGNORECASE | re.DOTALL)
+_FICTION_BOOK = re.compile(_PROLOG + r"<FictionBook[\s>]", re.DOTALL)
+_SERVER_PAGES = (".php", ".phtml", ".asp", ".aspx", ".jsp", ".jspx", ".cgi", ".do", ".cfm")
 _PORTABLE = re.compile(rb"P[1-6][ \t\r\n]+(#|\d)")
 
 
@@ -141,16 +156,16 @@ def sniff(source: Content, name: str = "") -> str:
     if not head:
         raise MediaError("empty", "The file is empty.")
     name = name or ("" if isinstance(source, bytes) else source.name)
-    found = _picture(head)
-    if found is None and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    mime = _picture(head)
+    if mime is None and head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         # A byte order mark of UTF-16, which also looks like the beginning of an MPEG frame.
-        found = _text(source, head, name)
-    found = found or _sound(head, source)
-    if found is not None:
-        return found
-    found = _document(head, source)
-    if found is not None:
-        return found
+        mime = _text(source, head, name)
+    mime = mime or _sound(head, source)
+    if mime is not None:
+        return mime
+    mime = _document(head, source, name)
+    if mime is not None:
+        return mime
     _refuse_known(head)
     return _text(source, head, name) or _last_resort(source, head)
 
@@ -180,6 +195,8 @@ def _picture(head: bytes) -> str | None:
         return "image/x-icon"
     if _PORTABLE.match(head):
         return "image/x-portable-anymap"
+    if head[4:12] == b"ftypcrx ":
+        return "image/x-canon-cr3"
     if head[4:8] == b"ftyp":
         # The major brand, then (after a version) the compatible ones.
         brands = [head[8:12], *(head[at : at + 4] for at in range(16, 64, 4))]
@@ -239,81 +256,81 @@ def _sound_or_film(source: Content, kind: str) -> str:
     return f"audio/{kind}"
 
 
-def _document(head: bytes, source: Content) -> str | None:
+def _document(head: bytes, source: Content, name: str) -> str | None:
     if head.startswith(b"%PDF") or b"%PDF-" in head[:1024]:
         return "application/pdf"
     if head.startswith(b"{\\rtf"):
         return "application/rtf"
     if head.startswith(_OLE):
-        return _old_office(source)
+        return _compound(source)
     if head.startswith(_ZIP):
-        return _zipped(head, source)
+        return _zipped(head, source, name)
     return None
 
 
-def _zipped(head: bytes, source: Content) -> str:
+def _zipped(head: bytes, source: Content, name: str) -> str:
     """By the archive's list; by its beginning where that is cut off."""
     names: list[str] = []
     named = ""
+    whole = False
     with (
-        suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError),
+        suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError),
         reader(source) as opened,
         zipfile.ZipFile(opened) as archive,
     ):
+        whole = True
         names = archive.namelist()
         if "mimetype" in names and archive.getinfo("mimetype").file_size < 200:
             named = archive.read("mimetype").decode("latin-1").strip()
     if not named:
-        found = re.search(rb"mimetype(application/[a-z.+-]+?)PK", head[:200])
-        named = found[1].decode() if found else ""
-    if not names:
-        names = [part for part, _ in _ZIPPED if part.encode() in head]
-        if b"[Content_Types].xml" not in head:
-            names = []
+        stated = re.search(rb"mimetype(application/[a-z.+-]+?)PK", head[:200])
+        named = stated[1].decode() if stated else ""
+    if not whole:
+        names = [member.decode("latin-1") for member in _MEMBER.findall(head)]
+        if b"[Content_Types].xml" in head:
+            names += [part for part, _ in _ZIPPED if part.encode() in head]
     if named in _NAMED:
         return _NAMED[named]
     for part, mime in _ZIPPED:
-        if any(name.startswith(part) for name in names):
+        if any(member.startswith(part) for member in names):
             return mime
     if "META-INF/container.xml" in names:
         return "application/epub+zip"
-    if not names and not named and len(head) < 100:
-        raise MediaError(
-            "corrupt", "The file is cut off: only the beginning of an archive is there."
-        )
+    if not whole and (len(head) < 100 or PurePath(name).suffix.lower() in _ZIPPED_NAMES):
+        raise MediaError("corrupt", "The document is damaged or cut off: its end is missing.")
     raise MediaError("unsupported", "Compressed archives are not read.")
 
 
-def _old_office(source: Content) -> str:
+_MEMBER = re.compile(rb"PK\x03\x04.{26}([\x20-\x7e]{1,200}?\.(?:xml|rels|xhtml|opf))", re.DOTALL)
+"""The name in the header of a member."""
+_ZIPPED_NAMES = frozenset(
+    (".docx", ".docm", ".dotx", ".xlsx", ".xlsm", ".xltx", ".pptx", ".pptm", ".potx", ".ppsx",
+     ".odt", ".ods", ".odp", ".ott", ".ots", ".otp", ".epub")
+)  # fmt: skip
+
+
+_OLD_OFFICE = ("WordDocument", "Workbook", "Book", "PowerPoint Document")
+
+
+def _compound(source: Content) -> str:
+    """What a compound file ([MS-CFB]) holds: Outlook's letters and locked documents are read so."""
     import olefile
 
     try:
         with reader(source) as opened, olefile.OleFileIO(opened) as ole:
-            if ole.exists("__properties_version1.0"):
-                return "application/vnd.ms-outlook"
-            if ole.exists("EncryptedPackage"):
-                raise MediaError("encrypted", "The document is protected by a password.")
-    except (OSError, ValueError, IndexError, TypeError, olefile.OleFileError):
+            names = {entry[0] for entry in ole.listdir(streams=True, storages=True)}
+    except Exception:  # noqa: BLE001  # the library raises anything on a damaged file
         raise MediaError("corrupt", "The document is damaged: it cannot be opened.") from None
-    raise MediaError(
-        "unsupported",
-        "Old Microsoft Office documents are not read; save it as .docx, .xlsx or .pptx.",
-    )
-
-
-def _is_mail(text: str) -> bool:
-    """Header fields of a mail, several of the known ones, before anything else."""
-    known = 0
-    for number, line in enumerate(text.split("\n", 60)[:60]):
-        if not line.strip():
-            break
-        if line[0] in " \t" and number:
-            continue  # a field goes on
-        field = _MAIL_FIELD.match(line)
-        if field is None and not re.fullmatch(r"[A-Za-z-]{1,60}:[ \t]*", line):
-            return line.startswith("From ") and number == 0 and _is_mail(text.split("\n", 1)[-1])
-        known += field is not None and field[1].lower() in _MAIL_FIELDS
-    return known >= 3
+    if "__properties_version1.0" in names:
+        return "application/vnd.ms-outlook"
+    if names & {"EncryptedPackage", "EncryptionInfo", "\x06DataSpaces"}:
+        raise MediaError("encrypted", "The document is protected by a password.")
+    if names & set(_OLD_OFFICE):
+        raise MediaError(
+            "unsupported",
+            "Old Microsoft Office documents are not read; save it as .docx, .xlsx or .pptx.",
+        )
+    raise MediaError("unsupported", "This kind of compound file is not read.")
 
 
 def _refuse_known(head: bytes) -> None:
@@ -325,25 +342,33 @@ def _refuse_known(head: bytes) -> None:
 def _text(source: Content, head: bytes, name: str) -> str | None:
     whole = isinstance(source, bytes) or len(head) < _HEAD
     # A character may be cut in two at the end of the head.
-    decoded = texts.decode(head, partial=not whole)
+    decoded = decode(head, partial=not whole)
     if decoded is None:
         return None
-    beginning = decoded.text[:4096].lstrip().lower()
+    text = decoded.text
     extension = PurePath(name).suffix.lower()
-    if extension not in _TEXT_NAMES and _is_mail(decoded.text):
-        return "message/rfc822"
-    if _HTML.search(beginning[:1024]):
-        return "text/html"
-    if _SVG.search(beginning) and beginning.startswith("<"):
+    # Servers send pages under the names of the programs that made them.
+    is_program_output = extension in _SERVER_PAGES and not re.search(r"<\?(?:php|=)|<%", text)
+    is_source = _SOURCE_CODE.search(name.lower()) and not is_program_output
+    if extension not in _TEXT_NAMES and not is_source:
+        mail = mailbox.kind(text)
+        if mail is not None:
+            return mail
+        if calendars.is_calendar(text):
+            return "text/calendar" if "BEGIN:VCALENDAR" in text[:200].upper() else "text/vcard"
+    beginning = text[:4096].lstrip()
+    if extension == ".svg" or (not is_source and _SVG.match(beginning)):
         raise MediaError("unsupported", "SVG drawings are not read.")
     if extension in _TEXT_NAMES:
         return _TEXT_NAMES[extension]
+    if is_source or beginning.startswith("#!"):
+        return "text/x-source"
+    if _FICTION_BOOK.match(beginning):
+        return "application/x-fictionbook+xml"
+    if extension in (".html", ".htm", ".xhtml", ".xht") or _HTML.match(beginning):
+        return "text/html"
     if beginning[:1] in ("{", "[") and extension in (".json", ".geojson", ".ipynb", ""):
         return "application/json"
-    if extension in (".html", ".htm", ".xhtml"):
-        return "text/html"
-    if _SOURCE_CODE.search(name.lower()) or beginning.startswith("#!"):
-        return "text/x-source"
     if extension in (".xml", ".rss", ".atom") or beginning.startswith("<?xml"):
         return "text/xml"
     return "text/plain"

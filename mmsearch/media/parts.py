@@ -91,16 +91,17 @@ class TextLine:
 
 @dataclass(frozen=True, slots=True)
 class PagePart:
-    """One page of a document; also a slide, a sheet, a chapter."""
+    """One page of a document; also a slide, a sheet, a chapter, a letter in a mailbox."""
 
     mime: str
     metadata: Metadata
-    """Of the document: "pages", "page_kind" (page, slide, sheet, chapter), title and so on."""
+    """Of the document: "pages", "page_kind" (page, slide, sheet, chapter, message), title and so
+    on."""
     number: int
     """1-based."""
     text: str = ""
     title: str | None = None
-    """Of a slide, a sheet, a chapter."""
+    """Of a slide, a sheet, a chapter, a letter."""
     lines: tuple[TextLine, ...] = ()
     """Where the text stands, if the format knows; in the order of the text."""
     pixels: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
@@ -109,6 +110,8 @@ class PagePart:
     """JPEG."""
     picture: npt.NDArray[np.uint8] | None = field(default=None, repr=False)
     """(height, width, 3) RGB, where the page has no text of its own and seems to show some."""
+    about: Metadata = field(default_factory=dict)
+    """What it says of itself: of a letter in a mailbox "sent_at", "author" and so on."""
 
 
 @dataclass(frozen=True, slots=True)

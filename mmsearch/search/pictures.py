@@ -88,7 +88,7 @@ class Pictures:
             case Modality.IMAGE:
                 return {"kinds": ("image",)}
             case Modality.PAGE if longest > 2 * small:  # so large are those of pages
-                return {"kinds": ("document",), "page": segment.place.page}
+                return {"kinds": ("document", "image"), "page": segment.place.page}
             case Modality.VIDEO if longest > small and "frame_at" in segment.metadata:
                 return {"kinds": ("video",), "moment": segment.metadata["frame_at"]}
             case _:

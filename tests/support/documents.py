@@ -25,7 +25,7 @@ def a_pdf(pages: Sequence[str], *, size: tuple[int, int] = (612, 792), extra: st
             f"/Resources << /Font << /F1 3 0 R >> >> /Contents {5 + 2 * number} 0 R >>".encode()
         )
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content))
-    return _pdf_of(objects)
+    return pdf_of(objects)
 
 
 def a_scan(lines: Sequence[str], size: tuple[int, int] = (850, 1100)) -> bytes:
@@ -109,7 +109,8 @@ def an_epub(chapters: Sequence[tuple[str, str]]) -> bytes:
     )
 
 
-def _pdf_of(objects: Sequence[bytes]) -> bytes:
+def pdf_of(objects: Sequence[bytes]) -> bytes:
+    """A PDF of these objects, numbered from 1; the first one is its catalogue."""
     made = bytearray(b"%PDF-1.4\n")
     offsets = []
     for number, content in enumerate(objects, 1):
@@ -123,3 +124,33 @@ def _pdf_of(objects: Sequence[bytes]) -> bytes:
         start,
     )
     return bytes(made)
+
+
+def a_word_package(body: str, parts: Mapping[str, str] | None = None) -> bytes:
+    """A Word document with this body in XML, and further parts by their relation's name
+    ("footnotes", "header", ...)."""
+    namespaces = (
+        'xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main" '
+        'xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships" '
+        'xmlns:m="http://schemas.openxmlformats.org/officeDocument/2006/math" '
+        'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+    )
+    kinds = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    relations = "".join(
+        f'<Relationship Id="r{n}" Type="{kinds}/{kind}" Target="{kind}.xml"/>'
+        for n, kind in enumerate(parts or {})
+    )
+    about = 'xmlns="http://schemas.openxmlformats.org/package/2006/relationships"'
+    return zipped(
+        {
+            "[Content_Types].xml": "<Types/>",
+            "_rels/.rels": f"<Relationships {about}><Relationship Id='d' "
+            f"Type='{kinds}/officeDocument' Target='word/document.xml'/></Relationships>",
+            "word/document.xml": f"<w:document {namespaces}><w:body>{body}</w:body></w:document>",
+            "word/_rels/document.xml.rels": f"<Relationships {about}>{relations}</Relationships>",
+        }
+        | {
+            f"word/{kind}.xml": f"<w:part {namespaces}>{content}</w:part>"
+            for kind, content in (parts or {}).items()
+        }
+    )

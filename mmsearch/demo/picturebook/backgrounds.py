@@ -1,5 +1,5 @@
 # ruff: noqa: E501 -- a drawing reads best one shape per line
-"""The places of the picture book: sky, weather and everything behind the objects."""
+"""The places of the picture book: everything behind the objects."""
 
 from __future__ import annotations
 
@@ -8,82 +8,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from mmsearch.demo.picturebook.pen import Rgb, from_hex, mix
+from mmsearch.demo.picturebook.indoors import ROOMS
+from mmsearch.demo.picturebook.pen import Rgb, mix
 from mmsearch.demo.picturebook.scene import Scene
+from mmsearch.demo.picturebook.sky import Weather, ridge, sky
 from mmsearch.demo.picturebook.stage import Stage
-
-_SKY: dict[tuple[str, str], tuple[str, ...]] = {
-    ("day", "clear"): ("#62b1e8", "#a9d9f4", "#e4f5fb"),
-    ("day", "cloudy"): ("#9fb0be", "#c3ced6", "#e3e8ea"),
-    ("day", "rain"): ("#6c7c8e", "#8f9dab", "#b7c1c9"),
-    ("day", "snow"): ("#aebdd0", "#cbd6e3", "#eaf0f6"),
-    ("day", "fog"): ("#c6ced2", "#d8dddf", "#e8ebeb"),
-    ("sunset", "clear"): ("#5a4a92", "#d8657e", "#f99a5a", "#fddc90"),
-    ("sunset", "cloudy"): ("#6b5686", "#b8677c", "#ea8a66", "#f8c088"),
-    ("night", "clear"): ("#0c1536", "#1b2a5c", "#384f86"),
-    ("night", "snow"): ("#1a2446", "#2f3d68", "#55658f"),
-}
-
-
-class Weather:
-    """How the time and the weather of a scene change its colours."""
-
-    def __init__(self, scene: Scene) -> None:
-        self.time, self.weather = scene.time, scene.weather
-
-    @property
-    def light(self) -> Rgb:
-        """What the colours of objects are multiplied by."""
-        if self.time == "night":
-            return 196, 202, 236
-        if self.time == "sunset":
-            return 255, 226, 208
-        return (232, 236, 240) if self.weather in ("rain", "cloudy") else (255, 255, 255)
-
-    def ground(self, colour: str) -> Rgb:
-        """A background colour in this light; snow covers it."""
-        rgb = from_hex(colour)
-        if self.weather == "snow":
-            rgb = mix(rgb, (246, 249, 254), 0.8)
-        return self.tint(rgb)
-
-    def tint(self, colour: str | Rgb) -> Rgb:
-        """A background colour in this light."""
-        rgb = from_hex(colour) if isinstance(colour, str) else colour
-        if self.time == "night":
-            return mix(_multiply(rgb, (104, 118, 178)), (30, 40, 84), 0.25)
-        if self.time == "sunset":
-            return mix(_multiply(rgb, (255, 208, 186)), (240, 130, 96), 0.12)
-        if self.weather in ("rain", "cloudy"):
-            grey = sum(rgb) // 3
-            return mix(_multiply(rgb, (226, 230, 236)), (grey, grey, grey), 0.25)
-        if self.weather == "fog":
-            return mix(rgb, (224, 228, 229), 0.5)
-        return rgb
-
-
-def _multiply(a: Rgb, b: Rgb) -> Rgb:
-    return a[0] * b[0] // 255, a[1] * b[1] // 255, a[2] * b[2] // 255
-
-
-def _ridge(
-    rng: np.random.Generator, y: float, height: float, waves: int, floor: float = 1.0
-) -> list[tuple[float, float]]:
-    """The outline of rolling hills about y, closed at the floor."""
-    x = np.linspace(-0.03, 1.03, 34)
-    line = np.zeros_like(x)
-    for k in range(1, 4):
-        phase, size = rng.uniform(0, 2 * math.pi), rng.uniform(0.5, 1.0) / k
-        line += size * np.sin(x * math.pi * waves * k * 0.7 + phase)
-    top = [(float(a), float(y + height * b * 0.5)) for a, b in zip(x, line, strict=True)]
-    return [*top, (1.03, floor + 0.03), (-0.03, floor + 0.03)]
-
-
-def _cloud(s: Stage, x: float, y: float, w: float, colour: str | Rgb, alpha: int = 255) -> None:
-    for dx, dy, r in ((-0.3, 0.04, 0.2), (-0.08, -0.06, 0.28), (0.18, -0.01, 0.23),
-                      (0.36, 0.05, 0.16)):  # fmt: skip
-        s.disc(x + dx * w, y + dy * w, r * w, r * w * 0.8, colour, alpha)
-    s.disc(x, y + 0.1 * w, 0.5 * w, 0.12 * w, colour, alpha)
 
 
 def _fir(s: Stage, x: float, base: float, h: float, colour: Rgb) -> None:
@@ -99,50 +28,12 @@ def _bush(s: Stage, x: float, base: float, r: float, colour: Rgb) -> None:
         s.disc(x + dx * r, base - 0.45 * r * k, r * k, r * k * 0.85, colour)
 
 
-def sky(s: Stage, scene: Scene, rng: np.random.Generator, horizon: float) -> None:
-    """Sky, sun or moon, stars and clouds down to the horizon."""
-    s.gradient(_SKY[scene.time, scene.weather], 0.0, horizon + 0.02)
-    side = 0.82 if rng.random() < 0.5 else 0.18
-    if scene.time == "night":
-        if scene.weather == "clear":
-            for _ in range(42):
-                x, y = rng.uniform(0.01, 0.99), rng.uniform(0.01, horizon - 0.05)
-                r = float(rng.uniform(0.0022, 0.0055))
-                s.disc(float(x), float(y), r, r, (255, 250, 224), int(rng.integers(150, 256)))
-            s.glow(side, 0.14, 0.15, (200, 214, 255), 80)
-            s.disc(side, 0.14, 0.065, 0.065, "#fbf3cf")
-            s.disc(side - 0.02, 0.125, 0.013, 0.013, "#ebdfae")
-            s.disc(side + 0.022, 0.155, 0.01, 0.01, "#ebdfae")
-    elif scene.time == "sunset":
-        x = float(rng.uniform(0.25, 0.75))
-        s.glow(x, horizon - 0.05, 0.3, (255, 214, 130), 110)
-        s.disc(x, horizon - 0.05, 0.1, 0.1, "#fff0b4")
-    elif scene.weather == "clear":
-        s.glow(side, 0.13, 0.19, (255, 240, 170), 120)
-        s.disc(side, 0.13, 0.072, 0.072, "#ffdf5a")
-    cloud: str | Rgb = {
-        "clear": "#ffffff", "cloudy": "#eef1f3", "rain": "#57636f", "snow": "#dfe6ee", "fog": "#eceeee",
-    }[scene.weather]  # fmt: skip
-    if scene.time == "sunset":
-        cloud = (250, 176, 150) if scene.weather == "clear" else (196, 128, 138)
-    if scene.time == "night":
-        cloud = (74, 88, 130)
-    many = {"clear": 2, "cloudy": 6, "rain": 6, "snow": 4, "fog": 2}[scene.weather]
-    if scene.time == "night" and scene.weather == "clear":
-        many = 1
-    for _ in range(many):
-        w = float(rng.uniform(0.16, 0.3)) * (1.25 if many > 3 else 1.0)
-        top = 0.05 if many > 3 else 0.08
-        _cloud(s, float(rng.uniform(0.02, 0.98)), float(rng.uniform(top, max(top, horizon - 0.22))),
-               w, cloud, 215 if many < 4 else 190)  # fmt: skip
-
-
 def _beach(s: Stage, w: Weather, rng: np.random.Generator) -> None:
     s.gradient([w.tint("#2f8fc4"), w.tint("#4fb4d6"), w.tint("#9adfe6")], 0.46, 0.8)
     for _ in range(9):
         x, y = float(rng.uniform(0, 0.9)), float(rng.uniform(0.49, 0.72))
         s.stroke([(x, y), (x + float(rng.uniform(0.04, 0.12)), y)], 0.005, (255, 255, 255), 120)
-    shore = _ridge(rng, 0.765, 0.03, 2)
+    shore = ridge(rng, 0.765, 0.03, 2)
     s.shape(
         [(x, y - 0.022) if y < 1 else (x, y) for x, y in shore], w.tint("#f4fbfb"), outline=False
     )
@@ -162,9 +53,9 @@ def _beach(s: Stage, w: Weather, rng: np.random.Generator) -> None:
 
 
 def _meadow(s: Stage, w: Weather, rng: np.random.Generator) -> None:
-    s.shape(_ridge(rng, 0.5, 0.09, 2), w.ground("#a9d48a"))
-    s.shape(_ridge(rng, 0.58, 0.07, 3), w.ground("#b7dc86"))
-    s.shape(_ridge(rng, 0.68, 0.04, 2), w.ground("#c6e48f"))
+    s.shape(ridge(rng, 0.5, 0.09, 2), w.ground("#a9d48a"))
+    s.shape(ridge(rng, 0.58, 0.07, 3), w.ground("#b7dc86"))
+    s.shape(ridge(rng, 0.68, 0.04, 2), w.ground("#c6e48f"))
     for _ in range(44):
         x, y = float(rng.uniform(0, 1)), float(rng.uniform(0.72, 0.99))
         colour = ("#ffffff", "#f7d2e2", "#fbe58c", "#8fbf63")[int(rng.integers(4))]
@@ -212,14 +103,14 @@ def _mountains(s: Stage, w: Weather, rng: np.random.Generator) -> None:
                     outline=False)  # fmt: skip
             s.shape([(x, peak), (x + half, base), (x + half * 0.1, base)], w.tint("#56658c"), 60,
                     outline=False)  # fmt: skip
-    s.shape(_ridge(rng, 0.62, 0.04, 3), w.ground("#8fb98a"))
-    s.shape(_ridge(rng, 0.72, 0.05, 2), w.ground("#a5c893"))
+    s.shape(ridge(rng, 0.62, 0.04, 3), w.ground("#8fb98a"))
+    s.shape(ridge(rng, 0.72, 0.05, 2), w.ground("#a5c893"))
     for x in (0.06, 0.13, 0.9):
         _fir(s, x + float(rng.uniform(-0.02, 0.02)), 0.7, 0.13, w.tint("#557f6b"))
 
 
 def _lake(s: Stage, w: Weather, rng: np.random.Generator) -> None:
-    s.shape(_ridge(rng, 0.42, 0.07, 3), w.ground("#8fb592"))
+    s.shape(ridge(rng, 0.42, 0.07, 3), w.ground("#8fb592"))
     for k in range(12):
         _fir(s, k / 11 + float(rng.uniform(-0.03, 0.03)), 0.5, float(rng.uniform(0.07, 0.12)),
              w.tint("#5d8c70"))  # fmt: skip
@@ -227,7 +118,7 @@ def _lake(s: Stage, w: Weather, rng: np.random.Generator) -> None:
     for _ in range(12):
         x, y = float(rng.uniform(0, 0.9)), float(rng.uniform(0.51, 0.76))
         s.stroke([(x, y), (x + float(rng.uniform(0.03, 0.1)), y)], 0.005, (255, 255, 255), 90)
-    s.shape(_ridge(rng, 0.79, 0.035, 2), w.ground("#b4d488"))
+    s.shape(ridge(rng, 0.79, 0.035, 2), w.ground("#b4d488"))
     for x in (0.04, 0.09, 0.93, 0.97):
         y = float(rng.uniform(0.8, 0.86))
         for k in range(4):
@@ -243,9 +134,9 @@ def _desert(s: Stage, w: Weather, rng: np.random.Generator) -> None:
         s.shape([(x - width / 2, 0.58), (x - width * 0.4, 0.58 - h), (x + width * 0.36, 0.58 - h),
                  (x + width / 2, 0.58)], w.tint("#d99a6c"))  # fmt: skip
         s.rect(x - width * 0.42, 0.58 - h * 0.6, x + width * 0.4, 0.58 - h * 0.5, w.tint("#c5835a"))
-    s.shape(_ridge(rng, 0.55, 0.05, 2), w.ground("#f0cd8e"))
-    s.shape(_ridge(rng, 0.66, 0.07, 2), w.ground("#f5d79b"))
-    s.shape(_ridge(rng, 0.8, 0.05, 2), w.ground("#f9e1ad"))
+    s.shape(ridge(rng, 0.55, 0.05, 2), w.ground("#f0cd8e"))
+    s.shape(ridge(rng, 0.66, 0.07, 2), w.ground("#f5d79b"))
+    s.shape(ridge(rng, 0.8, 0.05, 2), w.ground("#f9e1ad"))
     for _ in range(8):
         x, y = float(rng.uniform(0, 0.85)), float(rng.uniform(0.86, 0.98))
         s.stroke([(x, y), (x + 0.06, y - 0.008), (x + 0.12, y)], 0.004, w.ground("#e2bd7c"), 180)
@@ -257,8 +148,8 @@ def _forest(s: Stage, w: Weather, rng: np.random.Generator) -> None:
         for k in range(n):
             _fir(s, (k + 0.5) / n + float(rng.uniform(-0.05, 0.05)), base,
                  h * float(rng.uniform(0.7, 1.05)), w.tint(colour))  # fmt: skip
-    s.shape(_ridge(rng, 0.64, 0.03, 3), w.ground("#9cc082"))
-    s.shape(_ridge(rng, 0.78, 0.04, 2), w.ground("#b2d092"))
+    s.shape(ridge(rng, 0.64, 0.03, 3), w.ground("#9cc082"))
+    s.shape(ridge(rng, 0.78, 0.04, 2), w.ground("#b2d092"))
     for x in (0.05, 0.95):
         s.rect(x - 0.035, 0.0, x + 0.035, 0.74, w.tint("#6b4b38"))
         s.rect(x - 0.035, 0.0, x - 0.018, 0.74, w.tint("#84604a"))
@@ -266,12 +157,12 @@ def _forest(s: Stage, w: Weather, rng: np.random.Generator) -> None:
 
 
 def _farm(s: Stage, w: Weather, rng: np.random.Generator) -> None:
-    s.shape(_ridge(rng, 0.5, 0.05, 2), w.ground("#b8cf8a"))
+    s.shape(ridge(rng, 0.5, 0.05, 2), w.ground("#b8cf8a"))
     for k in range(8):
         shade = w.ground(("#e5cf7f", "#d3b965")[k % 2])
         s.shape([(0.3 + 0.05 * k, 0.54), (0.35 + 0.05 * k, 0.54), (0.18 + 0.14 * k, 0.74),
                  (0.04 + 0.14 * k, 0.74)], shade, outline=False)  # fmt: skip
-    s.shape(_ridge(rng, 0.71, 0.02, 2), w.ground("#b5d67c"))
+    s.shape(ridge(rng, 0.71, 0.02, 2), w.ground("#b5d67c"))
     for k in range(9):
         x = 0.01 + 0.125 * k
         s.rect(x, 0.6, x + 0.022, 0.74, w.tint("#f3ead8"))
@@ -291,7 +182,7 @@ def _park(s: Stage, w: Weather, rng: np.random.Generator) -> None:
         tone = w.ground(("#8fbf86", "#a6cf8c", "#7fb08a")[k % 3])
         s.disc(x, 0.42, r, r * 0.95, tone)
         s.disc(x - r * 0.3, 0.39, r * 0.45, r * 0.4, mix(tone, (255, 255, 255), 0.18))
-    s.shape(_ridge(rng, 0.59, 0.02, 2), w.ground("#b0d98c"))
+    s.shape(ridge(rng, 0.59, 0.02, 2), w.ground("#b0d98c"))
     s.shape([(0.42, 0.6), (0.5, 0.6), (0.72, 0.78), (0.86, 1.03), (0.3, 1.03), (0.4, 0.8)],
             w.ground("#eadcbd"))  # fmt: skip
     for x in (0.14, 0.86):
@@ -330,101 +221,6 @@ def _harbour(s: Stage, w: Weather, rng: np.random.Generator) -> None:
         s.rect(x - 0.014, 0.73, x + 0.014, 0.83, w.tint("#6e5138"))
 
 
-def _room(
-    s: Stage, scene: Scene, rng: np.random.Generator, wall: str, floor: str, board: str
-) -> Weather:
-    """Wall, floor, window with the weather in it, and a shelf on the right."""
-    w = Weather(scene)
-    indoor = _dusk(scene)
-    s.gradient([mix(from_hex(wall), (255, 255, 255), 0.16), from_hex(wall)], 0.0, 0.68)
-    s.rect(0.06, 0.08, 0.42, 0.44, "#fbf7ee")
-    inner = Stage(max(8, round(s.size * 0.31)), s.style, scene.seed)
-    sky(inner, scene, rng, 0.8)
-    inner.shape(_ridge(rng, 0.84, 0.1, 2), w.ground("#a9cf92"))
-    if scene.weather in ("rain", "snow", "fog"):
-        fall(inner, scene, rng)
-    s.image.paste(inner.image, (round(s.size * 0.085), round(s.size * 0.105)))
-    s.rect(0.232, 0.1, 0.245, 0.42, "#fbf7ee")
-    s.rect(0.08, 0.255, 0.4, 0.267, "#fbf7ee")
-    s.rect(0.04, 0.43, 0.44, 0.452, "#f1e9da")
-    s.rect(0.5, 0.38, 0.97, 0.402, board)
-    s.rect(0.5, 0.402, 0.97, 0.412, (60, 40, 40), 50)
-    s.gradient([mix(from_hex(floor), (0, 0, 0), 0.06), from_hex(floor)], 0.68, 1.0)
-    s.rect(0, 0.655, 1, 0.685, "#f6f0e4")
-    if indoor is not None:
-        s.veil(indoor, 0.22)
-    return w
-
-
-def _dusk(scene: Scene) -> Rgb | None:
-    """The tint of a room after dark."""
-    if scene.time == "night":
-        return 40, 44, 92
-    return (250, 150, 90) if scene.time == "sunset" else None
-
-
-def _kitchen(s: Stage, scene: Scene, rng: np.random.Generator) -> None:
-    _room(s, scene, rng, "#dfeee6", "#d9c3a5", "#b98a5c")
-    for k in range(5):
-        for j in range(3):
-            if (k + j) % 2:
-                s.shape([(0.2 * k, 0.685 + 0.105 * j), (0.2 * k + 0.2, 0.685 + 0.105 * j),
-                         (0.2 * k + 0.2, 0.79 + 0.105 * j), (0.2 * k, 0.79 + 0.105 * j)],
-                        "#c8ae8c", outline=False)  # fmt: skip
-    s.rect(0.5, 0.52, 1.0, 0.68, "#8fb3a6")
-    s.rect(0.48, 0.5, 1.0, 0.525, "#f0e6d4")
-    for x in (0.66, 0.83):
-        s.rect(x, 0.53, x + 0.006, 0.67, "#7a9d91")
-    for x in (0.58, 0.75, 0.92):
-        s.rect(x - 0.02, 0.555, x + 0.02, 0.565, "#f0e6d4")
-    s.rect(0.06, 0.56, 0.4, 0.655, "#e9ddc6")
-    s.rect(0.04, 0.545, 0.42, 0.565, "#b98a5c")
-
-
-def _living_room(s: Stage, scene: Scene, rng: np.random.Generator) -> None:
-    _room(s, scene, rng, "#f3dcc3", "#b78a63", "#8a5f42")
-    for k in range(6):
-        s.rect(0, 0.7 + 0.05 * k, 1, 0.703 + 0.05 * k, "#a27850")
-    s.shape([(0.53, 0.66), (0.53, 0.55), (0.57, 0.5), (0.9, 0.5), (0.94, 0.55), (0.94, 0.66)],
-            "#a9b7a2")  # fmt: skip
-    s.shape([(0.49, 0.7), (0.49, 0.58), (0.55, 0.58), (0.55, 0.63), (0.92, 0.63), (0.92, 0.58),
-             (0.98, 0.58), (0.98, 0.7)], "#95a68f")  # fmt: skip
-    s.disc(0.45, 0.87, 0.4, 0.085, "#e8d3b9")
-    s.disc(0.45, 0.87, 0.33, 0.067, "#dcc09f")
-
-
-def _bedroom(s: Stage, scene: Scene, rng: np.random.Generator) -> None:
-    _room(s, scene, rng, "#dcd9ee", "#c9b29b", "#a98c78")
-    for k in range(10):
-        s.rect(0.1 * k + 0.045, 0, 0.1 * k + 0.05, 0.04, "#cfcbe6")
-    s.rect(0.47, 0.5, 0.52, 0.72, "#8d6f5c")
-    s.shape([(0.5, 0.58), (1.03, 0.58), (1.03, 0.72), (0.5, 0.72)], "#f4eee6")
-    s.shape([(0.66, 0.57), (1.03, 0.57), (1.03, 0.73), (0.66, 0.73)], "#b7c6dd")
-    s.shape([(0.53, 0.55), (0.65, 0.55), (0.66, 0.6), (0.53, 0.6)], "#ffffff")
-    s.disc(0.4, 0.88, 0.34, 0.07, "#e4d8e6")
-
-
-def _plain(s: Stage, _scene: Scene, rng: np.random.Generator) -> None:
-    paper = ("#f7efe0", "#e6f0ee", "#f4e8ec", "#e9edf6", "#f1f2e2")[int(rng.integers(5))]
-    base = from_hex(paper)
-    s.gradient([mix(base, (255, 255, 255), 0.3), base])
-    match int(rng.integers(3)):
-        case 0:
-            for i in range(9):
-                for j in range(9):
-                    s.disc(
-                        (i + 0.5 * (j % 2)) / 8,
-                        j / 8,
-                        0.008,
-                        0.008,
-                        mix(base, (150, 140, 150), 0.16),
-                    )
-        case 1:
-            s.disc(0.5, 0.5, 0.44, 0.44, mix(base, (255, 255, 255), 0.45))
-        case _:
-            pass
-
-
 _OUTDOORS: dict[str, tuple[float, Callable[[Stage, Weather, np.random.Generator], None]]] = {
     "beach": (0.46, _beach),
     "meadow": (0.5, _meadow),
@@ -437,18 +233,12 @@ _OUTDOORS: dict[str, tuple[float, Callable[[Stage, Weather, np.random.Generator]
     "park": (0.58, _park),
     "harbour": (0.5, _harbour),
 }
-_ROOMS: dict[str, Callable[[Stage, Scene, np.random.Generator], None]] = {
-    "kitchen": _kitchen,
-    "living room": _living_room,
-    "bedroom": _bedroom,
-    "plain": _plain,
-}
 
 
 def background(s: Stage, scene: Scene, rng: np.random.Generator) -> Rgb:
     """Draws everything behind the objects; the light that falls on them."""
-    if scene.place in _ROOMS:
-        _ROOMS[scene.place](s, scene, rng)
+    if scene.place in ROOMS:
+        ROOMS[scene.place](s, scene, rng)
         return (228, 226, 244) if scene.time == "night" else (255, 255, 255)
     weather = Weather(scene)
     horizon, paint = _OUTDOORS[scene.place]
@@ -460,20 +250,3 @@ def background(s: Stage, scene: Scene, rng: np.random.Generator) -> Rgb:
             s.disc(float(rng.uniform(0.1, 0.9)), y, 0.7, 0.05, (236, 239, 240), 90)
         s.veil((230, 233, 234), 0.28)
     return weather.light
-
-
-def fall(s: Stage, scene: Scene, rng: np.random.Generator) -> None:
-    """Rain, snow or fog in front of the objects."""
-    if scene.weather == "rain":
-        for _ in range(85):
-            x, y = float(rng.uniform(-0.05, 1.05)), float(rng.uniform(-0.05, 0.97))
-            n = float(rng.uniform(0.035, 0.065))
-            s.stroke([(x, y), (x - n * 0.28, y + n)], 0.0045, (224, 236, 246), 165)
-    elif scene.weather == "snow":
-        for _ in range(80):
-            x, y, r = rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.004, 0.0105)
-            s.disc(float(x), float(y), float(r), float(r), (255, 255, 255), 235)
-    elif scene.weather == "fog":
-        for _ in range(4):
-            s.disc(float(rng.uniform(0, 1)), float(rng.uniform(0.4, 0.95)), 0.5, 0.045,
-                   (240, 243, 243), 70)  # fmt: skip

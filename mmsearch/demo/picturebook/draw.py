@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image
 
 from mmsearch.demo.picturebook import animals, things, vehicles
-from mmsearch.demo.picturebook.backgrounds import background, fall
+from mmsearch.demo.picturebook.backgrounds import background
 from mmsearch.demo.picturebook.lexicon import KINDS, PLACE
 from mmsearch.demo.picturebook.pen import Pen, Polygon
 from mmsearch.demo.picturebook.scene import Scene
+from mmsearch.demo.picturebook.sky import fall
 from mmsearch.demo.picturebook.stage import Stage
 
 

@@ -12,20 +12,20 @@ from mmsearch.evaluation.readers.json_lines import objects, text
 
 def read(path: Path, _media: Path | None, split: str | None) -> Dataset:
     """Texts with their titles; the queries are those that `qrels/<split>.tsv` judges."""
-    corpus, asked = path / "corpus.jsonl", path / "queries.jsonl"
+    corpus, queries_file = path / "corpus.jsonl", path / "queries.jsonl"
     qrels = path / "qrels" / f"{split or 'test'}.tsv"
-    for needed in (corpus, asked, qrels):
+    for needed in (corpus, queries_file, qrels):
         if not needed.is_file():
-            found = ", ".join(sorted(p.stem for p in (path / "qrels").glob("*.tsv"))) or "none"
+            splits = ", ".join(sorted(p.stem for p in (path / "qrels").glob("*.tsv"))) or "none"
             raise QueryError(
                 f"{path} is no BEIR folder: {needed.relative_to(path)} is missing "
-                f"(splits: {found})",
+                f"(splits: {splits})",
                 param="dataset",
             )
     judgements = _qrels(qrels)
     queries = tuple(
         EvalQuery(text(row, "_id", where), text=text(row, "text", where))
-        for where, row in objects(asked)
+        for where, row in objects(queries_file)
         if text(row, "_id", where) in judgements
     )
     items = tuple(

@@ -36,7 +36,7 @@ def read(path: Path, media: Path | None, _split: str | None) -> Dataset:
 
 
 def _clotho(name: str, rows: list[dict[str, str]], folder: Path) -> Dataset:
-    found: list[tuple[str, Path | None, list[tuple[str, str]]]] = []
+    recordings: list[tuple[str, Path | None, list[tuple[str, str]]]] = []
     for row in rows:
         captions = [
             (f"{row['file_name']}#{column.removeprefix('caption').strip('_')}", caption)
@@ -44,8 +44,8 @@ def _clotho(name: str, rows: list[dict[str, str]], folder: Path) -> Dataset:
             if column and column.startswith("caption") and caption
         ]
         file = folder / row["file_name"]
-        found.append((row["file_name"], file if file.is_file() else None, captions))
-    return _dataset(name, found, folder)
+        recordings.append((row["file_name"], file if file.is_file() else None, captions))
+    return _dataset(name, recordings, folder)
 
 
 def _audiocaps(name: str, rows: list[dict[str, str]], folder: Path) -> Dataset:
@@ -72,13 +72,13 @@ def _first(folder: Path, stems: tuple[str, ...]) -> Path | None:
 
 
 def _dataset(
-    name: str, found: list[tuple[str, Path | None, list[tuple[str, str]]]], folder: Path
+    name: str, recordings: list[tuple[str, Path | None, list[tuple[str, str]]]], folder: Path
 ) -> Dataset:
     items: list[Item] = []
     queries: list[EvalQuery] = []
     judgements: dict[str, dict[str, int]] = {}
     missing = 0
-    for item, file, captions in found:
+    for item, file, captions in recordings:
         if file is None:
             missing += 1
             continue

@@ -19,12 +19,12 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 continue
             where = f"{path.name}:{number}"
             try:
-                found = orjson.loads(line)
+                row = orjson.loads(line)
             except orjson.JSONDecodeError as error:
                 raise QueryError(f"{where} is not JSON: {error}", param="dataset") from None
-            if not isinstance(found, dict):
+            if not isinstance(row, dict):
                 raise QueryError(f"{where} must be a JSON object", param="dataset")
-            yield where, found
+            yield where, row
 
 
 def text(row: dict[str, Any], key: str, where: str, default: str | None = None) -> str:

@@ -26,7 +26,7 @@ _FOLDER_KEYS = frozenset(("folder",))
 
 
 def read(path: Path, media: Path | None, split: str | None) -> Dataset:
-    """Queries with another `split` than the asked one are left out."""
+    """Queries with another `split` than the requested one are left out."""
     base = media or path.parent
     items: dict[str, Item] = {}
     queries: list[EvalQuery] = []
@@ -97,13 +97,13 @@ def _item(row: dict[str, Any], base: Path, where: str) -> Item:
     return Item(name, file, kind=text(row, "kind", where, kind_of(file)))
 
 
-def _relevant(given: Any, where: str) -> dict[str, int]:
-    if isinstance(given, list) and all(isinstance(name, str) for name in given):
-        return dict.fromkeys(given, 1)
-    if isinstance(given, dict) and all(
-        isinstance(grade, int) and not isinstance(grade, bool) for grade in given.values()
+def _relevant(relevant: Any, where: str) -> dict[str, int]:
+    if isinstance(relevant, list) and all(isinstance(name, str) for name in relevant):
+        return dict.fromkeys(relevant, 1)
+    if isinstance(relevant, dict) and all(
+        isinstance(grade, int) and not isinstance(grade, bool) for grade in relevant.values()
     ):
-        return dict(given)
+        return dict(relevant)
     raise QueryError(
         f"{where}: 'relevant' must be a list of items, or an object of item to grade",
         param="dataset",

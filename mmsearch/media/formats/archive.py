@@ -1,7 +1,7 @@
 """Zipped documents (Office, OpenDocument, EPUB), opened within limits and never unpacked to disk.
 
 What a member says of its size is what is counted and, at most, read: Python's zipfile refuses a
-member that turns out longer.
+member that turns out longer. A member that is read again counts again.
 """
 
 from __future__ import annotations
@@ -25,8 +25,28 @@ UNREADABLE = (KeyError, ValueError, EOFError, zipfile.BadZipFile, zlib.error)
 """What reading a missing or damaged member raises."""
 
 
+class Archive:
+    """The members of an open archive, as long as what was read is within a budget."""
+
+    def __init__(self, archive: zipfile.ZipFile, max_bytes: int) -> None:
+        self._archive = archive
+        self._left = self._max_bytes = max_bytes
+        self.names = frozenset(archive.namelist())
+
+    def read(self, name: str) -> bytes:
+        """The content of a member. Raises KeyError, MediaError too_large, and UNREADABLE."""
+        self._left -= self._archive.getinfo(name).file_size
+        if self._left < 0:
+            raise MediaError(
+                "too_large",
+                f"The document names its parts so often that more than {self._max_bytes} bytes "
+                "would be read.",
+            )
+        return self._archive.read(name)
+
+
 @contextmanager
-def open_archive(source: Content, max_bytes: int) -> Iterator[zipfile.ZipFile]:
+def open_archive(source: Content, max_bytes: int) -> Iterator[Archive]:
     """The archive, if what it unpacks to is within `max_bytes`.
 
     Raises MediaError: too_large, encrypted, corrupt, unreadable; also for what goes wrong
@@ -40,7 +60,7 @@ def open_archive(source: Content, max_bytes: int) -> Iterator[zipfile.ZipFile]:
         try:
             with zipfile.ZipFile(file) as archive:
                 _check(archive, max_bytes)
-                yield archive
+                yield Archive(archive, max_bytes)
         except (zipfile.BadZipFile, zlib.error, EOFError):
             raise MediaError(
                 "corrupt", "The document is damaged or cut off: its archive cannot be read."

@@ -19,7 +19,11 @@ import av.error
 import numpy as np
 
 from mmsearch.errors import MediaError
+from mmsearch.media.formats.clock import timed
 from mmsearch.media.formats.exif import clean
+from mmsearch.media.formats.mixing import mixable
+from mmsearch.media.formats.origin import origin_of
+from mmsearch.media.formats.truncation import missing_bytes
 from mmsearch.media.opened import Content, reader
 from mmsearch.media.parts import SAMPLE_RATE
 from mmsearch.types import SOUND_RATE, Samples
@@ -31,13 +35,18 @@ _HOP = SAMPLE_RATE // 50
 # Errors in a row after which the rest is given up: a hostile file may be all errors.
 _MAX_ERRORS = 1000
 _TRIAL_FRAMES = 20
+_SILENT_SECONDS = 10.0
+"""Of inserted silence at a time."""
+# Containers that count their samples at the beginning, and what may be missing at the end.
+_COUNTED = ("flac", "aiff", "caf", "w64", "wv", "tta", "ape")
+_CUT_SECONDS = 0.2
 SOUND_SECONDS = 60.0
 """Length of the stretches at SOUND_RATE; nothing is looked for at their ends."""
 _TAGS = {
     "title": "title", "artist": "artist", "album": "album", "genre": "genre", "date": "date",
     "year": "date", "comment": "description", "description": "description",
-    "creation_time": "recorded_at",
 }  # fmt: skip
+_QUICKTIME = "com.apple.quicktime."
 # Pictures inside recordings (covers), whether or not the file marks them as such.
 _COVER_CODECS = ("mjpeg", "png", "bmp", "gif", "webp", "tiff", "jpegls")
 
@@ -131,11 +140,16 @@ def chunks(
             if decoder.errors:
                 raise MediaError("corrupt", "The recording is damaged: nothing can be decoded.")
             raise MediaError("empty", "The recording has no samples.")
-        metadata = info.metadata | {"duration": round(total / SAMPLE_RATE, 3)}
-        if decoder.errors:
+        seconds = total / SAMPLE_RATE
+        metadata = info.metadata | {"duration": round(seconds, 3)}
+        if _is_cut_off(source, info.metadata, seconds):
+            metadata["warning"] = (
+                f"The recording is damaged: it is cut off; {seconds:.1f} seconds could be decoded."
+            )
+        elif decoder.errors:
             metadata["warning"] = (
                 f"The recording is damaged ({decoder.errors} errors); "
-                f"{total / SAMPLE_RATE:.1f} seconds could be decoded."
+                f"{seconds:.1f} seconds could be decoded."
             )
         if heard is not None:
             yield heard.rest()
@@ -146,6 +160,12 @@ def decode(source: Content, max_seconds: float = math.inf) -> Chunk:
     """A whole recording at once. Raises as `chunks`."""
     pieces = list(chunks(source, 600.0, max_seconds))
     return replace(pieces[-1], start=0.0, samples=np.concatenate([p.samples for p in pieces]))
+
+
+def _is_cut_off(source: Content, metadata: dict[str, Any], seconds: float) -> bool:
+    claimed = metadata.get("duration", 0.0)
+    counted = metadata["container"] in _COUNTED and claimed > seconds + _CUT_SECONDS
+    return counted or missing_bytes(source) > 0
 
 
 class _Stretches:
@@ -238,17 +258,14 @@ def opened(source: Content) -> Iterator[Opened]:
 
 def info_of(container: Opened) -> AudioInfo:
     """The streams and tags of an opened file."""
-    moving = [
-        stream
-        for stream in container.streams.video
-        if not is_cover(stream)
-    ]  # fmt: skip
+    moving = _moving(container)
     metadata: dict[str, Any] = {"container": container.format.name.split(",")[0]}
     for tags in (container.metadata, *(s.metadata for s in container.streams.audio[:1])):
         for name, value in tags.items():
-            key, text = _TAGS.get(name.lower()), clean(value)
+            key, text = _TAGS.get(name.lower().removeprefix(_QUICKTIME)), clean(value)
             if key and text:
                 metadata.setdefault(key, text)
+    metadata |= origin_of([container.metadata, *(s.metadata for s in container.streams)])
     stream = next((s for s in container.streams.audio if _decodable(s)), None)
     if stream is not None:
         metadata |= {
@@ -261,6 +278,10 @@ def info_of(container: Opened) -> AudioInfo:
     # A container with nothing but one picture is a film of one picture.
     films = moving or (stream is None and any(map(_decodable, container.streams.video)))
     return AudioInfo(stream is not None, bool(films), metadata)
+
+
+def _moving(container: Opened) -> list[Any]:
+    return [stream for stream in container.streams.video if not is_cover(stream)]
 
 
 def is_cover(stream: Any) -> bool:
@@ -295,21 +316,62 @@ class _Decoder:
         self._setup: tuple[str, str, int] | None = None
         self._rates = (SOUND_RATE, SAMPLE_RATE) if sounds else (SAMPLE_RATE,)
         self._resamplers: dict[int, av.AudioResampler] = {}
+        self._reached = dict.fromkeys(self._rates, 0)
+        """Samples so far, by Hz."""
         self.errors = 0
 
     def blocks(self) -> Iterator[tuple[int, Samples]]:
         """(Hz, samples) in the order of time."""
-        total = 0
-        for frame in self.frames():
-            for rate, block in self._resample(frame):
-                total += len(block) if rate == SAMPLE_RATE else 0
-                if total > self._max_samples:
+        placed = timed(self.frames(), origin=self._origin(), length=self._length())
+        if self._stream.codec_context.channels > 1:
+            placed = mixable(placed)
+        for begin, frame in placed:
+            blocks = self._resample(frame)
+            if begin >= 0:
+                blocks = itertools.chain(self._silence_until(begin), blocks)
+            for rate, block in blocks:
+                self._reached[rate] += len(block)
+                if self._reached[SAMPLE_RATE] > self._max_samples:
                     raise MediaError(
                         "too_large",
                         f"The recording is longer than the {self._max_samples / SAMPLE_RATE:g} "
                         "seconds allowed.",
                     )
                 yield rate, block
+
+    def _origin(self) -> float | None:
+        """The time stamp of second 0; None: that of the first frame.
+
+        A film says by itself when its sound begins (`video.sound_delay`). In other containers
+        than these, time stamps begin anywhere.
+        """
+        names = self._container.format.name.split(",")
+        if not {"mov", "matroska"} & set(names) or _moving(self._container):
+            return None
+        return 0.0 if (self._stream.start_time or 0) > 0 else None
+
+    def _length(self) -> float:
+        """What the container claims, in seconds; the rest of what is allowed if it says nothing."""
+        allowed = self._max_samples / SAMPLE_RATE - 1
+        claimed = self._container.duration or 0
+        if claimed <= 0:
+            return allowed
+        # Counted from the first stamp in some containers, and from 0 in others.
+        return min(allowed, (claimed + max(0, self._container.start_time or 0)) / 1_000_000)
+
+    def _silence_until(self, begin: float) -> Iterator[tuple[int, Samples]]:
+        """What fills a gap in the recording that ends at second `begin`."""
+        yield from self._convert(None)
+        self._setup = None
+        self._resamplers = {}
+        while any(self._missing(rate, begin) for rate in self._rates):
+            for rate in self._rates:
+                count = min(self._missing(rate, begin), int(_SILENT_SECONDS * rate))
+                if count:
+                    yield rate, np.zeros(count, np.float32)
+
+    def _missing(self, rate: int, begin: float) -> int:
+        return max(0, round(begin * rate) - self._reached[rate])
 
     def frames(self) -> Iterator[av.AudioFrame | None]:
         """Decoded frames, then None to flush the resampler. Errors are counted and skipped."""
@@ -355,7 +417,7 @@ class _Decoder:
 
     def _convert(self, frame: av.AudioFrame | None) -> Iterator[tuple[int, Samples]]:
         if frame is not None:
-            # Damaged time stamps would be "repaired" with invented silence.
+            # `clock` knows better than the resampler which gaps are true.
             frame.pts = None
         for rate, resampler in self._resamplers.items():
             try:

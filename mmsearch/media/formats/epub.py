@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import posixpath
-import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote
 
 from mmsearch.errors import MediaError
-from mmsearch.media.formats import text as texts
-from mmsearch.media.formats.archive import UNREADABLE, open_archive, xml_tree
+from mmsearch.media.formats.archive import UNREADABLE, Archive, open_archive, xml_tree
+from mmsearch.media.formats.encodings import decode
 from mmsearch.media.formats.exif import clean
 from mmsearch.media.formats.html import visible_text
 from mmsearch.media.formats.sections import Section
@@ -27,7 +26,7 @@ _TAGS = {"title": "title", "creator": "author", "language": "language",
 def read(source: Content, max_bytes: int) -> tuple[dict[str, Any], list[Section]]:
     """(metadata, chapters). Raises MediaError as `open_archive`."""
     with open_archive(source, max_bytes) as archive:
-        protected = "META-INF/rights.xml" in archive.namelist()
+        protected = "META-INF/rights.xml" in archive.names
         package_path = _package_path(archive)
         package = xml_tree(archive.read(package_path))
         metadata = _metadata(package)
@@ -39,7 +38,7 @@ def read(source: Content, max_bytes: int) -> tuple[dict[str, Any], list[Section]
     return metadata | {"pages": len(sections), "page_kind": "chapter"}, sections
 
 
-def _package_path(archive: zipfile.ZipFile) -> str:
+def _package_path(archive: Archive) -> str:
     container = xml_tree(archive.read("META-INF/container.xml"))
     root = container.find(f".//{_CONTAINER}rootfile")
     path = root.get("full-path") if root is not None else None
@@ -58,25 +57,29 @@ def _metadata(package: Any) -> dict[str, Any]:
     return metadata
 
 
-def _chapters(archive: zipfile.ZipFile, package: Any, folder: str) -> Iterator[Section]:
+def _chapters(archive: Archive, package: Any, folder: str) -> Iterator[Section]:
     hrefs = {
         item.get("id"): item.get("href")
         for item in package.iter(f"{_OPF}item")
         if "html" in (item.get("media-type") or "")
     }
     number = 0
+    seen: set[str] = set()
     for reference in package.iter(f"{_OPF}itemref"):
         href = hrefs.get(reference.get("idref"))
         if not href:
             continue
         # Names in the archive, never paths of this machine.
         name = posixpath.normpath(posixpath.join(folder, unquote(href)))
+        if name in seen:  # EPUB 3.3, 5.7.2: once each
+            continue
+        seen.add(name)
         content = None
         with suppress(*UNREADABLE):
             content = archive.read(name)
-        decoded = texts.decode(content) if content else None
+        decoded = decode(content) if content else None
         if decoded is None:
             continue
         number += 1
-        text, found = visible_text(decoded.text)
-        yield Section(text, number, found.get("title"))
+        text, about = visible_text(decoded.text)
+        yield Section(text, number, about.get("title"))

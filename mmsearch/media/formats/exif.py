@@ -30,7 +30,12 @@ _LENS = 0xA434
 _USER_COMMENT = 0x9286
 _GPS_TIME, _GPS_DATE = 7, 29
 _XMP_TAG = 0x02BC
-_IPTC_TITLE, _IPTC_KEYWORDS, _IPTC_CAPTION = (2, 5), (2, 25), (2, 120)
+_IPTC = {
+    "title": (2, 5), "artist": (2, 80), "location": (2, 92), "city": (2, 90), "state": (2, 95),
+    "country": (2, 101), "headline": (2, 105), "description": (2, 120),
+}  # fmt: skip
+_IPTC_KEYWORDS, _IPTC_DATE, _IPTC_TIME = (2, 25), (2, 55), (2, 60)
+_COMPACT_DATE = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)([+-]\d{4})?)?")
 _PLACEHOLDERS = frozenset(
     ("olympus digital camera", "sony dsc", "kodak digital still camera", "digital still camera",
      "samsung camera pictures", "default", "untitled", "ascii", "charset=ascii", "binary comment")
@@ -43,7 +48,8 @@ _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\uf
 def image_metadata(image: Image.Image) -> dict[str, Any]:
     """width and height (upright), format, and where present: taken_at (ISO 8601, with the offset
     if the camera wrote it), camera, lens, latitude, longitude (decimal degrees), orientation,
-    title, description, keywords, artist, rating, label. Never raises on hostile content."""
+    title, headline, description, keywords, artist, rating, label, location, city, state, country,
+    people. Never raises on hostile content."""
     width, height = image.info.get("full_size", image.size)
     orientation = orientation_of(image)
     if orientation >= 5:
@@ -58,7 +64,10 @@ def image_metadata(image: Image.Image) -> dict[str, Any]:
         for reader in readers:
             try:
                 fields = reader(image).items()
+                words = found.get("keywords", [])
                 found |= {name: value for name, value in fields if value not in (None, "", [])}
+                if words:  # one program writes the tree of tags, another only its last parts
+                    found["keywords"] = list(dict.fromkeys([*words, *found["keywords"]]))
             except Exception:  # noqa: BLE001, S112  # hostile bytes raise anything
                 continue
     if orientation != 1:
@@ -80,6 +89,12 @@ def clean(value: Any) -> str:
     return _UNPRINTABLE.sub(" ", value[: 4 * MAX_CHARACTERS]).strip()[:MAX_CHARACTERS]
 
 
+def camera_name(make: str, model: str) -> str:
+    """ "Canon" and "Canon EOS 40D": the make once."""
+    starts = make and model.lower().startswith(make.lower())
+    return model if starts else f"{make} {model}".strip()
+
+
 def _utf8(value: str) -> str:
     """Text that Pillow has decoded as Latin-1: nearly all programs write UTF-8 today."""
     try:
@@ -93,16 +108,14 @@ def _exif(image: Image.Image) -> dict[str, Any]:
     if not exif:
         return {}
     detail = _ifd(exif, _EXIF_IFD)
-    make, model = clean(exif.get(_MAKE)), clean(exif.get(_MODEL))
-    # "Canon" and "Canon EOS 40D": the make once.
-    camera = model if make and model.lower().startswith(make.lower()) else f"{make} {model}"
+    camera = camera_name(clean(exif.get(_MAKE)), clean(exif.get(_MODEL)))
     keywords = [clean(word) for word in _utf16(exif.get(_XP_KEYWORDS)).split(";")]
     return {
         "taken_at": _date(detail.get(_DATE_ORIGINAL), detail.get(_OFFSET_ORIGINAL))
         or _date(detail.get(_DATE_DIGITIZED), detail.get(_OFFSET_DIGITIZED))
         or _gps_date(_ifd(exif, _GPS_IFD))
         or _date(exif.get(_DATE), detail.get(_OFFSET)),
-        "camera": camera.strip(),
+        "camera": camera,
         "lens": clean(detail.get(_LENS)),
         "description": _meant(clean(exif.get(_DESCRIPTION)))
         or clean(_utf16(exif.get(_XP_COMMENT)))
@@ -195,11 +208,17 @@ def _iptc(image: Image.Image) -> dict[str, Any]:
     fields: dict[Any, Any] = IptcImagePlugin.getiptcinfo(image) or {}  # type: ignore[arg-type]
     keywords = fields.get(_IPTC_KEYWORDS, [])
     keywords = keywords if isinstance(keywords, list) else [keywords]
+    date = _COMPACT_DATE.match(clean(fields.get(_IPTC_DATE)) + clean(fields.get(_IPTC_TIME)))
+    year, month, day, *clock, zone = date.groups("") if date else [""] * 7
     return {
-        "title": clean(fields.get(_IPTC_TITLE)),
-        "description": clean(fields.get(_IPTC_CAPTION)),
+        **{name: clean(_first(fields.get(tag))) for name, tag in _IPTC.items()},
+        "taken_at": iso_date(f"{year}-{month}-{day} {':'.join(clock)}{zone}"),
         "keywords": [word for word in map(clean, keywords[:_MAX_KEYWORDS]) if word],
     }
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else value
 
 
 def _xmp(image: Image.Image) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +39,7 @@ from PIL import (
 )
 
 from mmsearch.errors import MediaError
+from mmsearch.media.formats.depth import is_deep, to_8_bits
 from mmsearch.media.opened import Content, reader
 from mmsearch.types import Preprocess
 
@@ -67,8 +69,7 @@ FORMATS = tuple(name for _, name in _PLUGINS)
 # this many times larger than the model's input. At 2 the cosine to the full decode is > 0.999.
 DRAFT_FACTOR = 2
 
-# In these modes a rounding error is not small: a nearest pixel jumps. Up to this size they are
-# resized in whole, exactly as open_clip does.
+# Here a nearest pixel jumps: up to this size they are resized in whole, as open_clip does.
 _SENSITIVE = ("1", "P")
 _WHOLE_PIXELS = 16_000_000
 
@@ -83,10 +84,8 @@ _TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 # Which upright axes (x, y) run against the stored ones.
-_FLIPPED = {2: (True, False), 3: (True, True), 4: (False, True), 6: (True, False)} | {
-    7: (True, True),
-    8: (False, True),
-}
+_FLIPPED = {2: (True, False), 3: (True, True), 4: (False, True), 6: (True, False),
+            7: (True, True), 8: (False, True)}  # fmt: skip
 _SWAPPED = (5, 6, 7, 8)
 
 
@@ -109,34 +108,57 @@ def open_image(
     if content[4:8] == b"ftyp":
         _register_heif()
         formats = (*FORMATS, "HEIF")
+    with _errors(max_pixels):
+        image = Image.open(io.BytesIO(content), formats=formats)
+    load(image, max_pixels, draft_for=draft_for)
+    return image
+
+
+def load(
+    image: Image.Image,
+    max_pixels: int,
+    *,
+    draft_for: tuple[Preprocess | None, int] | None = None,
+) -> None:
+    """Decode an opened picture, or the frame at which it stands. As `open_image`."""
+    with _errors(max_pixels):
+        width, height = image.size
+        if width < 1 or height < 1:
+            raise MediaError("corrupt", "The picture has no pixels.")
+        if width * height > max_pixels:
+            raise _too_large(f"{width} x {height}", max_pixels)
+        image.info["full_size"] = (width, height)
+        if draft_for is not None and image.format in ("JPEG", "MPO"):
+            # No mode: that would also turn CMYK or grey into RGB.
+            image.draft(None, draft_size((width, height), *draft_for))
+        image.load()
+
+
+@contextmanager
+def _errors(max_pixels: int) -> Iterator[None]:
+    """Whatever Pillow raises, as MediaError."""
     with warnings.catch_warnings():
         # Damaged EXIF and the like: what matters is whether there is a picture.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
-            image = Image.open(io.BytesIO(content), formats=formats)
-            width, height = image.size
-            if width < 1 or height < 1:
-                raise MediaError("corrupt", "The picture has no pixels.")
-            if width * height > max_pixels:
-                raise _too_large(f"{width} x {height}", max_pixels)
-            image.info["full_size"] = (width, height)
-            if draft_for is not None and image.format in ("JPEG", "MPO"):
-                # No mode: that would also turn CMYK or grey into RGB.
-                image.draft(None, draft_size((width, height), *draft_for))
-            image.load()
+            yield
         except MediaError:
             raise
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            raise _too_large("too many", max_pixels) from None
-        except MemoryError:
-            raise MediaError("memory", "Decoding the picture needs too much memory.") from None
-        except UnidentifiedImageError:
-            raise MediaError("corrupt", "The picture is damaged: no reader accepts it.") from None
         except Exception as error:  # noqa: BLE001  # decoders raise anything on hostile bytes
-            reason = str(error).split("\n", 1)[0][:200] or type(error).__name__
-            raise MediaError("corrupt", f"The picture is damaged or cut off: {reason}.") from None
-    return image
+            raise _reason(error, max_pixels) from None
+
+
+def _reason(error: Exception, max_pixels: int) -> MediaError:
+    match error:
+        case Image.DecompressionBombWarning() | Image.DecompressionBombError():
+            return _too_large("too many", max_pixels)
+        case MemoryError():
+            return MediaError("memory", "Decoding the picture needs too much memory.")
+        case UnidentifiedImageError():
+            return MediaError("corrupt", "The picture is damaged: no reader accepts it.")
+    reason = str(error).split("\n", 1)[0][:200] or type(error).__name__
+    return MediaError("corrupt", f"The picture is damaged or cut off: {reason}.")
 
 
 def _too_large(what: str, max_pixels: int) -> MediaError:
@@ -248,7 +270,7 @@ def preprocess_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
     """
     orientation = orientation_of(image)
     picture = upright(image)
-    if _is_deep(picture) or picture.has_transparency_data:
+    if is_deep(picture) or picture.has_transparency_data:
         picture = _flatten(_eye_mode(picture))
     stored = image.info.get("full_size", image.size)
     full: tuple[int, int] = stored[::-1] if orientation in _SWAPPED else stored
@@ -271,11 +293,10 @@ def preprocess_pixels(image: Image.Image, spec: Preprocess) -> Pixels:
 
 def _resampling(spec: Preprocess) -> Image.Resampling:
     height, width = spec.size
-    if spec.resize_mode == "shortest" and height != width:
-        return Image.Resampling.BICUBIC  # open_clip forgets the interpolation in this one case
-    if spec.interpolation == "bilinear":
-        return Image.Resampling.BILINEAR
-    return Image.Resampling.BICUBIC
+    # open_clip forgets the interpolation where it keeps the ratio of sides that differ.
+    forgotten = spec.resize_mode == "shortest" and height != width
+    bilinear = spec.interpolation == "bilinear" and not forgotten
+    return Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC
 
 
 def _source_span(
@@ -381,8 +402,8 @@ def _eye_mode(image: Image.Image) -> Image.Image:
     mode = image.mode
     if mode in ("RGB", "RGBA"):
         return image
-    if _is_deep(image):
-        return _to_8_bits(image)
+    if is_deep(image):
+        return to_8_bits(image)
     if mode == "LAB":
         with suppress(ImageCms.PyCMSError):
             converted = ImageCms.profileToProfile(
@@ -395,33 +416,6 @@ def _eye_mode(image: Image.Image) -> Image.Image:
         with suppress(ValueError):
             return (image.convert("LA") if mode == "La" else image).convert("RGBA")
     return _plain_rgb(image)
-
-
-def _is_deep(image: Image.Image) -> bool:
-    """Whether its pixels are greyscale of more than 8 bits."""
-    return image.mode in ("I", "F") or image.mode.startswith("I;16")
-
-
-_DEPTHS = (255, 4095, 16383, 65535)
-"""Largest values of 8, 12, 14 and 16 bits."""
-_LEAST_RANGE = 1 / 8
-"""Of a depth: a picture that uses less of it is stretched to its own range."""
-
-
-def _to_8_bits(image: Image.Image) -> Image.Image:
-    """Deep greyscale at 8 bits: scaled by its depth, so that it looks like an 8-bit copy of it.
-
-    Floating point up to 1 is taken as 0..1. What fits no depth (negative values, elevations,
-    radiances), or uses little of it, is stretched to its own range.
-    """
-    values = np.nan_to_num(np.asarray(image, dtype=np.float32), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    full = 1.0 if image.mode == "F" and high <= 1 else None
-    full = full or next((float(depth) for depth in _DEPTHS if high <= depth), None)
-    if low < 0 or full is None or high - low < _LEAST_RANGE * full:
-        values, full = values - low, high - low
-    scaled = values * (255.0 / full) if full > 0 else values
-    return Image.fromarray(np.round(scaled).astype(np.uint8)).convert("RGB")
 
 
 def _flatten(image: Image.Image) -> Image.Image:

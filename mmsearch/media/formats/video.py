@@ -22,6 +22,7 @@ from PIL import Image
 
 from mmsearch.errors import MediaError
 from mmsearch.media.formats.audio import Opened, info_of, is_cover, opened
+from mmsearch.media.formats.truncation import missing_bytes
 from mmsearch.media.opened import Content
 
 # How films are looked at.
@@ -81,12 +82,15 @@ def shots(
         looks = _Looks(container, stream)
         claimed = float(metadata.get("duration", 0.0))
         director = _Director(max(_SHORTEST, claimed / max_shots), max_shots, _pixel_shape(stream))
-        last = None
+        last, turned = None, False
         for when, frame in looks.frames():
             if when > max_seconds:
                 raise MediaError(
                     "too_large", f"The film is longer than the {max_seconds:g} seconds allowed."
                 )
+            if _turn(frame) in (90, 270) and not turned:
+                turned = True
+                metadata |= {"width": metadata["height"], "height": metadata["width"]}
             for shot in director.see(when, frame):
                 if last is not None:
                     yield metadata, last
@@ -101,7 +105,11 @@ def shots(
         if last is None:
             raise MediaError("corrupt", "The film is damaged: no picture of it can be decoded.")
         metadata["duration"] = last.end
-        if looks.errors:
+        if missing_bytes(source):
+            metadata["warning"] = (
+                f"The film is damaged: it is cut off; {last.end:.1f} seconds could be decoded."
+            )
+        elif looks.errors:
             metadata["warning"] = (
                 f"The film is damaged ({looks.errors} errors); what could be decoded is there."
             )
@@ -156,7 +164,9 @@ def _metadata(container: Opened, stream: Any) -> dict[str, Any]:
     if "codec" in metadata:
         metadata["audio_codec"] = metadata.pop("codec")
     metadata["video_codec"] = stream.codec_context.name
-    metadata |= {"width": stream.codec_context.width, "height": stream.codec_context.height}
+    # As it is seen but for its turn, which only a frame knows.
+    width = max(1, round(stream.codec_context.width * _pixel_shape(stream)))
+    metadata |= {"width": width, "height": stream.codec_context.height}
     with suppress(ZeroDivisionError, TypeError, ValueError):
         rate = float(stream.average_rate or 0)
         if 0 < rate < 1000:
@@ -337,12 +347,17 @@ def _picture(frame: Any, pixel_shape: float) -> Image.Image | None:
         return None
     if pixel_shape != 1.0:
         image = image.resize((max(1, round(image.width * pixel_shape)), image.height))
-    turn = int(getattr(frame, "rotation", 0) or 0) % 360
+    turn = _turn(frame)
     if turn in (90, 180, 270):
         turned = {90: Image.Transpose.ROTATE_90, 180: Image.Transpose.ROTATE_180,
                   270: Image.Transpose.ROTATE_270}  # fmt: skip
         image = image.transpose(turned[turn])
     return image
+
+
+def _turn(frame: Any) -> int:
+    """Degrees against the clock by which a frame is turned to be upright, 0 to 359."""
+    return int(getattr(frame, "rotation", 0) or 0) % 360
 
 
 def _pixel_shape(stream: Any) -> float:

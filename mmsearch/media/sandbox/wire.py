@@ -174,6 +174,7 @@ def encode_part(part: Part) -> tuple[dict[str, Any], list[Any]]:
         seen, buffers = _encode_seen(part)
         lines = [[line.start, line.end, *line.box] for line in part.lines]
         header |= {"part": "page", "number": part.number, "title": part.title}
+        header["about"] = dict(part.about)
         text = part.text.encode()
         header |= {"text": bool(text)} | seen
         # A page of a million characters has more lines than a header holds.
@@ -230,7 +231,11 @@ def decode_part(header: Mapping[str, Any], buffers: Sequence[bytearray]) -> Part
                 for start, end, x0, y0, x1, y1 in json.loads(rest.pop(0))
             )
             title = None if header["title"] is None else str(header["title"])
-            return PagePart(mime, metadata, int(header["number"]), text, title, lines, **seen)
+            about = header["about"]
+            if not isinstance(about, dict):
+                raise WireError("what a page says of itself is not an object")
+            number = int(header["number"])
+            return PagePart(mime, metadata, number, text, title, lines, **seen, about=about)
         if kind == "frame":
             start, end, moment = (float(header[name]) for name in ("start", "end", "moment"))
             return FramePart(mime, metadata, start, end, moment, **_decode_seen(header, rest))

@@ -111,7 +111,7 @@ function footer(hit, actions) {
   );
 }
 
-const PLACES = { page: "Page", slide: "Slide", sheet: "Sheet", chapter: "Chapter" };
+const PLACES = { page: "Page", slide: "Slide", sheet: "Sheet", chapter: "Chapter", message: "Message" };
 
 /** "Page 3", "Slide 3": what the document itself counts. */
 function pageName(hit) {

@@ -6,12 +6,15 @@ import io
 from pathlib import Path
 from typing import Any
 
+import pillow_heif
 import pytest
 from PIL import Image, PngImagePlugin
 
+from mmsearch.media.formats import multipage
 from mmsearch.media.formats.exif import image_metadata
 from mmsearch.media.formats.image import open_image
 from mmsearch.media.formats.xmp import xmp_metadata
+from tests.support.tiffs import a_raw, directory
 
 EXIF, GPS = 0x8769, 0x8825
 
@@ -29,12 +32,14 @@ def metadata_of(
         if values:
             exif.get_ifd(place).update(values)
     buffer = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(buffer, kind, exif=exif)
+    if kind == "HEIF":
+        pillow_heif.register_heif_opener()
+    Image.new("RGB", (64, 64)).save(buffer, kind, exif=exif)
     found = image_metadata(open_image(buffer.getvalue(), 10**6))
     return {k: v for k, v in found.items() if k not in ("width", "height", "format")}
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"])
 @pytest.mark.parametrize(
     "text",
     ["Müllers Geburtstag in Köln", "京都の紅葉", "Дача летом", "عيد ميلاد", "plain", "Ål på Öland"],
@@ -43,6 +48,64 @@ def test_exif_text_is_utf8(text: str, kind: str) -> None:
     """The standard says ASCII, programs write UTF-8, and Pillow reads Latin-1."""
     found = metadata_of({0x010E: text.encode(), 0x013B: text.encode()}, kind=kind)
     assert found == {"description": text, "artist": text}
+
+
+def test_exif_of_a_tiff() -> None:
+    """Its own directories, in both orders of bytes, also of the second page."""
+    for order in ("<", ">"):
+        pixels = b"\x80" * (64 * 48)
+        at = 8 + len(pixels)
+        detail = directory({0x9003: (2, b"2023:07:14 18:05:33\0")}, at, 0, order)
+        base = {256: (4, 64), 257: (4, 48), 258: (3, 8), 259: (3, 1), 262: (3, 1), 273: (4, 8),
+                277: (3, 1), 278: (4, 48), 279: (4, len(pixels)), EXIF: (4, at),
+                0x010E: (2, "Дача летом\0".encode())}  # fmt: skip
+        picture = open_image(a_raw([base, base], [pixels, detail], order=order), 10**6)
+        for number in (0, 1):
+            found = image_metadata(multipage.page(picture, number, 10**6))
+            assert found["description"] == "Дача летом"
+            assert found["taken_at"] == "2023-07-14T18:05:33"
+
+
+def iptc(fields: list[tuple[int, bytes]], *, marked: bool = False) -> bytes:
+    """A JPEG with an IPTC record (IIM 4.2) in a Photoshop resource; perhaps marked as UTF-8."""
+    record = b"\x1c\x01\x5a\0\x03\x1b%G" if marked else b""
+    for number, value in fields:
+        record += b"\x1c\x02" + bytes([number]) + len(value).to_bytes(2, "big") + value
+    resource = b"8BIM\x04\x04\0\0" + len(record).to_bytes(4, "big") + record
+    block = b"Photoshop 3.0\0" + resource + b"\0" * (len(record) % 2)
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG")
+    content = buffer.getvalue()
+    return content[:2] + b"\xff\xed" + (len(block) + 2).to_bytes(2, "big") + block + content[2:]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "marked"), [("utf-8", True), ("utf-8", False), ("latin-1", False)]
+)
+def test_iptc(encoding: str, marked: bool) -> None:
+    """Text with and without the marker of UTF-8; people and places of picture agencies."""
+    fields = [(5, "Straße"), (25, "Köln"), (25, "Brüder"), (80, "Jörg Weiß"), (90, "Zürich"),
+              (101, "Schweiz"), (105, "Fön"), (120, "Müllers Geburtstag"), (55, "20230714"),
+              (60, "180533+0200")]  # fmt: skip
+    content = iptc([(number, text.encode(encoding)) for number, text in fields], marked=marked)
+    found = image_metadata(open_image(content, 10**6))
+    assert {k: v for k, v in found.items() if k not in ("width", "height", "format")} == {
+        "title": "Straße", "keywords": ["Köln", "Brüder"], "artist": "Jörg Weiß", "city": "Zürich",
+        "country": "Schweiz", "headline": "Fön", "description": "Müllers Geburtstag",
+        "taken_at": "2023-07-14T18:05:33+02:00",
+    }  # fmt: skip
+
+
+def test_keywords_of_several_programs_add_up() -> None:
+    """IPTC has the flat ones and XMP the tree."""
+    packet = _PACKET.format(
+        attributes="", elements=bag("lr:hierarchicalSubject", "Places|Rome")
+    ).encode()
+    content = iptc([(25, b"Rome"), (25, b"harbour")])
+    segment = b"http://ns.adobe.com/xap/1.0/\0" + packet
+    content = b"\xff\xd8\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + content[2:]
+    found = image_metadata(open_image(content, 10**6))
+    assert found["keywords"] == ["Rome", "Places/Rome", "harbour"]
 
 
 def test_exif_text_in_latin_1_stays_readable() -> None:

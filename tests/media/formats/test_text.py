@@ -11,7 +11,8 @@ import pytest
 
 from mmsearch.errors import MediaError
 from mmsearch.media.detect import sniff
-from mmsearch.media.formats.text import decode, read
+from mmsearch.media.formats.encodings import decode
+from mmsearch.media.formats.text import read
 
 GERMAN = "Grüße aus Köln: über die Brücke führt eine schöne, große Straße.\nZweite Zeile.\n"
 RUSSIAN = "Съешь же ещё этих мягких французских булок, да выпей чаю. Широкая электрификация.\n"

@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from mmsearch.errors import RerankError
 from mmsearch.query import Query
 from mmsearch.search.rerank.share import RerankShare, shared_out, usable_scores
 from mmsearch.search.rerank.stage import RerankStage
@@ -153,3 +156,11 @@ def test_nothing_to_rerank_is_unchanged(tmp_path: Path) -> None:
 
 def _query(rerank: str | None) -> Query:
     return replace(Query.words("boat"), rerank=rerank)
+
+
+def test_scores_that_fit_no_candidates_are_refused() -> None:
+    """It is not known which score is whose."""
+    batch = [RerankCandidate(1, Modality.TEXT, "a"), RerankCandidate(2, Modality.TEXT, "b")]
+    for count in (0, 1, 3):
+        with pytest.raises(RerankError, match=f"{count} scores for 2 candidates"):
+            usable_scores(RerankScores((RerankScore(0.5),) * count), batch)

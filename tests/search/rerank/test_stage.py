@@ -3,93 +3,29 @@
 from __future__ import annotations
 
 import io
-import itertools
 import math
 import os
-import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 from indexer.runs import index_into
 from mmsearch.errors import QueryError, RerankError
 from mmsearch.protocols import Reranker
-from mmsearch.query import Query, SearchResult, Term
+from mmsearch.query import Query, Term
 from mmsearch.search.engine import SearchEngine
-from mmsearch.search.rerank.blend import blend
-from mmsearch.search.rerank.share import usable_scores
-from mmsearch.search.scoring.rankings import ScoredSegment
 from mmsearch.stores.store import SqlStore
 from mmsearch.testing import FakeReranker
 from mmsearch.types import Modality, RerankCandidate, RerankScore, RerankScores, SegmentDraft
-from tests.models.rerankers.stub import Reply, chat, first_token, serving
+from tests.search.rerank.conftest import Opener, colours, first_stage, likes
 from tests.support.documents import a_pdf
-from tests.support.fakes import open_fake, some_files
+from tests.support.fakes import open_fake
 from tests.support.films import a_film
 from tests.support.stored import CLIP, a_write
-
-PICTURES = ("red", "green", "blue")
-
-
-def colour_of(content: bytes | None) -> str:
-    """What a picture mostly is."""
-    assert content is not None
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        pixel = image.resize((1, 1)).getpixel((0, 0))
-    assert isinstance(pixel, tuple)
-    return PICTURES[pixel.index(max(pixel))]
-
-
-def likes(colour: str) -> Callable[[str, RerankCandidate], float]:
-    return lambda _query, candidate: float(colour_of(candidate.picture()) == colour)
-
-
-class Opener(Protocol):
-    def __call__(
-        self, *rerankers: FakeReranker, **settings: Any
-    ) -> AbstractContextManager[SearchEngine]: ...
-
-
-@pytest.fixture(scope="module")
-def indexed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A library of three pictures and two notes, indexed once for all tests here."""
-    root = tmp_path_factory.mktemp("indexed")
-    with open_fake(root / "library") as engine:
-        index_into(engine.library, [some_files(root / "files")])
-    return root / "library"
-
-
-@pytest.fixture
-def library(indexed: Path, tmp_path: Path) -> Opener:
-    """Opens a copy of it, the same one again within a test, with rerankers of the test's own."""
-    shutil.copytree(indexed, tmp_path / "library")
-
-    @contextmanager
-    def opened(*rerankers: FakeReranker, **settings: Any) -> Iterator[SearchEngine]:
-        given: dict[str, Any] = {"rerank": "vlm", "rerank_seconds": 100} | settings
-        if "rerank_url" not in settings:
-            given["rerankers"] = lambda _profile, _choice: rerankers
-        with open_fake(tmp_path / "library", **given) as engine:
-            yield engine
-
-    return opened
-
-
-def colours(result: SearchResult) -> list[str]:
-    return [Path(hit.source.path).stem for hit in result.hits if hit.segment.modality == "image"]
-
-
-def first_stage(engine: SearchEngine, words: str = "red", **options: Any) -> SearchResult:
-    return engine.search(words, rerank="none", **options)
-
 
 # ------------------------------------------------------------------ what it does
 
@@ -420,160 +356,3 @@ def test_several_questions_at_once(library: Opener) -> None:
     with library(reranker) as engine:
         assert engine.search("red", modality="image").warnings == ()
     assert len(set(reranker.asked)) == len(reranker.asked) == 3
-
-
-def yes(_body: dict[str, Any], _path: str) -> Reply:
-    return 200, chat("yes", first_token(yes=-0.1, no=-2.4))
-
-
-def only_blue(body: dict[str, Any], _path: str) -> Reply:
-    import base64
-
-    url = body["messages"][-1]["content"][0]["image_url"]["url"]
-    blue = colour_of(base64.b64decode(url.partition(",")[2])) == "blue"
-    return 200, chat("?", first_token(yes=-0.01 if blue else -9.0, no=-9.0 if blue else -0.01))
-
-
-def test_a_chat_server_reorders_a_library(library: Opener) -> None:
-    """All the way: sandbox, data URI, log-probabilities, fusion."""
-    with (
-        serving(only_blue) as stub,
-        library(
-            rerank="openai",
-            rerank_url=stub.url,
-            rerank_model="llava",
-            rerank_api_key="key-of-the-user",
-            rerank_weight=0.9,
-        ) as engine,
-    ):
-        result = engine.search("red", modality="image")
-        assert colours(result)[0] == "blue"
-        assert result.warnings == ()
-        assert stub.headers[0]["authorization"] == "Bearer key-of-the-user"
-        assert "key-of-the-user" not in repr(engine.settings)
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        (200, b"<html>"),
-        (200, chat("I'm sorry, I can't.")),
-        (200, chat("purple")),
-        (200, chat('{"score": NaN}')),
-        (401, {"error": {"message": "no such key"}}),
-        (500, b"oops"),
-    ],
-)
-@pytest.mark.parametrize("choice", ["openai", "server"])
-def test_a_misbehaving_server_changes_nothing(choice: str, reply: Reply, library: Opener) -> None:
-    with (
-        serving(lambda *_: reply) as stub,
-        library(
-            rerank=choice,
-            rerank_url=stub.url,
-            rerank_model="llava",
-        ) as engine,
-    ):
-        result = engine.search("an old red boat")
-        assert result.hits == first_stage(engine, "an old red boat").hits
-        assert "were not scored" in result.warnings[0]
-        assert stub.requests
-
-
-def test_the_words_of_a_query_are_never_fetched(library: Opener) -> None:
-    """A query that is an address reaches the reranker as text, and nobody else."""
-    with (
-        serving(yes) as secret,
-        serving(yes) as stub,
-        library(rerank="openai", rerank_url=stub.url, rerank_model="llava") as engine,
-    ):
-        engine.search(f"{secret.url}/cat.png")
-        assert secret.requests == []
-        assert all(secret.url in str(request) for request in stub.requests)
-
-
-# ------------------------------------------------------------------ joining
-
-
-def some_fused(*scores: float) -> list[ScoredSegment]:
-    return [
-        ScoredSegment(i, score, {"clip:image": score}) for i, score in enumerate(scores, start=1)
-    ]
-
-
-def test_scores_are_blended() -> None:
-    order = blend(
-        some_fused(1.0, 0.8, 0.6), [[1, 2, 3]], {1: 0.0, 2: 0.5, 3: 1.0}, offered=3, weight=0.5
-    )
-    assert [one.id for one in order] == [3, 2, 1]
-    assert [one.score for one in order] == pytest.approx([0.8, 0.65, 0.5])
-
-
-def test_what_was_not_judged_counts_as_average() -> None:
-    """A no falls below it, a yes rises above."""
-    order = blend(some_fused(0.9, 0.9, 0.9), [[1, 2, 3]], {1: 0.1, 3: 0.9}, offered=3, weight=0.5)
-    assert [one.id for one in order] == [3, 2, 1]
-    assert "rerank" not in order[1].scores
-
-
-def test_the_less_of_the_best_hits_was_judged_the_less_it_weighs() -> None:
-    """Two of ten: a tenth of the blend in place of a half."""
-    first = some_fused(*(0.9 - 0.05 * i for i in range(10)))
-    scored = {9: 0.0, 10: 1.0}
-    order = blend(first, [[9, 10]], scored, offered=10, weight=0.5)
-    assert order[0].id == 1
-    by_id = {one.id: one.score for one in order}
-    assert by_id[10] == pytest.approx(0.9 * 0.45 + 0.1 * 1.0)
-    assert by_id[1] == pytest.approx(0.9 * 0.9 + 0.1 * 0.5)
-    assert blend(first, [[9, 10]], scored, offered=2, weight=0.5)[0].id == 10
-
-
-def test_by_rank_each_kind_keeps_its_places() -> None:
-    """Pictures at 1, 2, 4 and texts at 3, 5: their judges' scores do not compare."""
-    scored = {1: 0.01, 2: 0.02, 4: 0.03, 3: 0.8, 5: 0.9}
-    order = blend(
-        some_fused(1.0, 0.9, 0.8, 0.7, 0.6),
-        [[1, 2, 4], [3, 5]],
-        scored,
-        offered=5,
-        weight=1.0,
-        by="rank",
-    )
-    assert [one.id for one in order] == [4, 2, 5, 1, 3]
-    assert [one.score for one in order] == [1.0, 0.9, 0.8, 0.7, 0.6]
-    assert order[0].scores["first_stage"] == 0.7
-
-
-def test_without_weight_nothing_moves() -> None:
-    before = some_fused(0.9, 0.5)
-    after = blend(before, [[1, 2]], {1: 0.0, 2: 1.0}, offered=2, weight=0.0)
-    assert [(one.id, one.score) for one in after] == [(1, 0.9), (2, 0.5)]
-
-
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.lists(st.floats(0, 1), max_size=30),
-    st.lists(st.none() | st.floats(0, 1), max_size=30),
-    st.floats(0, 1),
-    st.sampled_from(["score", "rank"]),
-)
-def test_joining_loses_nothing(
-    scores: list[float], opinions: list[float | None], weight: float, by: Literal["score", "rank"]
-) -> None:
-    """Whatever was scored how: the same segments, scores in 0..1, best first."""
-    before = some_fused(*sorted(scores, reverse=True))
-    scored = {i: o for i, o in enumerate(opinions, 1) if o is not None and i <= len(before)}
-    ids = [one.id for one in before]
-    after = blend(
-        before, [ids[::2], ids[1::2]], scored, offered=max(1, len(ids)), weight=weight, by=by
-    )
-    assert sorted(one.id for one in after) == ids
-    assert all(-1e-9 <= one.score <= 1 + 1e-9 for one in after)
-    assert all(a.score >= b.score - 1e-8 for a, b in itertools.pairwise(after))
-
-
-def test_judgements_of_unknown_candidates_are_refused() -> None:
-    batch = [RerankCandidate(1, Modality.TEXT, "a"), RerankCandidate(2, Modality.TEXT, "b")]
-    for count in (0, 1, 3):
-        with pytest.raises(RerankError, match=f"{count} scores for 2 candidates"):
-            usable_scores(RerankScores((RerankScore(0.5),) * count), batch)
