@@ -257,8 +257,12 @@ class Library:
 
     # ------------------------------------------------------------------ status
 
-    def status(self, *, verify: bool = False) -> dict[str, Any]:
-        """Counts and index states; with `verify`, also the result of `verify()`."""
+    def status(self, *, verify: bool = False, repair: bool = False) -> dict[str, Any]:
+        """Counts and index states; with `verify`, also the result of `verify()`.
+
+        `repair` mends what `verify` finds, and verifies again.
+        """
+        repaired = self.repair() if repair else None
         self.refresh()
         status = self.store.status.counts()
         status["collections"] = {c.name: c.profile for c in self.store.collections.list()}
@@ -269,11 +273,27 @@ class Library:
         status["warnings"] = list(self.indexes.warnings())
         if verify:
             status["verify"] = self.verify()
+            if repaired is not None:
+                status["verify"]["repaired"] = repaired
         return status
+
+    def repair(self) -> list[str]:
+        """Mend what `verify` names; returns it.
+
+        Rows that cannot be used are deleted or emptied, and their sources marked to be indexed
+        again. Words, filter values and vector indexes are rebuilt.
+        """
+        problems = self.verify()["problems"]
+        if problems:
+            self.store.verification.repair()
+            self.store.status.mark_incomplete()
+            self.reindex()
+        return list(problems)
 
     def verify(self) -> dict[str, Any]:
         """Compare indexes, full text and metadata with each other: `ok`, `problems`, `notes`."""
         problems = [
+            *self.store.verification.problems(),
             *self.store.status.problems(),
             *self.store.lexical.problems(),
             *self.indexes.problems(),

@@ -288,5 +288,7 @@ def print_status(status: dict[str, Any]) -> None:
         out.print("verify       nothing missing, nothing extra" if verify["ok"] else "verify")
         for problem in verify["problems"]:
             out.print(f"  [red]problem[/] {escape(problem)}")
+        for mended in verify.get("repaired", ()):
+            out.print(f"  [green]repaired[/] {escape(mended)}")
         for note in verify.get("notes", ()):
             out.print(f"  [yellow]note[/] {escape(note)}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, func, select, true
+from sqlalchemy import Connection, Select, func, select, true
 
 from mmsearch.stores.database import Database
+from mmsearch.stores.row_checks import marked
 from mmsearch.stores.rows import EXPECTED_IN, NEEDS_TEXT, STALE_RECIPE, StoredSpace
 from mmsearch.stores.spaces import SpaceStore, has_vector
 from mmsearch.stores.tables import SegmentRow, SourceRow, SpaceRow, VectorRow
@@ -42,28 +43,24 @@ class StatusStore:
         }
 
     def problems(self) -> list[str]:
-        """Segments without an expected vector, and vectors of a wrong size."""
+        """Segments without an expected vector."""
         problems: list[str] = []
         for stored in self._spaces.active():
             name = stored.space.name
             with self._database.read() as connection:
                 missing = _missing(connection, stored)
-                damaged = connection.scalar(
-                    select(func.count())
-                    .select_from(VectorRow)
-                    .where(
-                        VectorRow.space_id == stored.id,
-                        func.length(VectorRow.data) != 2 * stored.space.dimension,
-                    )
-                )
             if missing:
                 problems.append(f"{missing} segments have no vector in space '{name}'")
-            if damaged:
-                problems.append(f"{damaged} vectors of space '{name}' have a wrong size")
         return problems
 
+    def mark_incomplete(self) -> None:
+        """Mark the sources of segments without an expected vector to be indexed again."""
+        with self._database.write() as connection:
+            for stored in self._spaces.active():
+                marked(connection, _lacking(stored, SegmentRow.source_id))
+
     def notes(self) -> list[str]:
-        """Segments without a vector because a switch of models could not read their files."""
+        """Segments without a vector whose sources are marked to be indexed again."""
         notes: list[str] = []
         for stored in self._spaces.active():
             with self._database.read() as connection:
@@ -79,19 +76,25 @@ class StatusStore:
                 )
             if count:
                 notes.append(
-                    f"{count} segments have no vector in space '{stored.space.name}': their files "
-                    "could not be read when the models were switched. `mmsearch index` indexes "
-                    "them again once they can be read; with --prune it removes those that no "
-                    "longer exist"
+                    f"{count} segments have no vector in space '{stored.space.name}', because it "
+                    "was damaged, or because their files could not be read when the models were "
+                    "switched. `mmsearch index` indexes them again; with --prune it removes those "
+                    "that no longer exist"
                 )
         return notes
 
 
 def _missing(connection: Connection, stored: StoredSpace) -> int:
     """Segments that should have a vector in a space and have none; not those of `notes`."""
+    lacking = _lacking(stored, SegmentRow.id).subquery()
+    return int(connection.scalar(select(func.count()).select_from(lacking)) or 0)
+
+
+def _lacking(stored: StoredSpace, column: Any) -> Select[Any]:
+    """A column of the segments that should have a vector in a space and have none."""
     name = stored.space.name
-    missing = connection.scalar(
-        select(func.count())
+    return (
+        select(column)
         .select_from(SegmentRow)
         .join(SourceRow, SourceRow.id == SegmentRow.source_id)
         .join(
@@ -107,4 +110,3 @@ def _missing(connection: Connection, stored: StoredSpace) -> int:
             func.coalesce(SegmentRow.text, "") != "" if name in NEEDS_TEXT else true(),
         )
     )
-    return int(missing or 0)

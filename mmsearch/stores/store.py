@@ -27,6 +27,7 @@ from mmsearch.stores.status import StatusStore
 from mmsearch.stores.switches import SwitchStore
 from mmsearch.stores.tables import LibraryRow
 from mmsearch.stores.vectors import VectorStore
+from mmsearch.stores.verification import Verification
 
 
 class SqlStore:
@@ -46,6 +47,7 @@ class SqlStore:
         self.runs = RunStore(database)
         self.jobs = JobStore(database)
         self.status = StatusStore(database, self.spaces)
+        self.verification = Verification(database, self.spaces)
 
     @cached_property
     def lexical(self) -> SqlLexicalIndex:
