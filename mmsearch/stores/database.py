@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ from sqlalchemy.exc import DBAPIError
 from mmsearch.errors import LibraryBusyError, LibraryDamagedError, StorageError
 from mmsearch.stores import damage
 from mmsearch.stores.dialects import dialect_of
+
+logger = logging.getLogger(__name__)
 
 RECONNECT_SECONDS = 1.0
 """Between the two attempts to reach a database server."""
@@ -131,7 +134,12 @@ def connected(engine: Engine) -> Connection:
         if not damage.is_outage(error):
             raise
     time.sleep(RECONNECT_SECONDS)
-    return engine.connect()
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        # Only for the log: the message of the error may be read by clients of the service.
+        logger.error("the database cannot be reached: %s", error.orig)  # noqa: TRY400
+        raise
 
 
 def release_read(engine: Engine) -> None:

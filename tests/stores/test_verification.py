@@ -132,6 +132,10 @@ FAULTS: dict[str, tuple[Plant, str]] = {
 }  # fmt: skip
 
 
+NOT_SEARCHED = {"an unknown modality"}
+"""Such a segment cannot be a hit."""
+
+
 @pytest.fixture
 def library(tmp_path: Path) -> Path:
     folder = tmp_path / "library"
@@ -161,8 +165,9 @@ def test_a_fault_is_found_and_mended(library: Path, name: str) -> None:
     fault, message = FAULTS[name]
     plant(library, fault)
     with open_fake(library) as engine:
-        engine.search("boat", collection="default", facets=["mime"], min_score=0)
-        engine.search("boat", collection="default", filter={"camera": "x"}, min_score=0)
+        if name not in NOT_SEARCHED:
+            engine.search("boat", collection="default", facets=["mime"], min_score=0)
+            engine.search("boat", collection="default", filter={"camera": "x"}, min_score=0)
         engine.library.store.sources.list()
         problems = engine.library.verify()["problems"]
         assert any(problem.startswith(message) for problem in problems), problems
