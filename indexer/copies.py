@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 
 from indexer.inputs.content import Item
 from indexer.outcomes import RunOutcomes
@@ -28,8 +29,9 @@ class CopiedFile:
 class IndexedFiles:
     """Compares a run's files with those that the collection has, by name and by content.
 
-    `recipe` is that of the run: what was indexed by another recipe counts as changed. `claim` is
-    thread-safe; all else is for the run's own thread.
+    `recipe` is that of the run: what was indexed by another recipe counts as changed. With
+    `rehash`, the content of files that look unchanged is compared too. `claim` is thread-safe;
+    all else is for the run's own thread.
     """
 
     def __init__(
@@ -40,12 +42,16 @@ class IndexedFiles:
         outcomes: RunOutcomes,
         *,
         retry_failed: bool = False,
+        rehash: bool = False,
     ) -> None:
         self._store = store
         self._collection = collection
         self._recipe = recipe
         self._outcomes = outcomes
         self._retry_failed = retry_failed
+        self._rehash = rehash
+        self._compared: dict[str, KnownFile] = {}
+        """By URI: files that look unchanged, but whose content is compared."""
         self._claimed: set[str] = set()
         self._claim_lock = threading.Lock()
         self._waiting: list[CopiedFile] = []
@@ -65,6 +71,10 @@ class IndexedFiles:
             self._outcomes.counts.seen += 1
             stored = known.get(item.file.uri)
             if stored is None or not self._unchanged(stored, item):
+                yield item
+            elif self._rehash or _touched(stored, item.file):
+                if stored.status == "indexed":
+                    self._compared[item.file.uri] = stored
                 yield item
             elif stored.status != "failed":
                 self._outcomes.unchanged(item.file.path)
@@ -98,6 +108,8 @@ class IndexedFiles:
 
         A file with metadata from outside of it is unlike others of its content.
         """
+        if self._has_same_content(item, sha256):
+            return False
         if item.stamp:
             return True
         with self._claim_lock:
@@ -118,7 +130,11 @@ class IndexedFiles:
         copies, self._waiting = self._waiting, []
         for copy in copies:
             failure = self._failures.get(copy.sha256)
-            if same := self._same_content(copy.sha256):
+            if self._has_same_content(copy.item, copy.sha256):
+                stored = self._compared[copy.file.uri]
+                self._store.sources.move(stored.id, copy.file)
+                self._outcomes.unchanged(copy.file.path)
+            elif same := self._same_content(copy.sha256):
                 self._write_copy(copy, same)
             elif failure is not None:
                 failure = Failure(copy.file.path, failure.code, failure.reason)
@@ -127,6 +143,11 @@ class IndexedFiles:
                 self._outcomes.failed(failure)
             else:
                 self._waiting.append(copy)
+
+    def _has_same_content(self, item: Item, sha256: str) -> bool:
+        """Whether it was indexed from the same content by the same recipe."""
+        stored = self._compared.get(item.file.uri)
+        return stored is not None and stored.sha256 == sha256
 
     def take_orphan(self) -> CopiedFile | None:
         """At the end of a run: a copy of a source that was deleted meanwhile, if there is any."""
@@ -160,6 +181,15 @@ class IndexedFiles:
         )
         self._store.sources.write(self._collection.id, [write])
         self._outcomes.copied(write)
+
+
+def _touched(stored: KnownFile, file: SourceFile) -> bool:
+    """Whether the system has changed the file or its record since it was indexed: programs can
+    give other content the size and time of the old one, but not `st_ctime`."""
+    indexed_at = stored.indexed_at
+    if indexed_at.tzinfo is None:
+        indexed_at = indexed_at.replace(tzinfo=UTC)
+    return file.ctime_ns > indexed_at.timestamp() * 1e9
 
 
 def is_gone(uri: str) -> bool:

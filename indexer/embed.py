@@ -13,6 +13,7 @@ while it is still being decoded. Switching models embeds what SQL holds.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import compress
 from typing import TypeVar
 
 import numpy as np
@@ -48,7 +49,7 @@ class Embedder:
         """All vectors of some files, by space name: those they have, and those still to be made.
 
         A picture's vector in `clip` is that of its pixels; words that stand in it only have one
-        in `text`.
+        in `text`. Words that a model cannot read have no vector in its space.
         """
         pictures = [(n, ordinal) for n, file in enumerate(files) for ordinal in file.pixels]
         pixels = [picture for file in files for picture in file.pixels.values()]
@@ -58,12 +59,14 @@ class Embedder:
             for ordinal, draft in enumerate(file.segments)
             if draft.text
         ]
-        verbal = [(n, ordinal, d.text) for n, ordinal, d in worded if d.modality in VERBAL]
-        clip = self.pixels(pixels) + self.texts("clip", [text or "" for *_, text in verbal])
-        text = self.texts("text", [draft.text or "" for *_, draft in worded])
+        verbal = [(n, ordinal, d) for n, ordinal, d in worded if d.modality in VERBAL]
         vectors: list[dict[str, SegmentVectors]] = [{} for _ in files]
-        _distribute(vectors, "clip", pictures + [(n, o) for n, o, _ in verbal], clip)
-        _distribute(vectors, "text", [(n, o) for n, o, _ in worded], text)
+        _distribute(vectors, "clip", pictures, self.pixels(pixels))
+        for space, drafts in (("clip", verbal), ("text", worded)):
+            texts = [draft.text or "" for *_, draft in drafts]
+            readable = self.can_read(space, texts)
+            where = [(n, o) for (n, o, _), read in zip(drafts, readable, strict=True) if read]
+            _distribute(vectors, space, where, self.texts(space, list(compress(texts, readable))))
         for by_space, file in zip(vectors, files, strict=True):
             for space, present in file.vectors.items():
                 _append(by_space, space, present)
@@ -85,6 +88,15 @@ class Embedder:
         for batch in _batches(pixels, self._batch_size):
             rows.extend(stored(self._models.clip.encode_pixels(np.stack(batch))))
         return rows
+
+    def can_read(self, space: str, texts: Sequence[str]) -> list[bool]:
+        """Which texts have a vector in the `clip`, `text` or `sound` space."""
+        embedder = self._models.embedder(space)
+        return [
+            read
+            for batch in _batches(texts, self._batch_size)
+            for read in embedder.can_read(batch).tolist()
+        ]
 
     def texts(self, space: str, texts: Sequence[str]) -> _Rows:
         """Words of segments in the `clip`, `text` or `sound` space."""

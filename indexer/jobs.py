@@ -207,6 +207,7 @@ def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
     collections = {collection.id: collection for collection in library.store.collections.list()}
     target = collections[claim.job.collection_id]
     library.check_profile(target)
+    library.store.names.complete(target.id)
     # Of an earlier attempt, or from before a pause.
     earlier = library.store.runs.items(claim.job.id, limit=10**9)
     outcomes = RunOutcomes(
@@ -223,6 +224,7 @@ def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
         target,
         outcomes,
         retry_failed=bool(task.get("retry_failed")),
+        rehash=bool(task.get("rehash")),
     )
     library.refresh()
     named = Named(
@@ -230,7 +232,9 @@ def run_job(library: Library, claim: Claim, lease: Lease) -> RunCounts:
         include=tuple(task.get("include", ())),
         exclude=tuple(task.get("exclude", ())),
     )
-    return pipeline.run(named, prune=bool(task.get("prune")))
+    return pipeline.run(
+        named, prune=bool(task.get("prune")), prune_empty=bool(task.get("prune_empty"))
+    )
 
 
 def enqueue(
@@ -242,7 +246,7 @@ def enqueue(
     priority: int = 0,
 ) -> int:
     """Queue an indexing job: a task has `paths` and perhaps include, exclude, prune,
-    retry_failed, and `total` files where that is known."""
+    prune_empty, retry_failed, rehash, and `total` files where that is known."""
     profile = library.settings.profile or DEFAULT_PROFILE
     named = models_in(library.settings)
     target = library.store.collections.get_or_create(collection or "default", profile, named)

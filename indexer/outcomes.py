@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from mmsearch.stores.names import NAME_ONLY
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.runs import RunItem
 from mmsearch.stores.store import SqlStore
 from mmsearch.types import Failure
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -56,6 +61,9 @@ class RunOutcomes:
     ) -> None:
         self.counts = RunCounts()
         self.failures: list[Failure] = []
+        self.warnings: list[str] = []
+        self.name_only: Counter[str] = Counter()
+        """Indexed sources that are found by their name only, by the reason."""
         self._store = store
         self._run_id = run_id
         self._on_progress = on_progress
@@ -67,6 +75,9 @@ class RunOutcomes:
     def indexed(self, write: SourceWrite) -> None:
         self.counts.indexed += 1
         self.counts.segments += len(write.segments)
+        for segment in write.segments[:1]:
+            if (reason := segment.metadata.get(NAME_ONLY)) is not None:
+                self.name_only[reason] += 1
         self.counts.vectors += sum(len(ordinals) for ordinals, _ in write.vectors.values())
         self._record(RunItem(write.file.path, "indexed"))
 
@@ -92,6 +103,12 @@ class RunOutcomes:
         """`count` sources were deleted; always recorded, also at a second attempt."""
         self.counts.removed += count
         self._unsaved += [RunItem(path, "removed") for path in paths]
+
+    def kept(self, path: str, warning: str) -> None:
+        """Absent sources of a folder were not removed; recorded, and a warning of the run."""
+        logger.warning("%s", warning)
+        self.warnings.append(warning)
+        self._unsaved.append(RunItem(path, "kept", "absent", warning))
 
     def report(self) -> None:
         """Call `on_progress`, which may raise to end the run."""

@@ -13,6 +13,7 @@ repair: the next one compares files with SQL and finds what is missing.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -28,16 +29,18 @@ from indexer.inputs.content import Item, Opened, batches, captioned, joined_meta
 from indexer.inputs.named import Inputs, Named
 from indexer.inputs.walk import WalkProblem
 from indexer.outcomes import RunCounts, RunOutcomes
+from indexer.presence import Devices
 from indexer.prune import Pruning
 from indexer.recipe import recorded_recipe
 from indexer.runners.local import LocalRunner
-from indexer.segmenting.recognition import Recogniser
+from indexer.segmenting.recognition import NOTHING_RECOGNISED, Recogniser
 from indexer.segmenting.segmenter import Segmented, Segmenter
 from mmsearch.errors import MediaError
 from mmsearch.library import Library
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Runner
 from mmsearch.settings import decoding_workers
+from mmsearch.stores.names import name_only_segment
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.types import Collection, Failure, Modality, SegmentDraft, SourceFile
 
@@ -69,12 +72,15 @@ class Pipeline:
         outcomes: RunOutcomes,
         *,
         retry_failed: bool = False,
+        rehash: bool = False,
         runner: Runner | None = None,
     ) -> None:
-        """`retry_failed`: index failed files again although they have not changed. The default
+        """`retry_failed`: index failed files again although they have not changed. `rehash`:
+        compare the content of files that look unchanged. The default
         `runner` is threads of this process."""
         self.outcomes = outcomes
         self._settings = library.settings
+        self._library = library
         self._store = library.store
         self._models = models
         self._collection = collection
@@ -85,6 +91,7 @@ class Pipeline:
             recorded_recipe(self._settings, models),
             outcomes,
             retry_failed=retry_failed,
+            rehash=rehash,
         )
         self._decoder = Decoder(self._settings, library.sandbox, models)
         self._embedder = Embedder(models, self._settings.batch_size)
@@ -93,6 +100,7 @@ class Pipeline:
         read_ahead = 2 * self._settings.batch_size + workers
         self._runner: Runner = runner or LocalRunner(workers, read_ahead)
         self._pruning: Pruning | None = None
+        self._devices = Devices(library.path)
         self._pending: list[PreparedFile] = []
         self._written_at = time.monotonic()
         self._space_ids: dict[str, int] = {}
@@ -101,9 +109,13 @@ class Pipeline:
     def counts(self) -> RunCounts:
         return self.outcomes.counts
 
-    def run(self, named: Named, *, prune: bool = False) -> RunCounts:
-        """Index everything that was named. Raises only what ends the whole run."""
-        self._pruning = Pruning() if prune else None
+    def run(self, named: Named, *, prune: bool = False, prune_empty: bool = False) -> RunCounts:
+        """Index everything that was named. Raises only what ends the whole run.
+
+        `prune`: remove the sources whose files were deleted; with `prune_empty` also those of
+        folders that are empty or missing.
+        """
+        self._pruning = Pruning(remove_empty=prune_empty) if prune or prune_empty else None
         with closing(self._runner.map(self._prepare, self._changed(named))) as prepared_files:
             for prepared in prepared_files:
                 if prepared.is_copy:
@@ -120,12 +132,16 @@ class Pipeline:
             self._embed_and_write()
         if self._pruning is not None:
             self._pruning.remove_gone(
-                self._store,
+                self._library,
                 self._collection,
                 self.outcomes,
-                roots=[Path(path).expanduser().resolve() for path in named.local],
+                roots=_roots(named),
                 complete=self._inputs.complete,
+                folders=self._inputs.folders,
+                devices=self._devices,
             )
+        else:
+            self._devices.save(self._inputs.folders.devices)
         self.outcomes.save()
         return self.counts
 
@@ -175,13 +191,15 @@ class Pipeline:
             segmenter = Segmenter(self._settings, self._models, opened.sha256)
             recogniser = Recogniser(self._models, language=self._settings.language)
             for part in self._decoder.decode(opened):
-                segmenter.add(part, recogniser.recognise(part))
+                is_full = segmenter.is_full
+                segmenter.add(part, NOTHING_RECOGNISED if is_full else recogniser.recognise(part))
                 self._embedder.embed_waiting(segmenter)
             content = segmenter.finish()
+        segments = captioned(content.segments, item.captions)
         return replace(
             content,
             metadata=joined_metadata(content.metadata, item),
-            segments=captioned(content.segments, item.captions),
+            segments=segments or (name_only_segment(content.mime),),
         )
 
     # ------------------------------------------------------------------ embed, write
@@ -216,10 +234,16 @@ class Pipeline:
                 for prepared, by_space in zip(pending, vectors, strict=True)
             ]
             self.outcomes.report()  # raises if a job may write no more
+            known = self._store.sources.by_uri(self._collection.id, [w.file.uri for w in writes])
             self._store.sources.write(self._collection.id, writes)
+            self._library.delete_thumbnails(
+                {known[w.file.uri].sha256 for w in writes if w.file.uri in known}
+                - {write.sha256 for write in writes}
+            )
             for write in writes:
                 if write.failure is not None:
-                    self._indexed.add_failure(write.sha256, write.failure)
+                    if write.failure.code != "changed":  # it says nothing about the content
+                        self._indexed.add_failure(write.sha256, write.failure)
                     self.outcomes.failed(write.failure)
                 else:
                     self.outcomes.indexed(write)
@@ -240,3 +264,13 @@ class Pipeline:
             space = self._models.embedder(name).space
             self._space_ids[name] = self._store.spaces.get_or_create(self._collection.id, space).id
         return self._space_ids[name]
+
+
+def _roots(named: Named) -> list[Path]:
+    """What was named, as the walk names its files, and with links resolved."""
+    absolute = [Path(path).expanduser().absolute() for path in named.local]
+    return list(
+        dict.fromkeys(
+            [*map(Path, map(os.path.abspath, absolute)), *(path.resolve() for path in absolute)]
+        )
+    )

@@ -12,7 +12,7 @@ from mmsearch.settings import Settings
 
 _WEIGHTS = re.compile(r"\+[0-9a-f]{12}")
 
-LOADERS_VERSION = 2
+LOADERS_VERSION = 3
 """Counts up whenever decoders or segmenters make something else of the same bytes: everything
 indexed before is then indexed again."""
 
@@ -34,6 +34,8 @@ def recipe(settings: Settings, models: ModelSet) -> str:
         settings.speech_min_logprob,
         [settings.captions, settings.caption_model, settings.caption_url],
     ]
+    if settings.max_segments != type(settings).model_fields["max_segments"].default:
+        ingredients.append(settings.max_segments)  # libraries of older versions keep their recipe
     return hashlib.sha256(json.dumps(ingredients).encode()).hexdigest()[:32]
 
 

@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ class RunSummary:
     counts: RunCounts
     seconds: float
     failures: tuple[Failure, ...]
+    warnings: tuple[str, ...] = ()
+    name_only: Mapping[str, int] = field(default_factory=dict)
+    """Of the sources indexed: how many are found by their name only, by the reason (no_speech,
+    no_pictures, no_words)."""
 
     @property
     def ok(self) -> bool:
@@ -57,6 +61,11 @@ class RunSummary:
             "failures": [
                 {"path": f.path, "code": f.code, "reason": f.reason} for f in self.failures
             ],
+            "warnings": list(self.warnings),
+            "name_only": {
+                "sources": sum(self.name_only.values()),
+                "reasons": dict(self.name_only),
+            },
         }
 
 
@@ -69,7 +78,9 @@ def index(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     prune: bool = False,
+    prune_empty: bool = False,
     retry_failed: bool = False,
+    rehash: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     **settings: Any,
 ) -> RunSummary:
@@ -77,6 +88,10 @@ def index(
 
     `listed` are more of them, read as the run goes on. With `retry_failed`, files that failed
     before are indexed again although they have not changed; without paths, only those.
+    `rehash` compares the content of files whose size and times have not changed.
+    `prune` removes the sources whose files were deleted, but not those of a folder that shows no
+    files any more, is missing, or cannot be read (the summary's `warnings` name it); `prune_empty`
+    removes those of empty and missing folders too.
     Keyword arguments beyond the named ones are settings, `profile` among them. Files that
     cannot be indexed are in the summary's `failures`; the run goes on without them.
     Raises NotFoundError if none of the paths exists, LibraryBusyError if another run is
@@ -95,7 +110,9 @@ def index(
             include=include,
             exclude=exclude,
             prune=prune,
+            prune_empty=prune_empty,
             retry_failed=retry_failed,
+            rehash=rehash,
             on_progress=on_progress,
         )
 
@@ -110,7 +127,9 @@ def index_into(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     prune: bool = False,
+    prune_empty: bool = False,
     retry_failed: bool = False,
+    rehash: bool = False,
     on_progress: Callable[[RunCounts], None] = lambda _counts: None,
     wait: float = 0.0,
 ) -> RunSummary:
@@ -120,10 +139,16 @@ def index_into(
         library.store.runs.interrupt_unfinished()
         remove_retired(library)
         target = collection_for(library, collection)
+        library.store.names.complete(target.id)
         run = library.store.runs.start(target.id, "index")
         outcomes = RunOutcomes(library.store, run, on_progress=on_progress)
         pipeline = Pipeline(
-            library, library.models_of(target), target, outcomes, retry_failed=retry_failed
+            library,
+            library.models_of(target),
+            target,
+            outcomes,
+            retry_failed=retry_failed,
+            rehash=rehash,
         )
         # Load the indexes as they are: what this run adds is then replayed, not built anew.
         library.refresh()
@@ -131,7 +156,7 @@ def index_into(
             if retry_failed and not (paths or listed or ready):
                 listed = _failed(library, target)
             named = Named(tuple(paths), listed, tuple(include), tuple(exclude), ready)
-            pipeline.run(named, prune=prune)
+            pipeline.run(named, prune=prune, prune_empty=prune_empty)
         except BaseException as error:
             _close_run(library, run, outcomes.counts.to_json(), error)
             raise
@@ -144,6 +169,8 @@ def index_into(
         outcomes.counts,
         time.monotonic() - began,
         tuple(outcomes.failures),
+        tuple(outcomes.warnings),
+        dict(outcomes.name_only),
     )
 
 

@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from indexer.copies import is_gone
 from indexer.inputs.sidecars import is_sidecar
 from indexer.inputs.walk import Globs, reaches, walk
+from indexer.presence import Devices, Folders, is_below
 from indexer.runs import RunSummary, index_into
 from mmsearch.errors import LibraryBusyError, NotFoundError
 from mmsearch.library import Library
@@ -123,7 +125,7 @@ class FolderWatch:
     def _apply(self, paths: Sequence[str]) -> None:
         if not paths:
             return
-        gone = [path for path in paths if not os.path.lexists(path)]
+        gone = [path for path in paths if is_gone(uri_of(path))]
         if gone:
             self._remove(gone)
         present = set(paths) - set(gone)
@@ -162,11 +164,33 @@ class FolderWatch:
     def _remove(self, gone: Sequence[str]) -> None:
         store = self._library.store
         collection = store.collections.get(self._collection)
-        ids = store.sources.ids_below(collection.id, [uri_of(path) for path in gone])
+        places = Folders([Path(folder) for folder in self._folders])
+        other_device = Devices(self._library.path).changed()
+        ids: list[int] = []
+        for path in gone:
+            below = store.sources.ids_below(collection.id, [uri_of(path)])
+            if not below:
+                continue
+            kept = next((f for f in other_device if is_below(path, f)), None)
+            reason = (kept, "is on another device than before") if kept else None
+            if reason is None and not self._was_deleted(path):
+                reason = places.reason_kept(path)
+            if reason is None:
+                ids += below
+            else:
+                logger.warning("%s %s: %d sources were kept", *reason, len(below))
         if ids:
-            store.sources.delete(ids)
+            self._library.delete_sources(ids)
             self._library.indexes.refresh(save=True)
             logger.info("%d sources removed", len(ids))
+
+    def _was_deleted(self, path: str) -> bool:
+        """Whether it was a file, and its folder is still there: the system has reported that the
+        file was deleted or moved, and does not where a disk is unmounted."""
+        known = self._library.store.sources.by_uri(
+            self._library.store.collections.get(self._collection).id, [uri_of(path)]
+        )
+        return bool(known) and os.path.isdir(os.path.dirname(path))  # noqa: PTH112, PTH120
 
     def _compare(self) -> float:
         self._index(self._folders, prune=True)

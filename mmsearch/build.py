@@ -5,6 +5,8 @@ A new model, store or index is plugged in here, with one line.
 
 from __future__ import annotations
 
+from sqlalchemy import URL
+
 from mmsearch.errors import StorageError
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.rerankers.choice import rerankers_of
@@ -55,14 +57,18 @@ def vector_backend(settings: Settings, store: SqlStore) -> VectorBackend:
 def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
     """The metadata store, its schema brought up to date."""
     folder = settings.library
-    if settings.database_url is None:
-        damage.check_file(folder / "library.sqlite", create=create)
+    url: str | URL | None = settings.database_url
+    if url is None:
+        file = folder / "library.sqlite"
+        # Not a string: a folder's name may hold what a URL reads as something else (? % #).
+        url = URL.create("sqlite", database=str(file))
+        damage.check_file(file, create=create)
     try:
         # Its media and thumbnails are private; a folder that exists stays as it is.
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"the library folder {folder} cannot be made: {error}") from None
-    store = SqlStore(settings.database)
+    store = SqlStore(url)
     try:
         with storage_errors():
             damage.check_schema(store.database.engine, folder, create=create)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Any, Protocol, Self, Unpack
 
 from mmsearch import build
-from mmsearch.errors import SpaceMismatchError
+from mmsearch.errors import MMSearchError, SpaceMismatchError
 from mmsearch.media.sandbox import confinement
 from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.media.thumbnails import thumbnails_of
 from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker, Searcher
@@ -237,7 +238,7 @@ class Library:
     def delete_source(self, source_id: int) -> None:
         """Remove a source from the library (its file stays where it is). NotFoundError."""
         self.store.sources.get(source_id)
-        self.store.sources.delete([source_id])
+        self.delete_sources([source_id])
         self.refresh()
 
     def remove_collection(self, name: str) -> None:
@@ -248,6 +249,21 @@ class Library:
         self.refresh()  # opens its indexes, so that the next call deletes what was saved of them
         self.store.collections.remove(name)
         self.refresh()
+
+    def delete_sources(self, ids: Sequence[int]) -> int:
+        """Remove sources and their thumbnails; returns how many there were."""
+        contents = self.store.sources.contents_of(ids)
+        count = self.store.sources.delete(ids)
+        self.delete_thumbnails(contents)
+        return count
+
+    def delete_thumbnails(self, contents: Iterable[str]) -> None:
+        """Delete the thumbnails of content (SHA-256) that no source has any more."""
+        collections = self.store.collections.list()
+        for sha256 in filter(None, contents):
+            if not any(self.store.sources.by_content(c.id, sha256) for c in collections):
+                for path in thumbnails_of(self.path, sha256):
+                    path.unlink(missing_ok=True)
 
     def reindex(self) -> None:
         """Rebuild every index from SQL: vector indexes, and the words of full text."""
@@ -265,6 +281,7 @@ class Library:
         repaired = self.repair() if repair else None
         self.refresh()
         status = self.store.status.counts()
+        status["name_only"] = self.store.names.counts()
         status["collections"] = {c.name: c.profile for c in self.store.collections.list()}
         status["switching"] = self._switching()
         status["sounds"] = self._sounds()
@@ -286,7 +303,7 @@ class Library:
         problems = self.verify()["problems"]
         if problems:
             self.store.verification.repair()
-            self.store.status.mark_incomplete()
+            self.store.status.mark_incomplete(self._can_read)
             self.reindex()
         return list(problems)
 
@@ -294,7 +311,7 @@ class Library:
         """Compare indexes, full text and metadata with each other: `ok`, `problems`, `notes`."""
         problems = [
             *self.store.verification.problems(),
-            *self.store.status.problems(),
+            *self.store.status.problems(self._can_read),
             *self.store.lexical.problems(),
             *self.indexes.problems(),
         ]
@@ -302,6 +319,17 @@ class Library:
         if notes := self.store.status.notes():
             verified["notes"] = notes
         return verified
+
+    def _can_read(self, stored: StoredSpace, texts: Sequence[str]) -> list[bool]:
+        """Which texts the model of a space reads; all, if the model cannot be loaded."""
+        collections = self.store.collections.list()
+        (collection,) = (c for c in collections if c.id == stored.collection_id)
+        try:
+            embedder = self.models_of(collection).embedder(stored.space.name)
+            readable: list[bool] = embedder.can_read(texts).tolist()
+        except MMSearchError:
+            return [True] * len(texts)
+        return readable
 
     def _sounds(self) -> dict[str, bool]:
         """Whether the models of each collection embed sounds."""

@@ -56,6 +56,14 @@ class TextEmbedder(Protocol):
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, with special tokens, without truncation."""
 
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which texts the model has a meaningful vector for, shape (len(texts),).
+
+        False for texts without content (white space, punctuation) and for texts in words that
+        the model does not know: all of these have the same vector. Such a segment gets no vector
+        in this space, and a query in such words does not search it.
+        """
+
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
         """Shape (len(texts), dimension), float32, unit rows. A text that looks like a path or
         an address is encoded as text."""

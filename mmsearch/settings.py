@@ -10,6 +10,7 @@ Precedence: command line or Python, environment, settings.toml, default.
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import tomllib
@@ -88,20 +89,21 @@ class Settings(BaseSettings):
     # ------------------------------------------------------------------ speech
     language_detection: Literal["stretch", "recording"] = Field(
         "stretch",
-        description="Whether the language may change within a recording, or its beginning decides.",
+        description="stretch: the language may change within a recording. recording: the beginning "
+        "decides.",
     )
     translate: bool = Field(
         False,
-        description="Write recordings in other languages in English (Whisper's translation; not "
-        "with nano, English-only or turbo models).",
+        description="Translate recordings into English with Whisper (not with nano, English-only or"
+        " turbo models).",
     )
     speakers: Literal["none", "clustering", "pyannote"] = Field(
         "clustering",
-        description="Telling voices apart: by clustering (two voices or a few), by pyannote "
-        "(an extra), or not at all.",
+        description="Speaker diarization. clustering: built in, for few speakers. pyannote: needs "
+        "the extra pyannote. none: off.",
     )
     speakers_model: str = Field(
-        "pyannote/speaker-diarization-3.1", description="pyannote's pipeline: hub id or folder."
+        "pyannote/speaker-diarization-3.1", description="pyannote pipeline: hub id or folder."
     )
     speech_max_compression: float | None = Field(
         None,
@@ -126,7 +128,7 @@ class Settings(BaseSettings):
     # ------------------------------------------------------------------ sound
     sounds: bool = Field(
         True,
-        description="Index what is heard besides words, where the profile has a sound model.",
+        description="Index sounds other than speech, if the profile has a sound model.",
     )
     sound_similarity: float = Field(
         0.85,
@@ -140,13 +142,13 @@ class Settings(BaseSettings):
 
     ocr: Literal["auto", "none", "rapidocr", "tesseract"] = Field(
         "auto",
-        description="What reads the words in pictures and scanned pages; auto: RapidOCR, whose "
-        "models come with it.",
+        description="OCR engine for pictures and scanned pages. auto: RapidOCR, whose package "
+        "contains its models.",
     )
     ocr_pictures: Literal["likely", "all"] = Field(
         "likely",
-        description="Pictures and frames in which words are looked for: those that look as if "
-        "they held some (a check of a millisecond or two), or all (a tenth of a second each).",
+        description="Pictures and video frames that are read by OCR. likely: those that seem to "
+        "contain text (the check takes 1 to 2 ms). all: every one (about 0.1 s each).",
     )
 
     # ------------------------------------------------------------------ indexing
@@ -170,7 +172,9 @@ class Settings(BaseSettings):
         "(Landlock, seccomp and resource limits of Linux).",
     )
     max_image_pixels: int = Field(
-        200_000_000, ge=1, description="Pictures with more pixels are refused as bombs."
+        200_000_000,
+        ge=1,
+        description="Pictures with more pixels are refused as decompression bombs.",
     )
     page_images: bool = Field(
         True, description="Make the pages of PDF documents searchable as pictures, too."
@@ -191,6 +195,12 @@ class Settings(BaseSettings):
         2000,
         ge=1,
         description="Maximum number of shots of a film. With more, neighbouring shots are joined.",
+    )
+    max_segments: int = Field(
+        50_000,
+        ge=1,
+        description="Maximum number of segments of a file. The rest of it is left out, with a "
+        "warning in its metadata.",
     )
     audio_chunk_seconds: float = Field(
         1200.0,
@@ -227,29 +237,31 @@ class Settings(BaseSettings):
     # ------------------------------------------------------------------ captions
     captions: Literal["none", "local", "openai"] = Field(
         "none",
-        description="Who describes pictures and frames in words while indexing: nobody, a "
-        "vision-language model on this machine, or an OpenAI-compatible server.",
+        description="Caption pictures and video frames while indexing. none: off. local: a "
+        "vision-language model on this machine. openai: an OpenAI-compatible server.",
     )
     caption_model: str | None = Field(
         None,
-        description="Hub id or folder of the model (default: the profile's); for openai, what the "
-        "server calls it.",
+        description="Captioning model: hub id or folder. Default: the profile's. With "
+        "captions=openai: the server's name for it.",
     )
     caption_url: str | None = Field(
         None,
-        description="Where the server listens, for example http://127.0.0.1:8000/v1. All pictures "
-        "that are indexed are sent there.",
+        description="Base URL of the captioning server, for example http://127.0.0.1:8000/v1. All "
+        "pictures that are indexed are sent there.",
     )
-    caption_api_key: SecretStr | None = Field(None, description="Its key, sent as a Bearer token.")
+    caption_api_key: SecretStr | None = Field(
+        None, description="API key of the captioning server, sent as a Bearer token."
+    )
     caption_pixels: int = Field(
-        512, ge=64, le=2048, description="Longest side of the picture that is described."
+        512, ge=64, le=2048, description="Longest side of a picture that is captioned."
     )
 
     # ------------------------------------------------------------------ vector index
     vector_backend: Literal["faiss", "memory"] = Field(
         "faiss",
-        description="Where vector indexes live: FAISS with snapshot files, or exact NumPy search "
-        "in memory, rebuilt at each start (a few thousand segments).",
+        description="faiss: FAISS indexes with snapshot files. memory: exact NumPy search in "
+        "memory, rebuilt at each start (for a few thousand segments).",
     )
     index_device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="Where FAISS indexes live; auto: on the GPUs if FAISS has any."
@@ -273,15 +285,16 @@ class Settings(BaseSettings):
         0.05,
         ge=0,
         le=1,
-        description="No hits below this score, for queries in words without a filter that name "
-        "no min_score themselves.",
+        description="Hits with a lower score are left out. Only for queries in words without a "
+        "filter and without a min_score of their own.",
     )
     answer_score: float = Field(
         0.5,
         ge=0,
         le=1,
-        description="... and no hits at all if the best one scores less and stands out too little: "
-        "then nothing here is about it. Libraries of fewer than 50 vectors always answer.",
+        description="No hits are returned if the best one scores less than this and does not stand "
+        "out. Same queries as min_score. Libraries of fewer than 50 vectors always "
+        "answer.",
     )
     fusion: Literal["scores", "ranks"] = Field(
         "scores",
@@ -299,37 +312,50 @@ class Settings(BaseSettings):
     # ------------------------------------------------------------------ reranking
     rerank: str = Field(
         "none",
-        description="Second look at the best hits: none, auto, vlm, blip2, cross-encoder, openai, "
+        description="Reranker of the best hits: none, auto, vlm, blip2, cross-encoder, openai, "
         "server, or two of them as vlm+cross-encoder (pictures+texts).",
     )
-    rerank_top_n: int = Field(20, ge=1, le=200, description="Hits that are looked at again.")
+    rerank_top_n: int = Field(20, ge=1, le=200, description="Number of hits that are reranked.")
     rerank_seconds: float = Field(
-        10.0, gt=0, description="Longest time for it; what is not scored by then counts as average."
+        10.0,
+        gt=0,
+        description="Time limit of reranking. Hits without a score by then count as average.",
     )
     rerank_weight: float = Field(
-        0.5, ge=0, le=1, description="Share of the second look in the final score; 1: it alone."
+        0.5,
+        ge=0,
+        le=1,
+        description="Weight of the reranker in the final score. 1: the reranker alone.",
     )
     rerank_fusion: Literal["score", "rank"] = Field(
         "score",
-        description="Join the two by score, or by rank (each kind of hit keeps its places then).",
+        description="Combine the reranker with the first stage by score or by rank. With rank, the "
+        "order of modalities stays as it was.",
     )
     rerank_model: str | None = Field(
         None,
-        description="Name, hub id or folder of the reranking model, in place of the profile's; "
-        "for openai and server, what the server calls it.",
+        description="Reranking model: name, hub id or folder. Default: the profile's. With openai "
+        "and server: the server's name for it.",
     )
     rerank_text_model: str | None = Field(
         None, description="Another cross-encoder in place of the profile's."
     )
     rerank_url: str | None = Field(
         None,
-        description="Where an OpenAI-compatible or a /rerank server listens, for example "
+        description="URL of an OpenAI-compatible server or of a /rerank server, for example "
         "http://127.0.0.1:8000/v1. Texts and pictures of the best hits are sent there.",
     )
-    rerank_api_key: SecretStr | None = Field(None, description="Its key, sent as a Bearer token.")
-    rerank_concurrency: int = Field(8, ge=1, le=64, description="Concurrent requests to it.")
+    rerank_api_key: SecretStr | None = Field(
+        None, description="API key of the reranking server, sent as a Bearer token."
+    )
+    rerank_concurrency: int = Field(
+        8, ge=1, le=64, description="Concurrent requests to the reranking server."
+    )
     rerank_pixels: int = Field(
-        512 * 512, ge=32 * 32, description="Most pixels of a picture that is looked at again."
+        512 * 512,
+        ge=32 * 32,
+        description="Maximum number of pixels of a picture that is reranked. Larger pictures are "
+        "scaled down.",
     )
     rerank_examples: Path | None = Field(
         None,
@@ -339,9 +365,11 @@ class Settings(BaseSettings):
 
     # ------------------------------------------------------------------ service
     host: str = Field("127.0.0.1", description="Address to listen on.")
-    port: int = Field(8765, ge=0, le=65535, description="Port to listen on; 0: any free one.")
+    port: int = Field(8765, ge=0, le=65535, description="Port to listen on. 0: any free port.")
     api_keys: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Accepted keys (Authorization: Bearer). Needed off loopback."
+        (),
+        description="Accepted API keys (Authorization: Bearer). Required if host is not a loopback "
+        "address.",
     )
     max_upload_mb: int = Field(512, ge=1, description="Largest upload in MiB.")
     query_batch: int = Field(16, ge=1, description="Concurrent queries encoded in one call.")
@@ -379,11 +407,6 @@ class Settings(BaseSettings):
         """Arguments before environment. `load_settings` adds the library's file."""
         return (init_settings, env_settings)
 
-    @property
-    def database(self) -> str:
-        """The SQLAlchemy URL in force."""
-        return self.database_url or f"sqlite:///{self.library / 'library.sqlite'}"
-
 
 def load_settings(library: Path | str | None = None, **overrides: Any) -> Settings:
     """Settings for one library: `overrides`, then environment, settings.toml, defaults.
@@ -420,9 +443,17 @@ def _settings_error(
     place = ""
     if setting not in arguments:
         place = f"{path}: " if path else f"environment variable MMSEARCH_{setting.upper()}: "
+    if first["type"] == "extra_forbidden":
+        return SettingsError(place + unknown_setting(name), param=name)
+    return SettingsError(f"{place}setting '{name}': {first['msg']}.", param=name)
+
+
+def unknown_setting(name: str) -> str:
+    """The message about a setting that does not exist, with the nearest name or all names."""
+    near = difflib.get_close_matches(name, Settings.model_fields, n=1)
     known = ", ".join(Settings.model_fields)
-    hint = f" Known settings: {known}." if first["type"] == "extra_forbidden" else ""
-    return SettingsError(f"{place}setting '{name}': {first['msg']}.{hint}", param=name)
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known settings: {known}."
+    return f"unknown setting '{name}'. {hint}"
 
 
 def decoding_workers(settings: Settings) -> int:

@@ -56,6 +56,7 @@ class SettingsOptions(TypedDict, total=False):
     max_text_bytes: int | None
     max_audio_seconds: float | None
     max_shots: int | None
+    max_segments: int | None
     audio_chunk_seconds: float | None
     max_archive_members: int | None
     max_archive_mb: int | None

@@ -99,6 +99,24 @@ class Place:
     box: tuple[float, float, float, float] | None = None
     """(left, top, right, bottom), each 0..1 of the picture or page."""
 
+    def __str__(self) -> str:
+        """For people: "page 3", "1:05 to 1:12", "characters 0 to 80"; "" for the whole source."""
+        parts = []
+        if self.page is not None:
+            parts.append(f"page {self.page}")
+        if self.start is not None:
+            end = "" if self.end is None else f" to {_clock(self.end)}"
+            parts.append(_clock(self.start) + end)
+        if not parts and self.char_start is not None:
+            parts.append(f"characters {self.char_start} to {self.char_end}")
+        return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentDraft:
@@ -130,6 +148,8 @@ class SourceFile:
     path: str
     size: int
     mtime_ns: int
+    ctime_ns: int = 0
+    """When the system last changed the file or its record (`st_ctime_ns`); 0 if unknown."""
 
 
 @dataclass(frozen=True, slots=True)

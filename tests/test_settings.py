@@ -50,7 +50,7 @@ def test_the_environment_may_name_the_library_whose_file_is_read(
     [
         ("batch_size = 0\n", "setting 'batch_size'"),
         ("device = 3\n", "setting 'device'"),
-        ("batchsize = 3\n", "Known settings: library,"),
+        ("batchsize = 3\n", "Did you mean 'batch_size'?"),
         ("[weights]\nlexical = 11\n", "setting 'weights.lexical'"),
         ("limit = \n", "line 1"),
     ],

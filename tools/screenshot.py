@@ -1,6 +1,7 @@
-"""Takes README's picture: the demo's library, searched in a real browser.
+"""Takes the screenshot in README: the search page with a query in the demo library.
 
-    python tools/screenshot.py "a red boat" docs/images/search-page.png
+    python tools/screenshot.py                                  # docs/images/search-page.png
+    python tools/screenshot.py --query "a red boat" --dark page.png
 
 Needs Playwright and an installed Chromium.
 """
@@ -20,11 +21,13 @@ from playwright.sync_api import sync_playwright
 from mmsearch.cli.demo import build_demo
 from mmsearch.service.app import create_app
 
+PICTURE = Path(__file__).resolve().parent.parent / "docs" / "images" / "search-page.png"
+
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-parser.add_argument("query")
-parser.add_argument("picture", type=Path)
-parser.add_argument("--width", type=int, default=1200)
-parser.add_argument("--height", type=int, default=860)
+parser.add_argument("picture", type=Path, nargs="?", default=PICTURE)
+parser.add_argument("--query", default="guitars in the city at sunset")
+parser.add_argument("--width", type=int, default=1280)
+parser.add_argument("--height", type=int, default=800)
 parser.add_argument("--dark", action="store_true")
 options = parser.parse_args()
 

@@ -11,19 +11,20 @@ import hashlib
 import json
 import os
 import secrets
-import stat
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from indexer.inputs.fetch import Fetcher
 from mmsearch.errors import MediaError, StorageError
+from mmsearch.media.sandbox.files import open_regular
 from mmsearch.types import Metadata, Modality, SegmentDraft, SourceFile
 
 CHUNK = 2**20
@@ -128,8 +129,17 @@ class LocalFile:
 
     @contextmanager
     def opened(self, spool: Spool) -> Iterator[Opened]:  # noqa: ARG002
-        digest, size = file_hash(Path(self.path))
+        with _reading(self.path) as file:
+            before = _version(os.fstat(file.fileno()))
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
         yield Opened(digest, size, path=self.path)
+        try:
+            after = _version(os.stat(self.path))  # noqa: PTH116
+        except OSError:  # its content was read to the end
+            return
+        if after != before:
+            raise MediaError("changed", "The file was changed while it was read.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,15 +224,16 @@ class Broken:
 
 
 @contextmanager
-def _reading(path: str) -> Iterator[BinaryIO]:
+def _reading(path: str) -> Iterator[BufferedReader]:
     try:
-        file = open(path, "rb")  # noqa: PTH123, SIM115  # the path may hold undecodable bytes
-    except FileNotFoundError:
-        raise MediaError("missing", "the file disappeared before it could be read.") from None
+        with open(open_regular(path), "rb") as file:  # noqa: PTH123  # a descriptor
+            yield file
     except OSError as error:
         raise MediaError("unreadable", f"The file cannot be read: {error.strerror}.") from None
-    with file:
-        yield file
+
+
+def _version(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def copied(source: Any, path: Path, limit: int) -> str:
@@ -241,16 +252,8 @@ def copied(source: Any, path: Path, limit: int) -> str:
 
 def file_hash(path: Path) -> tuple[str, int]:
     """(SHA-256, size) of the content. Raises MediaError if it cannot be read."""
-    try:
-        with path.open("rb") as stream:
-            # A pipe that took the file's place would block for ever.
-            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-                raise MediaError("unsupported", "This is not a regular file.")
-            return hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
-    except FileNotFoundError:
-        raise MediaError("missing", "the file disappeared before it could be read") from None
-    except OSError as error:
-        raise MediaError("unreadable", f"the file cannot be read: {error.strerror}") from None
+    with _reading(os.fspath(path)) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell()
 
 
 def batches(

@@ -15,7 +15,7 @@ from indexer.inputs.content import Item, LocalFile, Spool
 from indexer.inputs.fetch import Fetcher
 from indexer.inputs.shards import ArchiveLimits
 from indexer.inputs.sidecars import is_sidecar, read_sidecars
-from indexer.inputs.walk import Globs, WalkProblem, walk
+from indexer.inputs.walk import Globs, WalkProblem, WalkRecord, walk
 from mmsearch.errors import MediaError, NotFoundError, QueryError
 from mmsearch.settings import Settings
 from mmsearch.stores.places import AnyPath, display_path, is_url, local_path, uri_of
@@ -66,6 +66,7 @@ class Inputs:
         )
         self.complete: set[str] = set()
         """URIs of the shards and tables that were read to their end."""
+        self.folders = WalkRecord()
 
     def items(self, named: Named) -> Iterator[Item]:
         """Everything, in an order that depends on names only; problems are reported."""
@@ -88,6 +89,7 @@ class Inputs:
             # A library may lie inside the folder that it indexes.
             skip=[self._settings.library],
             on_problem=self._report,
+            record=self.folders,
         )
         for file in files:
             yield from self.file_items(file)

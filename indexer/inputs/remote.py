@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from indexer.inputs.addresses import vetted
 from indexer.inputs.content import Broken, Item, Opened, Spool, WebFile, copied
+from indexer.inputs.walk import is_left_out
 from mmsearch.errors import (
     ConfigurationError,
     MediaError,
@@ -120,8 +121,8 @@ def listed(
     for name in sorted(entries):
         info = entries[name]
         relative = name.removeprefix(root).lstrip("/") or name.rpartition("/")[2]
-        hidden = any(part.startswith(".") for part in relative.split("/"))
-        if info.get("type") == "file" and not hidden and wants(relative):
+        left_out = any(map(is_left_out, relative.split("/"))) and name != path
+        if info.get("type") == "file" and not left_out and wants(relative):
             yield _store_item(url, filesystem, name, info, spool.fetcher.max_bytes)
 
 

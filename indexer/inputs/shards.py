@@ -27,6 +27,7 @@ from indexer.inputs.content import (
     as_captions,
 )
 from indexer.inputs.sidecars import split_captions
+from indexer.inputs.walk import is_left_out
 from mmsearch.errors import MediaError
 from mmsearch.stores.places import OFFSET_KEY, display_path, member_uri
 from mmsearch.types import SourceFile
@@ -34,6 +35,8 @@ from mmsearch.types import SourceFile
 PLAIN = (".tar",)
 COMPRESSED = (".tar.gz", ".tgz")
 MAX_SIDE_BYTES = 2**20
+MAX_GROUP = 64
+"""Members with one key that belong together; more are a group of their own."""
 
 _KEY = re.compile(r"(.*?(?:^|/)[^./][^./]*)\.([^/]+)", re.DOTALL)
 _SIDE = ("json", "txt", "caption", "captions", "cls")
@@ -71,15 +74,18 @@ def members(path: str, limits: ArchiveLimits, shard: SourceFile, *, stays: bool)
     """
     group: list[_Member] = []
     key = ""
+    held = 0
+    """Bytes of the group in memory."""
     try:
         for member in _read(path, limits, stays=stays):
             match = _KEY.fullmatch(member.name)
             member_key = match[1] if match else member.name
-            if group and member_key != key:
+            if group and (member_key != key or len(group) >= MAX_GROUP or held >= IN_MEMORY):
                 yield from _items(group, path, shard)
-                group = []
+                group, held = [], 0
             key = member_key
             group.append(member)
+            held += len(member.data or b"")
     except MediaError:
         yield from _items(group, path, shard)
         raise
@@ -110,9 +116,16 @@ def _read(path: str, limits: ArchiveLimits, *, stays: bool) -> Iterator[_Member]
 
 
 def _is_wanted(info: tarfile.TarInfo) -> bool:
-    """Plain files only: links and devices lead out of the shard."""
-    last = info.name.rstrip("/").rpartition("/")[2]
-    return info.isreg() and not info.issparse() and bool(last) and not last.startswith(".")
+    """Plain files only: links and devices lead out of the shard. What a walk leaves out of a
+    folder is left out here too."""
+    parts = [part for part in info.name.split("/") if part not in ("", ".", "..")]
+    return (
+        info.isreg()
+        and not info.issparse()
+        and not info.name.endswith("/")
+        and bool(parts)
+        and not any(map(is_left_out, parts))
+    )
 
 
 def _member(tar: tarfile.TarFile, info: tarfile.TarInfo, *, whole: bool) -> _Member:

@@ -18,8 +18,10 @@ from typing import Any
 from indexer.inputs import takeout
 from indexer.inputs.content import as_captions, clean_text
 from indexer.inputs.takeout import is_takeout, takeout_metadata
+from mmsearch.errors import MediaError
 from mmsearch.media import companions
 from mmsearch.media.formats.xmp import xmp_metadata
+from mmsearch.media.sandbox.files import open_regular
 from mmsearch.stores.places import OFFSET_KEY
 
 MAX_BYTES = 2**20
@@ -185,9 +187,9 @@ def _names(folder: str) -> frozenset[str]:
 
 def _content(path: str) -> bytes | None:
     try:
-        with open(path, "rb") as file:  # noqa: PTH123  # the path may hold undecodable bytes
+        with open(open_regular(path), "rb") as file:  # noqa: PTH123  # a descriptor
             content = file.read(MAX_BYTES + 1)
-    except OSError:
+    except (OSError, MediaError):
         return None
     return content if len(content) <= MAX_BYTES else None
 

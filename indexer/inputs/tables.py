@@ -34,6 +34,11 @@ PARQUET = (".parquet",)
 MAX_LINE = 16 * 2**20
 ROWS = 64
 """Rows of a Parquet file in memory at once."""
+MAX_COLUMNS = 10_000
+MAX_ROW_GROUP = 2**32
+"""Bytes that a row group of a Parquet file may unpack to, by its own account."""
+MAX_ROWS_BYTES = 2**30
+"""Bytes of ROWS rows."""
 
 # By preference. Names are compared without regard to case.
 _BYTES = ("image", "jpg", "jpeg", "png", "webp", "audio", "wav", "mp3", "flac", "video", "bytes")
@@ -197,7 +202,10 @@ def _parquet(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     number = 0
     try:
         with pq.ParquetFile(path) as file:
+            _check_parquet(file.metadata)
             for batch in file.iter_batches(ROWS):
+                if batch.nbytes > MAX_ROWS_BYTES:
+                    raise MediaError("too_large", f"Rows after {number} are larger than 1 GiB.")
                 for row in batch.to_pylist():
                     yield number, row
                     number += 1
@@ -206,3 +214,12 @@ def _parquet(path: str) -> Iterator[tuple[int, dict[str, Any]]]:
     except (pa.ArrowException, OSError, ValueError) as error:
         detail = str(error).split("\n", 1)[0][:200]
         raise MediaError("corrupt", f"The table cannot be read ({detail}).") from None
+
+
+def _check_parquet(metadata: Any) -> None:
+    """Refuse a file that would need too much memory, before any of it is unpacked."""
+    if metadata.num_columns > MAX_COLUMNS:
+        raise MediaError("too_large", f"The table has more than {MAX_COLUMNS} columns.")
+    for number in range(metadata.num_row_groups):
+        if metadata.row_group(number).total_byte_size > MAX_ROW_GROUP:
+            raise MediaError("too_large", "A row group of the table is larger than 4 GiB.")

@@ -96,6 +96,9 @@ class Segmenter:
             self._metadata = known | self._metadata
         else:
             self._metadata |= part.metadata
+        if self.is_full and not isinstance(part, SoundPart):
+            self._warn_full()
+            return
         if recognised.warning is not None:
             self._metadata["warning"] = recognised.warning
         match part:
@@ -114,6 +117,24 @@ class Segmenter:
                 self._speech(part, recognised.transcript)
             case SoundPart():
                 self._sound(part)
+        if len(self._segments) > self._settings.max_segments:
+            self._drop_rest()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many segments as a file may have: what else is in it is left out.
+        (Sounds are not counted: their number follows from the length of the recording.)"""
+        return len(self._segments) >= self._settings.max_segments
+
+    def _drop_rest(self) -> None:
+        limit = self._settings.max_segments
+        del self._segments[limit:]
+        self._pixels = {ordinal: p for ordinal, p in self._pixels.items() if ordinal < limit}
+        self._warn_full()
+
+    def _warn_full(self) -> None:
+        limit = self._settings.max_segments
+        self._metadata["warning"] = f"Only the first {limit} segments of it were indexed."
 
     def finish(self) -> Segmented:
         """All segments. Sound windows must have been taken and their vectors added."""

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -75,6 +76,8 @@ class Reembedder:
         """Sources that could not be decoded, by id. They are not tried again."""
         self.skipped_segments: set[int] = set()
         """Segments of those sources."""
+        self.unknown_words: set[tuple[int, int]] = set()
+        """(space id, segment id) of words that the new model cannot read."""
 
     def fill(self, pair: Replacement) -> int:
         """Make the vectors that the new space of a pair lacks; returns how many were written."""
@@ -93,9 +96,17 @@ class Reembedder:
         limit = TEXT_BATCHES * self._settings.batch_size
         written = after = 0
         while rows := self._store.switches.missing_texts(pair, modalities, after, limit):
-            vectors = self._embedder.texts(pair[1].space.name, [text for _, text in rows])
-            written += self._write(pair, [segment for segment, _ in rows], vectors)
             after = rows[-1][0]
+            space = pair[1].space.name
+            readable = self._embedder.can_read(space, [text for _, text in rows])
+            self.unknown_words |= {
+                (pair[1].id, segment)
+                for (segment, _), read in zip(rows, readable, strict=True)
+                if not read
+            }
+            rows = list(compress(rows, readable))
+            vectors = self._embedder.texts(space, [text for _, text in rows])
+            written += self._write(pair, [segment for segment, _ in rows], vectors)
         return written
 
     # ------------------------------------------------------------------ what has to be decoded

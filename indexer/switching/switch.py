@@ -369,6 +369,7 @@ class Switch:
             speech_changed=self.plan.heard_again,
             dropped=frozenset(self.plan.without),
             unreadable=frozenset(reembedder.skipped_segments),
+            unknown_words=frozenset(reembedder.unknown_words),
         )
 
 

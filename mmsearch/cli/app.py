@@ -115,7 +115,22 @@ def index(
         typer.Option(help="Skip files that match this glob. May be repeated.", show_default=False),
     ] = None,
     prune: Annotated[
-        bool, typer.Option("--prune", help="Remove sources whose files no longer exist.")
+        bool,
+        typer.Option(
+            "--prune",
+            help="Remove sources whose files no longer exist, but not those of folders that show "
+            "no files any more, as unmounted disks do.",
+        ),
+    ] = False,
+    prune_empty: Annotated[
+        bool,
+        typer.Option("--prune-empty", help="As --prune, for empty and missing folders too."),
+    ] = False,
+    rehash: Annotated[
+        bool,
+        typer.Option(
+            "--rehash", help="Compare the content of files whose size and times are the same."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool,
@@ -144,7 +159,9 @@ def index(
             include=include or (),
             exclude=exclude or (),
             prune=prune,
+            prune_empty=prune_empty,
             retry_failed=retry_failed,
+            rehash=rehash,
             on_progress=progress,
             **settings,
         )
@@ -160,7 +177,7 @@ def search(
     query: Annotated[
         str | None,
         typer.Argument(
-            help='What is in it: words, "a phrase", -exclude, a OR b, begin*, type:image, '
+            help='What to search for: words, "a phrase", -exclude, a OR b, prefix*, type:image, '
             "tag:beach, after:2024-06, without:this, like:ID."
         ),
     ] = None,
@@ -170,49 +187,58 @@ def search(
     profile: ProfileName = None,
     image: Annotated[
         list[str] | None,
-        typer.Option(help="A picture to search with; FILE^0.5 weighs it.", show_default=False),
+        typer.Option(help="Picture to search with. FILE^0.5 sets its weight.", show_default=False),
     ] = None,
     audio: Annotated[
         list[str] | None,
-        typer.Option(help="A recording: its words are searched.", show_default=False),
+        typer.Option(help="Recording to search with: its words and its sound.", show_default=False),
     ] = None,
     like: Annotated[
         list[str] | None,
-        typer.Option(help="More like this segment (its id).", show_default=False),
+        typer.Option(help="Id of a segment to search with.", show_default=False),
     ] = None,
     text: Annotated[
         list[str] | None,
-        typer.Option(help="More words; WORDS^2 weighs them.", show_default=False),
+        typer.Option(help="Further words. WORDS^2 sets their weight.", show_default=False),
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option("--without", "--not", help="Away from these words.", show_default=False),
+        typer.Option(
+            "--without",
+            "--not",
+            help="Move away from the meaning of these words.",
+            show_default=False,
+        ),
     ] = None,
     term: Annotated[
         list[str] | None,
-        typer.Option(help='Any term in JSON: {"text": "4711", "channels": ["lexical"]}.'),
+        typer.Option(help='Any term, as JSON: {"text": "4711", "channels": ["lexical"]}.'),
     ] = None,
     modality: Annotated[
         list[str] | None,
-        typer.Option(help="Only these: image, text, speech, sound, video, page."),
+        typer.Option(help="Search only this modality: image, text, speech, sound, video, page."),
     ] = None,
     filter_: Annotated[
         str | None,
-        typer.Option("--filter", help='JSON: {"mime": {"like": "image/%"}}.', show_default=False),
+        typer.Option(
+            "--filter", help='Filter, as JSON: {"mime": {"like": "image/%"}}.', show_default=False
+        ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="How many hits.", show_default=False)] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Number of hits. Default: 10.", show_default=False)
+    ] = None,
     min_score: Annotated[
         float | None,
-        typer.Option(help="No hits below this score, 0..1; default: the settings' cuts."),
+        typer.Option(help="Leave out hits with a lower score, 0 to 1."),
     ] = None,
     weight: Annotated[
         list[str] | None,
-        typer.Option(help="How much a channel counts, 0..10: lexical=0.5, clip:image=2."),
+        typer.Option(help="Weight of a channel, 0 to 10: lexical=0.5, clip:image=2."),
     ] = None,
-    exact: Annotated[bool, typer.Option("--exact", help="No approximation.")] = False,
+    exact: Annotated[bool, typer.Option("--exact", help="Exact vector search.")] = False,
     sort: Annotated[
         list[str] | None,
-        typer.Option(help="In the order of a field; -taken_at for the newest first."),
+        typer.Option(help="Sort by a field. -taken_at: newest first."),
     ] = None,
     group: Annotated[
         str | None,
@@ -220,37 +246,39 @@ def search(
     ] = None,
     best: Annotated[
         int | None,
-        typer.Option(help="With --group source: places told of each.", show_default="3"),
+        typer.Option(help="Best segments shown per file, with --group source.", show_default="3"),
     ] = None,
     fold: Annotated[
-        bool, typer.Option("--fold", help="Copies and near-duplicates in one hit.")
+        bool, typer.Option("--fold", help="Collapse copies and near-duplicates.")
     ] = False,
     fold_at: Annotated[
-        float | None, typer.Option(help="The same, from this cosine on.", show_default="0.95")
+        float | None,
+        typer.Option(help="Collapse from this cosine similarity on.", show_default="0.95"),
     ] = None,
     diversity: Annotated[
-        float, typer.Option(help="Hits unlike those before them come earlier, 0..1.")
+        float,
+        typer.Option(help="Rank hits higher that are unlike those before them, 0 to 1 (MMR)."),
     ] = 0.0,
     facet: Annotated[
         list[str] | None,
-        typer.Option(help="Count a field's values; taken_at:year counts by year."),
+        typer.Option(help="Count the values of a field. taken_at:year counts by year."),
     ] = None,
     cursor: Annotated[
-        str | None, typer.Option(help="The next page: what --json gave with the last one.")
+        str | None, typer.Option(help="Next page: the cursor of the previous --json result.")
     ] = None,
     rerank: Annotated[
         str | None,
         typer.Option(
-            help="A second look at the best: none, auto, vlm, blip2, cross-encoder, openai, "
+            help="Rerank the best hits: none, auto, vlm, blip2, cross-encoder, openai, "
             "server, or two joined by +.",
             show_default=False,
         ),
     ] = None,
     reasons: Annotated[
-        bool, typer.Option("--reasons", help="With what the reranker says about each.")
+        bool, typer.Option("--reasons", help="Show the reranker's reasons.")
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say why each hit is where it is.")
+        bool, typer.Option("--explain", help="Show channels, ranks, scores and times.")
     ] = False,
     set_: Set = None,
     as_json: Json = False,

@@ -73,7 +73,7 @@ def show_examples(engine: SearchEngine) -> list[dict[str, Any]]:
     results = []
     for example in EXAMPLES:
         result = engine.search(example.words, modality=example.modality, limit=3)
-        output.out.print(f"[bold]{escape(example.words)}[/]  [dim]{escape(example.shows)}[/]")
+        output.out.print(f"[bold]{escape(example.words)}[/]  [dim]({escape(example.shows)})[/]")
         output.print_result(result)
         output.out.print()
         results.append(

@@ -150,6 +150,9 @@ def add_job(
         list[str] | None, typer.Option(help="As for `mmsearch index`.", show_default=False)
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="As for `mmsearch index`.")] = False,
+    prune_empty: Annotated[
+        bool, typer.Option("--prune-empty", help="As for `mmsearch index`.")
+    ] = False,
     priority: Annotated[
         int, typer.Option(help="Jobs with a higher priority run first. Uploads have 1.")
     ] = 0,
@@ -168,6 +171,7 @@ def add_job(
         "include": include or [],
         "exclude": exclude or [],
         "prune": prune,
+        "prune_empty": prune_empty,
     }
     settings = settings_from(set_, profile=profile)
     with Library.open(library or load_settings().library, create=True, **settings) as opened:

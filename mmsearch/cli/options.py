@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mmsearch.errors import SettingsError
-from mmsearch.settings import Settings
+from mmsearch.settings import Settings, unknown_setting
 
 LibraryOption = Annotated[
     Path | None,
@@ -54,7 +54,6 @@ def settings_from(assignments: list[str] | None, **options: Any) -> dict[str, An
         if not equals:
             raise SettingsError(f"--set takes NAME=VALUE, not '{assignment}'", param="set")
         if name not in Settings.model_fields:
-            known = ", ".join(Settings.model_fields)
-            raise SettingsError(f"unknown setting '{name}'. Settings: {known}.", param=name)
+            raise SettingsError(unknown_setting(name), param=name)
         settings[name] = value
     return settings | {name: value for name, value in options.items() if value is not None}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -181,11 +181,21 @@ def print_summary(summary: RunSummary) -> None:
         f"{counts.segments} segments, {counts.vectors} vectors "
         f"(collection '{escape(summary.collection)}', profile {summary.profile})"
     )
+    _print_name_only(err, sum(summary.name_only.values()), summary.name_only)
+    for warning in summary.warnings:
+        err.print(f"  [yellow]warning[/] {escape(warning)}")
     for failure in summary.failures[:FAILURES_SHOWN]:
         err.print(f"  [red]failed[/] {escape(failure.path)}: {escape(failure.reason)}")
     rest = len(summary.failures) - FAILURES_SHOWN
     if rest > 0:
         err.print(f"  … and {rest} more; `--json` lists all")
+
+
+def _print_name_only(console: PrintableConsole, sources: int, reasons: Mapping[str, int]) -> None:
+    """How many sources are found by their name only, and why."""
+    if sources:
+        why = ", ".join(f"{count} {code}" for code, count in sorted(reasons.items()))
+        console.print(f"  {sources} are found by name and metadata only ({why})")
 
 
 class RunProgress:
@@ -266,6 +276,8 @@ def print_status(status: dict[str, Any]) -> None:
             f"sounds       none in {escape(', '.join(without))}: no sound model (nano has none)"
         )
     out.print(f"sources      {status['sources']} indexed, {status['failed']} failed")
+    if name_only := status.get("name_only"):
+        _print_name_only(out, name_only["sources"], name_only["reasons"])
     out.print(f"segments     {status['segments']}")
     for space, count in status["vectors"].items():
         held = status["index"].get(space)

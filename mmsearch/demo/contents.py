@@ -13,7 +13,7 @@ from mmsearch.demo.picturebook import write_library
 PICTURES = 60
 SEED = 2024
 MEMOS = 14
-"""Of the recordings that ship with the package: the first answer must come within 30 seconds."""
+"""How many of the packaged recordings the demo indexes. More would make its start slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Example:
 
 
 EXAMPLES = (
-    Example("words find pictures", "a yellow bus on a beach", "image"),
+    Example("pictures, by words", "a yellow bus on a beach", "image"),
     Example(
-        "colours, places and the time of day count", "a brown penguin on a beach at night", "image"
+        "pictures, by colour, place and time of day", "a brown penguin on a beach at night", "image"
     ),
-    Example("the second in a recording", "print the picture for John", "speech"),
-    Example("the passage in a note", "a meeting about the cover of a book", "text"),
-    Example("everything at once", "guitars in the city at sunset"),
+    Example("a time in a recording", "print the picture for John", "speech"),
+    Example("a passage in a note", "a meeting about the cover of a book", "text"),
+    Example("pictures, recordings and notes together", "guitars in the city at sunset"),
 )
 
 

@@ -13,12 +13,16 @@ import numpy as np
 from mmsearch.errors import LimitError, MMSearchError, QueryError
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import TextEmbedder
+from mmsearch.query import Term
 from mmsearch.search.channels import WORDS_TARGET, Channel, restrict_channels, searches
 from mmsearch.search.compose import Composer, Vector, WeightedVector
 from mmsearch.search.plan import PlannedQuery
 from mmsearch.search.text_lengths import check_pieces, length_warnings
 from mmsearch.stores.rows import check_same_space
 from mmsearch.vectors.channels import ChannelIndexes
+
+MAX_QUOTED = 40
+"""Characters of the query in a warning."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,11 +102,19 @@ class QueryEmbedder:
         texts = list(dict.fromkeys(term.text or "" for query in group for term in query.texts))
         row = {text: n for n, text in enumerate(texts)}
         embedded = {id(query): _Texts() for query in group}
-        for embedder in _text_embedders(group[0].models, group):
+        embedders = _text_embedders(group[0].models, group)
+        readable = {embedder.space.name: embedder.can_read(texts) for embedder in embedders}
+        for query in group:
+            for term in query.texts:
+                read = {name: bool(mask[row[term.text or ""]]) for name, mask in readable.items()}
+                embedded[id(query)].warnings.extend(_unknown_words(query, term, read))
+        for embedder in embedders:
             vectors = embedder.encode_texts(texts, "query")
             for query in group:
                 words = embedded[id(query)]
                 for term in query.texts:
+                    if not readable[embedder.space.name][row[term.text or ""]]:
+                        continue
                     channels = restrict_channels(WORDS_TARGET, term, embedder.space.name)
                     vector = vectors[row[term.text or ""]]
                     for channel in channels:
@@ -152,3 +164,23 @@ def _text_embedders(models: ModelSet, queries: Sequence[PlannedQuery]) -> list[T
     if models.knows_sounds and any(query.wants_sounds for query in queries):
         embedders.append(models.embedder("sound"))
     return embedders
+
+
+def _unknown_words(query: PlannedQuery, term: Term, readable: Mapping[str, bool]) -> list[str]:
+    """A warning about models that cannot read a term; `readable` is by space."""
+    searched = [name for name in readable if restrict_channels(WORDS_TARGET, term, name)]
+    unread = [name for name in searched if not readable[name]]
+    if not unread:
+        return []
+    text = " ".join((term.text or "").split())
+    text = text if len(text) <= MAX_QUOTED else text[: MAX_QUOTED - 1] + "…"
+    several = len(unread) > 1
+    warning = (
+        f"the {' and '.join(unread)} model{'s' if several else ''} of profile "
+        f"{query.collection.profile} {'do' if several else 'does'} not know the words '{text}'"
+    )
+    if unread == searched and any(map(str.isalnum, text)):
+        warning += "; they are matched by full text only"
+    elif unread == searched:
+        warning += "; nothing is searched for them"
+    return [warning]

@@ -131,7 +131,9 @@ class SearchEngine:
 
         `query` is a text in the query language (docs/queries.md) or a ready `Query`, which has its
         own options. `modality` is short for `modalities`. Files named as `image` or `audio` are
-        read; the words of `query` never name a file.
+        read; the words of `query` never name a file. `options` are those of
+        `mmsearch.query.SearchOptions`: without, modalities, filter, limit, min_score, weights,
+        collection, exact, sort, group, fold, diversity, facets, cursor, rerank, reasons, explain.
         Raises QueryError, MediaError (a picture or recording that cannot be read), NotFoundError.
         """
         query = query_of(

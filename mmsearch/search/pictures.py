@@ -22,6 +22,7 @@ from mmsearch.errors import MediaError
 from mmsearch.media.parts import ImagePart
 from mmsearch.media.requests import decode_request
 from mmsearch.media.sandbox.pool import Sandbox
+from mmsearch.media.thumbnails import FOLDER
 from mmsearch.settings import Settings
 from mmsearch.stores.places import content_of, local_path
 from mmsearch.types import Modality, Place, Preprocess, Segment, Source
@@ -122,7 +123,7 @@ def thumbnail_path(library: Path, sha256: str, place: Place | None = None) -> Pa
         name += f"-p{place.page}"
     elif place is not None and place.start is not None:
         name += f"-t{round(place.start * 1000)}"
-    return library / "thumbnails" / sha256[:2] / f"{name}.jpg"
+    return library / FOLDER / sha256[:2] / f"{name}.jpg"
 
 
 def longest_side(metadata: Mapping[str, Any], max_pixels: int) -> int:

@@ -25,7 +25,8 @@ from mmsearch.errors import StorageError
 from mmsearch.service.bodies import Part, multipart_parts
 from mmsearch.service.errors import RequestError
 from mmsearch.service.targets import read_flag
-from mmsearch.stores.places import local_path
+from mmsearch.stores.places import container_of, local_path, uri_of
+from mmsearch.stores.store import SqlStore
 from mmsearch.types import Source
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ INCOMING_FOLDER = ".incoming"
 MAX_NAME_BYTES = 150
 FIELDS = ("collection", "create")
 MAX_FIELD_BYTES = 800
+UNFINISHED = ("queued", "running", "paused")
+"""States of jobs that may still read their files."""
+MAX_JOBS = 1_000_000
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -221,24 +225,30 @@ async def on_disk(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def delete_upload(engine: LibrarySearcher, source: Source) -> None:
-    """Delete a removed source's file if it was uploaded here and nothing else needs it.
+    """Delete a removed source's file if it was uploaded here and nothing refers to it any more.
 
-    Another source may have it, a job that is not done yet, or an upload that is being answered.
+    That is a source, be it the file or a member of it, a job that waits for it or works on it, or
+    an upload that is being answered.
     """
     media = (engine.library.path.absolute() / MEDIA_FOLDER).resolve()
     try:
-        path = Path(local_path(source.uri))
-    except ValueError:  # a record, a shard's member, a URL: its file is not its own
+        path = Path(local_path(container_of(source.uri)))
+    except ValueError:  # it is elsewhere
         return
     if path.is_symlink() or not path.resolve().is_relative_to(media):
         return
-    store = engine.library.store
     with IN_USE.lock:
-        # The queue first: a job that ends in between has written its source.
-        if path in IN_USE or store.jobs.waits_for(os.fspath(path)):
-            return
-        if not store.sources.exists(source.uri):
+        if path not in IN_USE and not _is_referenced(engine.library.store, path):
             path.unlink(missing_ok=True)
             # Not if another name of the same content is still in it.
             if path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
+
+
+def _is_referenced(store: SqlStore, path: Path) -> bool:
+    # The queue first: a job that ends in between has written its source.
+    waiting = store.jobs.list(states=UNFINISHED, limit=MAX_JOBS)
+    if any(os.fspath(path) in job.task.get("paths", ()) for job in waiting):
+        return True
+    uri = uri_of(path)
+    return any(store.sources.ids_below(c.id, [uri]) for c in store.collections.list())

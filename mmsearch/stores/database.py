@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import orjson
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url
 from sqlalchemy.exc import DBAPIError
 
 from mmsearch.errors import LibraryBusyError, LibraryDamagedError, StorageError
@@ -26,7 +26,7 @@ RECONNECT_SECONDS = 1.0
 class Database:
     """Opens transactions. Thread-safe; `url` is any SQLAlchemy URL of SQLite or PostgreSQL."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.engine = connect(url)
         self.dialect = dialect_of(self.engine)
 
@@ -154,11 +154,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def connect(url: str) -> Engine:
+def connect(url: str | URL) -> Engine:
     """An engine whose connections are configured for mmsearch. ValueError for other databases."""
     engine = create_engine(
         url,
-        pool_pre_ping=not url.startswith("sqlite"),
+        pool_pre_ping=make_url(url).get_backend_name() != "sqlite",
         # Unescaped: SQLite compares the keys of a JSON path with the text as it is stored.
         json_serializer=lambda value: orjson.dumps(value).decode(),
         json_deserializer=damage.read_json,

@@ -93,12 +93,6 @@ class JobStore:
         with self._database.read() as connection:
             return connection.scalar(query) is not None
 
-    def waits_for(self, path: str) -> bool:
-        """Whether a job that has not ended has this path in its task."""
-        query = select(RunRow.task).where(RunRow.max_attempts > 0, RunRow.state.not_in(FINISHED))
-        with self._database.read() as connection:
-            return any(path in task.get("paths", ()) for task in connection.scalars(query))
-
     def claim(self, worker: str, seconds: float) -> Claim | None:
         """The next job, with a lease of `seconds`; None if no job is due."""
         if not self.any_due():

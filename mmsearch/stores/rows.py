@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -83,6 +84,7 @@ class KnownFile:
     mtime_ns: int
     recipe: str
     status: str
+    indexed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +133,7 @@ KNOWN_FILE = (
     SourceRow.mtime_ns,
     SourceRow.recipe,
     SourceRow.status,
+    SourceRow.indexed_at,
 )
 
 

@@ -153,7 +153,13 @@ class SourceStore:
             connection.execute(
                 update(SourceRow)
                 .where(SourceRow.id == source_id)
-                .values(uri=file.uri, path=file.path, size=file.size, mtime_ns=file.mtime_ns)
+                .values(
+                    uri=file.uri,
+                    path=file.path,
+                    size=file.size,
+                    mtime_ns=file.mtime_ns,
+                    indexed_at=now(),
+                )
             )
             rename_words(connection, source_id)
 
@@ -220,6 +226,16 @@ class SourceStore:
                 )
             )
             return [KnownFile(*row) for row in rows]
+
+    def contents_of(self, ids: Sequence[int]) -> set[str]:
+        """The SHA-256 of the sources with these ids."""
+        digests: set[str] = set()
+        with self._database.read() as connection:
+            for chunk in chunks(ids):
+                digests |= set(
+                    connection.scalars(select(SourceRow.sha256).where(SourceRow.id.in_(chunk)))
+                )
+        return digests
 
     def exists(self, uri: str) -> bool:
         """Whether some collection has a source with this URI."""

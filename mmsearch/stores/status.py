@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, select, true
+from sqlalchemy import Connection, func, select
 
 from mmsearch.stores.database import Database
+from mmsearch.stores.dialects import dialect_of
+from mmsearch.stores.names import is_name_only
 from mmsearch.stores.row_checks import marked
-from mmsearch.stores.rows import EXPECTED_IN, NEEDS_TEXT, STALE_RECIPE, StoredSpace
+from mmsearch.stores.rows import EXPECTED_IN, NEEDS_TEXT, STALE_RECIPE, StoredSpace, chunks
 from mmsearch.stores.spaces import SpaceStore, has_vector
 from mmsearch.stores.tables import SegmentRow, SourceRow, SpaceRow, VectorRow
+from mmsearch.types import VERBAL, Modality
+
+CanRead = Callable[[StoredSpace, list[str]], list[bool]]
 
 
 class StatusStore:
@@ -42,22 +48,28 @@ class StatusStore:
             "vectors": vectors,
         }
 
-    def problems(self) -> list[str]:
-        """Segments without an expected vector."""
+    def problems(self, can_read: CanRead | None = None) -> list[str]:
+        """Segments without an expected vector.
+
+        `can_read` tells which texts a space's model reads; others are not expected to have one.
+        """
         problems: list[str] = []
         for stored in self._spaces.active():
             name = stored.space.name
             with self._database.read() as connection:
-                missing = _missing(connection, stored)
+                missing = len(_lacking(connection, stored, can_read))
             if missing:
                 problems.append(f"{missing} segments have no vector in space '{name}'")
         return problems
 
-    def mark_incomplete(self) -> None:
+    def mark_incomplete(self, can_read: CanRead | None = None) -> None:
         """Mark the sources of segments without an expected vector to be indexed again."""
-        with self._database.write() as connection:
-            for stored in self._spaces.active():
-                marked(connection, _lacking(stored, SegmentRow.source_id))
+        for stored in self._spaces.active():
+            with self._database.read() as connection:
+                sources = _lacking(connection, stored, can_read)
+            with self._database.write() as connection:
+                for chunk in chunks(sources):
+                    marked(connection, select(SourceRow.id).where(SourceRow.id.in_(chunk)))
 
     def notes(self) -> list[str]:
         """Segments without a vector whose sources are marked to be indexed again."""
@@ -84,17 +96,14 @@ class StatusStore:
         return notes
 
 
-def _missing(connection: Connection, stored: StoredSpace) -> int:
-    """Segments that should have a vector in a space and have none; not those of `notes`."""
-    lacking = _lacking(stored, SegmentRow.id).subquery()
-    return int(connection.scalar(select(func.count()).select_from(lacking)) or 0)
+def _lacking(connection: Connection, stored: StoredSpace, can_read: CanRead | None) -> list[int]:
+    """For each segment that should have a vector in a space and has none, the id of its source.
 
-
-def _lacking(stored: StoredSpace, column: Any) -> Select[Any]:
-    """A column of the segments that should have a vector in a space and have none."""
+    Those of `notes` are not among them.
+    """
     name = stored.space.name
-    return (
-        select(column)
+    rows = connection.execute(
+        select(SegmentRow.source_id, SegmentRow.modality, SegmentRow.text)
         .select_from(SegmentRow)
         .join(SourceRow, SourceRow.id == SegmentRow.source_id)
         .join(
@@ -107,6 +116,21 @@ def _lacking(stored: StoredSpace, column: Any) -> Select[Any]:
             SegmentRow.modality.in_([m.value for m in EXPECTED_IN.get(name, ())]),
             VectorRow.segment_id.is_(None),
             SourceRow.recipe != STALE_RECIPE,
-            func.coalesce(SegmentRow.text, "") != "" if name in NEEDS_TEXT else true(),
+            func.coalesce(SegmentRow.text, "") != ""
+            if name in NEEDS_TEXT
+            else ~is_name_only(dialect_of(connection)),
         )
-    )
+    ).all()
+    # In `clip` pictures have the vectors of their pixels, whatever words stand in them.
+    texts = [
+        text
+        for _, modality, text in rows
+        if text and (name in NEEDS_TEXT or Modality(modality) in VERBAL)
+    ]
+    readable = can_read(stored, texts) if texts and can_read is not None else [True] * len(texts)
+    unread = {text for text, read in zip(texts, readable, strict=True) if not read}
+    return [
+        source_id
+        for source_id, modality, text in rows
+        if not (text in unread and (name in NEEDS_TEXT or Modality(modality) in VERBAL))
+    ]

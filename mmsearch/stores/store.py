@@ -9,7 +9,7 @@ from __future__ import annotations
 import uuid
 from functools import cached_property
 
-from sqlalchemy import insert, select
+from sqlalchemy import URL, insert, select
 
 from mmsearch.stores.calibrations import CalibrationStore
 from mmsearch.stores.change_log import ChangeLog
@@ -18,6 +18,7 @@ from mmsearch.stores.database import Database, now
 from mmsearch.stores.dialects import Dialect
 from mmsearch.stores.jobs import JobStore
 from mmsearch.stores.lexical.index import SqlLexicalIndex, lexical_index
+from mmsearch.stores.names import NameStore
 from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.runs import RunStore
 from mmsearch.stores.segments import SegmentStore
@@ -33,7 +34,7 @@ from mmsearch.stores.verification import Verification
 class SqlStore:
     """SQL over SQLite (default) or PostgreSQL. Thread-safe; `url` is a URL of SQLAlchemy."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL) -> None:
         self.database = database = Database(url)
         self.changes = ChangeLog(database)
         self.collections = CollectionStore(database, self.changes)
@@ -46,6 +47,7 @@ class SqlStore:
         self.rerank_scores = RerankScoreStore(database)
         self.runs = RunStore(database)
         self.jobs = JobStore(database)
+        self.names = NameStore(database, self.changes)
         self.status = StatusStore(database, self.spaces)
         self.verification = Verification(database, self.spaces)
 

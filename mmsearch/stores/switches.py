@@ -54,6 +54,8 @@ class Completion:
     """Names of active spaces that the new models have no replacement for."""
     unreadable: frozenset[int] = frozenset()
     """Segments that may stay without a vector; the next run indexes their sources again."""
+    unknown_words: frozenset[tuple[int, int]] = frozenset()
+    """(space id, segment id) of words that the new model cannot read: they need no vector."""
 
 
 class SwitchStore:
@@ -131,19 +133,25 @@ class SwitchStore:
     def missing_texts(
         self, pair: Replacement, modalities: Sequence[Modality], after: int, limit: int
     ) -> list[tuple[int, str]]:
-        """(id, text) of segments of these modalities without a vector in the new space."""
+        """(id, text) of segments of these modalities without a vector in the new space.
+
+        Those without one in the old space, too: its model may not have been able to read them.
+        """
         query = (
-            _missing(pair[0].id, pair[1].id, SegmentRow.id, SegmentRow.text)
+            select(SegmentRow.id, SegmentRow.text)
+            .join(SourceRow, SourceRow.id == SegmentRow.source_id)
             .where(
+                SourceRow.collection_id == pair[1].collection_id,
+                ~has_vector(pair[1].id),
                 SegmentRow.id > after,
                 SegmentRow.modality.in_([m.value for m in modalities]),
-                SegmentRow.text.is_not(None),
+                func.coalesce(SegmentRow.text, "") != "",
             )
             .order_by(SegmentRow.id)
             .limit(limit)
         )
         with self._database.read() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            return [(row[0], row[1] or "") for row in connection.execute(query)]
 
     def missing_sources(
         self, pair: Replacement, modalities: Sequence[Modality], after: int, limit: int
@@ -204,6 +212,7 @@ class SwitchStore:
                 for row in connection.execute(
                     _missing(active[new.space.name].id, new.id, SegmentRow.id, SegmentRow.source_id)
                 ).all()
+                if (new.id, row[0]) not in completion.unknown_words
             ]
             unexpected = sum(row[0] not in completion.unreadable for row in missing)
             if unexpected:

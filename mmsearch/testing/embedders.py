@@ -56,6 +56,9 @@ class FakeImageTextEmbedder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(WORD.findall(text)) + 2 for text in texts]
 
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        return np.array([WORD.search(text) is not None for text in texts], np.bool_)
+
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
         self._count(len(texts))
         return unit_rows([self._text(text) for text in texts], self._dimension)
@@ -112,7 +115,16 @@ class FakeImageTextEmbedder:
 class FakeTextEmbedder:
     """A `TextEmbedder` of hashed words: texts that share words have similar vectors."""
 
-    def __init__(self, dimension: int = 48, *, revision: str = "1", max_tokens: int = 256) -> None:
+    def __init__(
+        self,
+        dimension: int = 48,
+        *,
+        revision: str = "1",
+        max_tokens: int = 256,
+        ascii_only: bool = False,
+    ) -> None:
+        """`ascii_only`: it reads only texts without other letters."""
+        self._ascii_only = ascii_only
         self._dimension = dimension
         self._max_tokens = max_tokens
         self._space = space_of("text", "fake-text", revision, dimension)
@@ -131,6 +143,13 @@ class FakeTextEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(WORD.findall(text)) + 2 for text in texts]
+
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        readable = [
+            WORD.search(text) is not None and (text.isascii() or not self._ascii_only)
+            for text in texts
+        ]
+        return np.array(readable, np.bool_)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
         self.calls += 1
@@ -177,6 +196,9 @@ class FakeSoundEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(WORD.findall(text)) + 2 for text in texts]
+
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        return np.array([WORD.search(text) is not None for text in texts], np.bool_)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
         self.calls += 1

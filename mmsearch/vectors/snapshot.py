@@ -188,6 +188,9 @@ def _refuse_foreign(key: Mapping[str, Any], expected: SnapshotKey, path: Path) -
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for a writer, and a device may have no end.
+        raise SnapshotError(f"{path}: is not a regular file")
     try:
         with path.open("rb") as file:
             yield file

@@ -33,7 +33,7 @@ def test_a_switch_says_what_it_will_do_and_has_done(
     assert "goes from profile nano to profile small." in err
     assert "clip: fake-clip nano -> fake-clip small: 5 vectors" in err
     assert "text: fake-text nano -> fake-text small: 2 vectors" in err
-    assert "Until all is there, search answers with the old models." in err
+    assert "until all vectors are written" in err
     status, out, err = called(capsys, *command, "--json")
     assert status == 0
     assert "7 vectors made" in err

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from indexer import index
 from indexer.runs import index_into
 from mmsearch import Library, SearchEngine
 from tests.e2e.conftest import NanoLibrary
@@ -118,3 +119,37 @@ def test_a_damaged_model_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     weights.write_bytes(content)
     with pytest.raises(DamagedModelError, match="open_clip_model"):
         loading.verify_manifest(copy)
+
+
+def test_words_that_the_models_do_not_know(tmp_path: Path) -> None:
+    """Hebrew matches Hebrew by full text, and never Japanese, Thai or emoji by chance."""
+    texts = {
+        "he": "\u05d4\u05e1\u05d9\u05e8\u05d4 \u05d4\u05d0\u05d3\u05d5\u05de\u05d4",
+        "ja": "\u8d64\u3044\u8239\u304c\u6e2f\u306b\u3042\u308a\u307e\u3059",
+        "th": "\u0e40\u0e23\u0e37\u0e2d\u0e2a\u0e35\u0e41\u0e14\u0e07",
+        "emoji": "\U0001f600\U0001f6a2",
+        "mixed": "The red boat \u05d4\u05e1\u05d9\u05e8\u05d4 is back",
+    }
+    files = tmp_path / "files"
+    files.mkdir()
+    for name, text in texts.items():
+        (files / f"{name}.txt").write_text(text, "utf-8")
+    index([files], tmp_path / "library", profile="nano")
+
+    def paths(query: str) -> tuple[set[str], str]:
+        result = engine.search(query, min_score=0)
+        return {Path(hit.source.path).stem for hit in result.hits}, " ".join(result.warnings)
+
+    with SearchEngine.open(tmp_path / "library") as engine:
+        status = engine.library.status(verify=True)
+        assert status["vectors"] == {"clip": 1, "text": 1}
+        assert status["verify"] == {"ok": True, "problems": []}
+        names, warnings = paths("\u05d4\u05e1\u05d9\u05e8\u05d4")
+        assert names == {"he", "mixed"}
+        assert "text models of profile nano do not know" in warnings
+        assert "matched by full text only" in warnings
+        names, warnings = paths("\U0001f600")
+        assert (names, "nothing is searched" in warnings) == (set(), True)
+        assert paths("\u8239 boat \u05d4")[1] == ""
+        names, warnings = paths("a boat")
+        assert (names, warnings) == ({"mixed"}, "")

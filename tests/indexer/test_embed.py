@@ -80,3 +80,16 @@ def test_a_model_that_gives_no_numbers_ends_the_run(broken: str) -> None:
     }
     with pytest.raises(ModelError, match="not numbers"):
         embed[broken]()
+
+
+def test_words_that_a_model_cannot_read_have_no_vector() -> None:
+    """The other segments of the batch keep theirs, whatever the size of the batches."""
+    models = fake_models()("nano")
+    drafts = [SegmentDraft(Modality.TEXT, text=text) for text in ("...", "a boat", "--", "tea")]
+    (vectors,) = Embedder(models, batch_size=3).embed([Segmented("text/plain", {}, tuple(drafts))])
+    assert {name: rows[0].tolist() for name, rows in vectors.items()} == {
+        "clip": [1, 3],
+        "text": [1, 3],
+    }
+    expected = models.text.encode_texts(["a boat", "tea"], "document").astype(np.float16)
+    np.testing.assert_array_equal(vectors["text"][1], expected)

@@ -13,6 +13,9 @@ import pytest
 
 from mmsearch.service.routes.job_schemas import JobAnswer
 from mmsearch.service.uploads import IN_USE, delete_upload, safe_name
+from mmsearch.stores.places import member_uri, uri_of
+from mmsearch.stores.rows import SourceWrite
+from mmsearch.types import SourceFile
 
 from .conftest import Service, StartService, add_file, picture
 
@@ -274,3 +277,37 @@ async def test_a_file_is_in_use_until_its_job_is_queued(fresh: Service) -> None:
     IN_USE.release([stored])
     delete_upload(fresh.engine, record)
     assert not stored.exists()
+
+
+async def test_an_uploaded_archive_goes_with_its_last_member(fresh: Service) -> None:
+    """A member's bytes lie in the archive: it is deleted when no member is left."""
+    await fresh.client.post("/v1/uploads", files={"file": ("a.tar", b"an archive")})
+    (path,) = fresh.ingestor.files
+    store = fresh.engine.library.store
+    collection = store.collections.get("default")
+    members = [
+        SourceWrite(
+            SourceFile(member_uri(uri_of(path), name), f"{path}::{name}", 1, 0), name, "", "r"
+        )
+        for name in ("x.txt", "y.txt")
+    ]
+    first, second = store.sources.write(collection.id, members)
+    assert (await fresh.client.delete(f"/v1/sources/{first}")).status_code == 204
+    assert path.exists()
+    assert (await fresh.client.delete(f"/v1/sources/{second}")).status_code == 204
+    assert files_in(fresh.engine.library.path / "media") == []
+
+
+@pytest.mark.parametrize("state", ["queued", "paused"])
+async def test_a_file_that_a_job_waits_for_is_kept(fresh: Service, state: str) -> None:
+    """The same content was uploaded again, and that upload was acknowledged."""
+    await fresh.client.post("/v1/uploads", files={"file": ("a.txt", b"the same words")})
+    (path,) = fresh.ingestor.files
+    source = add_file(fresh.engine, path, path.read_bytes(), "text/plain")
+    store = fresh.engine.library.store
+    collection = store.collections.get("default")
+    job = store.jobs.enqueue(collection.id, "upload", {"paths": [str(path)]}, max_attempts=3)
+    if state == "paused":
+        store.jobs.request(job, "pause")
+    assert (await fresh.client.delete(f"/v1/sources/{source}")).status_code == 204
+    assert path.exists()

@@ -1,13 +1,16 @@
-"""Connections: several reads of a thread may share one transaction."""
+"""Connections: where the database is, and reads that share one transaction."""
 
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
+from mmsearch import build
+from mmsearch.settings import load_settings
 from mmsearch.stores.database import read, release_read
 from mmsearch.stores.store import SqlStore
 from tests.support.statements import counted
@@ -83,3 +86,17 @@ def test_segments_come_with_their_sources(store: SqlStore) -> None:
         rows = store.segments.with_sources([second.id, first.id, 10**6, 2**70])
     assert len(statements.selects) == 1
     assert rows == {s.id: (s, store.sources.get(source)) for s in (first, second)}
+
+
+@pytest.mark.parametrize("name", ["what?", "100%41", "a#b", "two words", "über-字😀", "a&b=c;d"])
+def test_the_folder_of_a_library_may_have_any_name(tmp_path: Path, name: str) -> None:
+    """The database lies in the folder, whatever a URL would read its name as."""
+    folder = tmp_path / name / "library"
+    settings = load_settings(folder)
+    store = build.open_store(settings, create=True)
+    identity = store.library_uuid()
+    store.close()
+    assert {file.parent for file in tmp_path.rglob("library.sqlite*")} == {folder}
+    again = build.open_store(settings)
+    assert again.library_uuid() == identity
+    again.close()

@@ -23,9 +23,17 @@ class TwoProfiles:
     """ "nano" and "small", whose models differ in weights and dimension.
 
     `hearing`: "small" has another speech model too. `sounds`: both have a sound model.
+    `ascii_only`: profiles whose text model reads only ASCII.
     """
 
-    def __init__(self, *, hearing: bool = False, sounds: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        hearing: bool = False,
+        sounds: bool = False,
+        ascii_only: frozenset[str] = frozenset(),
+    ) -> None:
+        self._ascii_only = ascii_only
         self._hearing = hearing
         self._sounds = sounds
         self._made: dict[tuple[str, str], ModelSet] = {}
@@ -42,7 +50,9 @@ class TwoProfiles:
                 profile,
                 f"fakes of {key}",
                 lambda: FakeImageTextEmbedder(clip, revision=profile),
-                lambda: FakeTextEmbedder(text, revision=text_model),
+                lambda: FakeTextEmbedder(
+                    text, revision=text_model, ascii_only=text_model in self._ascii_only
+                ),
                 FakeTranscriber,
                 (lambda: FakeSoundEmbedder(sound, revision=profile)) if self._sounds else None,
                 hearing=profile if self._hearing else "",

@@ -128,6 +128,18 @@ def test_a_missing_snapshot_is_said_to_be_missing(tmp_path: Path) -> None:
         read_snapshot(tmp_path / "index", KEY, restore)
 
 
+def test_a_pipe_or_a_device_is_refused(tmp_path: Path) -> None:
+    """Without being opened: a pipe would wait for a writer."""
+    os.mkfifo(tmp_path / "pipe")
+    descriptor = os.open(tmp_path / "pipe", os.O_RDWR)
+    os.write(descriptor, b"x" * 4096)  # so that code which opens it fails and does not hang
+    (tmp_path / "device").symlink_to("/dev/null")
+    for name in ("pipe", "device"):
+        with pytest.raises(SnapshotError, match="is not a regular file"):
+            read_snapshot(tmp_path / name, KEY, restore)
+    os.close(descriptor)
+
+
 @pytest.mark.parametrize(
     ("change", "why"),
     [

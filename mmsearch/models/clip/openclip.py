@@ -23,6 +23,7 @@ from mmsearch.models import loading
 from mmsearch.models.clip import checkpoint, tokens
 from mmsearch.models.clip.source import find_source
 from mmsearch.models.runtime import Runtime
+from mmsearch.models.text import readable
 from mmsearch.models.text.long_texts import encode_with_pieces
 from mmsearch.types import Preprocess, Role, Space, Vectors
 
@@ -103,6 +104,13 @@ class OpenClipEmbedder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._counted(self._lazy.get(), texts)
+
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        if self._model == "nano-clip":
+            return readable.in_latin_script(texts)
+        loaded = self._lazy.get()
+        with self._tokenizing:
+            return tokens.can_read(loaded.tokenizer, texts)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:  # noqa: ARG002
         """CLIP has one kind of text, so `role` has no effect."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mmsearch.models import loading
 from mmsearch.models.clip.checkpoint import quiet_root_logger
 from mmsearch.models.clip.source import Source
+from mmsearch.models.text import readable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,7 +43,8 @@ def load_tokenizer(source: Source) -> Any:
 
 def tokenize(tokenizer: Any, texts: Sequence[str], context: int) -> Tensor:
     """(n, context) int64, padded as open_clip pads."""
-    return tokenizer([_split_long_words(text) for text in texts], context_length=context)
+    plain = map(_split_long_words, readable.without_surrogates(texts))
+    return tokenizer(list(plain), context_length=context)
 
 
 def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:
@@ -50,10 +55,19 @@ def count_tokens(tokenizer: Any, texts: Sequence[str]) -> list[int]:
             # Its cache of words is unbounded and would grow during an indexing run.
             tokenizer.cache = {t: t for t in ("<start_of_text>", "<end_of_text>")}
         return [len(tokenizer.encode(text)) + 2 for text in texts]
-    cleaned = [tokenizer.clean_fn(text) for text in texts]
+    cleaned = [tokenizer.clean_fn(text) for text in readable.without_surrogates(texts)]
     special = tokenizer.tokenizer_mode != "clips"
     ids = tokenizer.tokenizer(cleaned, add_special_tokens=special, verbose=False).input_ids
     return [len(row) + (0 if special else 3) for row in ids]
+
+
+def can_read(tokenizer: Any, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    """Texts of which the tokenizer knows enough; shape (len(texts),)."""
+    if hasattr(tokenizer, "bpe_ranks"):  # byte-level: it has no unknown token
+        return readable.has_content(texts)
+    return readable.by_tokenizer(
+        tokenizer.tokenizer, [_split_long_words(tokenizer.clean_fn(text)) for text in texts]
+    )
 
 
 def _split_long_words(text: str) -> str:

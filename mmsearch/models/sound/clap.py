@@ -19,6 +19,7 @@ import numpy.typing as npt
 from mmsearch.errors import ConfigurationError
 from mmsearch.models import loading
 from mmsearch.models.runtime import Runtime
+from mmsearch.models.text import readable
 from mmsearch.types import SOUND_RATE, Role, Samples, Space, Vectors
 
 if TYPE_CHECKING:
@@ -94,16 +95,23 @@ class ClapEmbedder:
             return []
         loaded = self._lazy.get()
         with self._tokenizing:
-            ids = loaded.tokenizer(list(texts), truncation=False, padding=False)["input_ids"]
+            ids = loaded.tokenizer(
+                readable.without_surrogates(texts), truncation=False, padding=False
+            )["input_ids"]
         return [len(row) for row in ids]
+
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        tokenizer = self._lazy.get().tokenizer
+        with self._tokenizing:
+            return readable.by_tokenizer(tokenizer, texts)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
         loaded = self._lazy.get()
         if not texts:
             return np.empty((0, loaded.space.dimension), np.float32)
-        prompt = self._prompts[role]
+        prompt, plain = self._prompts[role], readable.without_surrogates(texts)
         rows = [
-            self._texts(loaded, [prompt + text for text in texts[first : first + _BATCH]])
+            self._texts(loaded, [prompt + text for text in plain[first : first + _BATCH]])
             for first in range(0, len(texts), _BATCH)
         ]
         return _unit(np.concatenate(rows))

@@ -33,10 +33,36 @@ ALWAYS_HALLUCINATED = frozenset(
     amara.org
     subtitles by the amara.org community
     subtitles by stephanie geiges
+    subtitles by the amara org community
+    captions by gettranscribed.com
+    transcription outsourcing, llc
+    translated by releska
     transcribed by otter.ai
     transcription by castingwords
     transcript emily beynon
     untertitel der amara.org-community
+    untertitel von stephanie geiges
+    untertitel der amara.org community
+    untertitelung im auftrag des zdf für funk, 2017
+    sous-titres par soustitreur.com
+    sous-titrage fr ?
+    sous-titres réalisés para la communauté d'amara.org
+    subtítulos creados por la comunidad de amara.org
+    subtitulado por la comunidad de amara.org
+    sottotitoli a cura di qtss
+    legendas por sônia ruberti
+    ondertiteling door de amara.org gemeenschap
+    tekstning av nicolai winther
+    undertekster af amara.org
+    tekstitys amara.org
+    napisy: społeczność amara.org
+    titulky vytvořil johnyx
+    субтитры предоставил dimatorzok
+    редактор субтитров а.синецкая корректор а.егорова
+    字幕 by 索兰娅
+    字幕由 amara.org 社群提供
+    由 amara.org 社区提供的字幕
+    중국어 자막 amara.org 커뮤니티
     untertitel im auftrag des zdf für funk
     untertitelung des zdf
     untertitelung aufgrund der amara.org-community
@@ -80,6 +106,73 @@ OFTEN_HALLUCINATED = frozenset(
     thanks for watching
     thank you so much for watching
     please subscribe to my channel
+    please subscribe
+    subscribe
+    like and subscribe
+    please like share and subscribe
+    like share and subscribe
+    like comment and subscribe
+    don't forget to subscribe
+    don't forget to like and subscribe to my channel
+    please subscribe to the channel
+    please subscribe to our channel
+    subscribe to my channel
+    thanks for watching and don't forget to like and subscribe
+    thank you for watching and see you next time
+    thank you for listening
+    thanks for listening
+    thank you for your attention
+    thank you so much
+    i hope you enjoyed this video
+    see you next time
+    see you in the next one
+    until next time
+    danke fürs zuschauen
+    danke für die aufmerksamkeit
+    vielen dank für ihre aufmerksamkeit
+    abonniert den kanal
+    abonniere jetzt
+    bis zum nächsten video
+    merci d'avoir regardé
+    merci d'avoir regardé la vidéo
+    n'oubliez pas de vous abonner
+    à la prochaine
+    gracias por ver
+    gracias por ver el vídeo
+    muchas gracias
+    suscríbete
+    no olvides suscribirte
+    hasta la próxima
+    obrigado por assistir
+    inscreva-se no canal
+    até a próxima
+    grazie per aver guardato il video
+    grazie per la visione
+    iscriviti al canale
+    bedankt voor het kijken
+    tack för att du tittade
+    tack för att ni tittade
+    dziękuję za uwagę
+    dziękuję za obejrzenie
+    izlediğiniz için teşekkür ederim
+    abone olmayı unutmayın
+    подписывайтесь на канал
+    подписывайтесь на мой канал
+    спасибо за внимание
+    ставьте лайки и подписывайтесь на канал
+    дякую за перегляд
+    感谢观看
+    感謝觀看
+    请订阅
+    谢谢大家
+    ご清聴ありがとうございました
+    最後までご視聴ありがとうございました
+    チャンネル登録よろしくお願いします
+    구독과 좋아요 부탁드립니다
+    다음 영상에서 만나요
+    شكرا للمشاهدة
+    اشتركوا في القناة
+    תודה על הצפייה
     please like and subscribe
     don't forget to like and subscribe
     see you in the next video
@@ -124,6 +217,7 @@ _MAX_CHARACTERS_PER_SECOND = 45.0
 """Nobody speaks faster: either the text or its times are invented."""
 _LOOP_SHARE, _LOOP_TIMES = 0.6, 4
 _SAME_IN_A_ROW = 3
+_SENTENCE, _COMMA = re.compile(r"[.!?…](?:\s|$)|[。！？]"), re.compile("[,;、，]")
 _WORD = re.compile(r"\w+(?:['’]\w+)*", re.UNICODE)
 
 
@@ -149,12 +243,21 @@ def hallucination(utterance: Utterance, rules: Rules) -> str | None:
     if plain in _ALWAYS:
         return "boilerplate"
     uncertain = no_speech > _UNCERTAIN_NO_SPEECH or logprob < _UNCERTAIN_LOGPROB
-    if plain in _OFTEN and uncertain:
+    if uncertain and _is_stock(text):
         return "boilerplate"
     seconds = utterance.end - utterance.start
     if uncertain and len(plain) > _MAX_CHARACTERS_PER_SECOND * max(seconds, 0.2):
         return "too fast"
     return None
+
+
+def _is_stock(text: str) -> bool:
+    """Whether a text consists of stock phrases only."""
+    return all(
+        _plain(sentence) in _STOCK
+        or all(_plain(part) in _STOCK for part in _COMMA.split(sentence) if _plain(part))
+        for sentence in _SENTENCE.split(text)
+    )
 
 
 def loops(text: str) -> bool:
@@ -198,3 +301,4 @@ def _plain(text: str) -> str:
 
 _ALWAYS = frozenset(map(_plain, ALWAYS_HALLUCINATED))
 _OFTEN = frozenset(map(_plain, OFTEN_HALLUCINATED))
+_STOCK = _ALWAYS | _OFTEN

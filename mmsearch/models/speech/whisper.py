@@ -3,10 +3,11 @@
 ::
 
     samples -> voice activity -> in-domain detector -> runs of one language -> Whisper
-            -> hallucination filter
+            -> hallucination filter -> speech without text -> Whisper, once more
 
 Sequential decoding is for quality, batched decoding for speed. Both skip what is not speech and
-drop segments that Whisper hallucinated (`hallucinations.py`).
+drop segments that Whisper hallucinated (`hallucinations.py`). Speech that is left without text is
+decoded again, each part alone and in its own language.
 """
 
 from __future__ import annotations
@@ -24,9 +25,11 @@ from mmsearch.errors import ConfigurationError, ModelError, WeightsNotFoundError
 from mmsearch.models import loading
 from mmsearch.models.runtime import Runtime
 from mmsearch.models.speech.cepstrum import SPEECH_RATE
+from mmsearch.models.speech.clips import SpeechClips, without_text
 from mmsearch.models.speech.hallucinations import Rules, without_hallucinations
 from mmsearch.models.speech.in_domain import InDomainDetector
-from mmsearch.models.speech.languages import LanguageRun, Span, language_runs
+from mmsearch.models.speech.languages import Detect, LanguageRun, Span, language_runs, redetected
+from mmsearch.models.speech.voice_activity import VAD_OPTIONS, detect_speech, silenced_outside
 from mmsearch.types import Samples, Transcript, Utterance, Word
 
 if TYPE_CHECKING:
@@ -48,7 +51,8 @@ _BATCH = 8
 _NO_SPEECH = Transcript(language=None, language_probability=0.0, utterances=())
 _OPTIONS: dict[str, Any] = {
     "beam_size": 5,
-    "vad_filter": True,
+    # Voice activity is detected here, once, and long pauses are cut out (`clips.py`).
+    "vad_filter": False,
     "word_timestamps": True,
     "condition_on_previous_text": False,
     "without_timestamps": False,
@@ -60,9 +64,7 @@ _SEQUENTIAL: dict[str, Any] = {
     # A silence of this length around a word is skipped, and decoding is repeated behind it.
     "hallucination_silence_threshold": 2.0,
 }
-_VAD: dict[str, Any] = {"min_silence_duration_ms": 500, "speech_pad_ms": 200}
-_APART_MS = 250
-"""Silence between two sentences, for a model that transcribes each sentence alone."""
+_WINDOW_SECONDS = 30.0
 
 
 def from_spec(spec: ModelSpec, settings: Settings, runtime: Runtime) -> WhisperTranscriber:
@@ -151,23 +153,30 @@ class WhisperTranscriber:
             return _NO_SPEECH
         loaded = self._lazy.get()
         samples = np.ascontiguousarray(samples, dtype=np.float32)
-        speech = _speech(samples, loaded.alone)
+        longest = loaded.alone or (_WINDOW_SECONDS if self._mode == "batched" else None)
+        speech = detect_speech(samples, longest, sentences=loaded.alone is not None)
         if loaded.detector is not None:
             speech = loaded.detector.in_domain(samples, speech)
-            samples = _silenced_outside(samples, speech)
+            samples = silenced_outside(samples, speech)
         if not speech:
             return _NO_SPEECH
-        utterances: list[Utterance] = []
-        for run in self._runs(loaded, samples, speech, language):
-            clips = None
-            if loaded.alone is not None:
-                clips = [
-                    (a - run.start, b - run.start)
-                    for a, b in speech
-                    if run.start < b and a < run.end
-                ]
-            utterances += self._transcribe_run(loaded, samples[run.start : run.end], run, clips)
-        return _transcript(without_hallucinations(utterances, loaded.rules))
+        runs = self._runs(loaded, samples, speech, language)
+        utterances = [
+            utterance
+            for run in runs
+            for utterance in self._transcribe_run(loaded, samples, run, speech)
+        ]
+        utterances = without_hallucinations(utterances, loaded.rules)
+        if loaded.alone is None:
+            detect = self._detector(loaded, language)
+            for start, end in without_text(speech, utterances):
+                run = replace(next(r for r in runs if start < r.end), start=start, end=end)
+                if detect is not None and self._each_language:
+                    run = redetected(samples, run, detect)
+                utterances += self._transcribe_run(loaded, samples, run, [(start, end)])
+            utterances.sort(key=lambda utterance: utterance.start)
+            utterances = without_hallucinations(utterances, loaded.rules)
+        return _transcript(utterances)
 
     def release(self) -> None:
         self._lazy.release()
@@ -181,29 +190,40 @@ class WhisperTranscriber:
         speech: Sequence[Span],
         language: str | None,
     ) -> list[LanguageRun]:
-        multilingual = bool(loaded.model.model.is_multilingual)
-        if not multilingual or language is not None:
+        detect = self._detector(loaded, language)
+        if detect is None:
             return [LanguageRun(0, len(samples), language or "en", 1.0)]
+        return language_runs(samples, speech, detect, each=self._each_language)
+
+    def _detector(self, loaded: _Loaded, language: str | None) -> Detect | None:
+        """Language detection; None if the language is known."""
+        if not loaded.model.model.is_multilingual or language is not None:
+            return None
 
         def detect(part: Samples) -> tuple[str, float]:
             detected, probability, _ = loaded.model.detect_language(audio=part)
             return str(detected), float(probability)
 
-        return language_runs(samples, speech, detect, each=self._each_language)
+        return detect
 
     def _transcribe_run(
         self,
         loaded: _Loaded,
         samples: Samples,
         run: LanguageRun,
-        clips: Sequence[Span] | None,
+        speech: Sequence[Span],
     ) -> list[Utterance]:
         """Whisper's utterances in one run, with times relative to the whole recording."""
         translated = self._translate and run.language != "en"
         task = "translate" if translated else "transcribe"
+        samples = samples[run.start : run.end]
+        inside = [
+            (max(start - run.start, 0), min(end - run.start, len(samples)))
+            for start, end in speech
+            if run.start < end and start < run.end
+        ]
         try:
-            segments = self._segments(loaded.model, samples, run.language, task, clips)
-            utterances = list(_utterances(segments, len(samples) / SPEECH_RATE))
+            utterances = self._utterances(loaded, samples, inside, run.language, task)
         except ValueError as error:
             if "language" in str(error):
                 raise ConfigurationError(str(error).splitlines()[0], param="language") from error
@@ -225,30 +245,37 @@ class WhisperTranscriber:
             for utterance in utterances
         ]
 
+    def _utterances(
+        self, loaded: _Loaded, samples: Samples, speech: Sequence[Span], language: str, task: str
+    ) -> list[Utterance]:
+        """Utterances in `samples`, in one language."""
+        options = {**_OPTIONS, "language": language, "task": task}
+        if loaded.alone is not None:
+            windows = [(start / SPEECH_RATE, end / SPEECH_RATE) for start, end in speech]
+            segments = self._segments(loaded.model, samples, windows, options)
+            return list(_utterances(segments, len(samples) / SPEECH_RATE))
+        clips = SpeechClips.of(samples, speech)
+        windows = clips.windows(_WINDOW_SECONDS) if self._mode == "batched" else []
+        segments = self._segments(loaded.model, clips.samples, windows, options)
+        return list(clips.restored(_utterances(segments, len(clips.samples) / SPEECH_RATE)))
+
     def _segments(
         self,
         model: Any,
         samples: Samples,
-        language: str,
-        task: str,
-        clips: Sequence[Span] | None,
+        windows: Sequence[tuple[float, float]],
+        options: dict[str, Any],
     ) -> Iterable[Any]:
-        options = {**_OPTIONS, "language": language, "task": task}
-        spans = [
-            (max(a, 0) / SPEECH_RATE, min(b, len(samples)) / SPEECH_RATE) for a, b in clips or ()
-        ]
-        if clips is not None:
-            options["vad_filter"] = False
+        """Whisper's segments in these windows, in seconds; without windows, in all samples."""
         if self._mode == "sequential":
-            if clips is not None:
-                options["clip_timestamps"] = [second for span in spans for second in span]
+            if windows:
+                options["clip_timestamps"] = [second for window in windows for second in window]
             return model.transcribe(samples, **options, **_SEQUENTIAL)[0]
         from faster_whisper import BatchedInferencePipeline
 
         # The pipeline keeps state between calls, so each call makes its own.
         pipeline = BatchedInferencePipeline(model=model)
-        if clips is not None:
-            options["clip_timestamps"] = [{"start": a, "end": b} for a, b in spans]
+        options["clip_timestamps"] = [{"start": start, "end": end} for start, end in windows]
         return pipeline.transcribe(samples, **options, batch_size=_BATCH)[0]
 
     # -------------------------------------------------------------- loading
@@ -275,12 +302,12 @@ class WhisperTranscriber:
         loaded = self._described(folder, model, weights)
         self._check_translation(model)
         self._fingerprint = loading.fingerprint(
-            adapter="whisper/2",
+            adapter="whisper/3",
             weights=weights,
             mode=self._mode,
             translate=self._translate,
             each_language=self._each_language,
-            options=[_OPTIONS, _SEQUENTIAL, _VAD, loaded.alone, loaded.window, _APART_MS],
+            options=[_OPTIONS, _SEQUENTIAL, VAD_OPTIONS, loaded.alone, loaded.window],
             rules=asdict(loaded.rules),
         )
         return loaded
@@ -372,24 +399,6 @@ def shortened(
         return encode(np.ascontiguousarray(features[..., :frames]))
 
     return within
-
-
-def _speech(samples: Samples, longest: float | None) -> list[Span]:
-    """Stretches with speech, each of at most `longest` seconds."""
-    from faster_whisper.vad import get_speech_timestamps
-
-    options = dict(_VAD)
-    if longest is not None:
-        options |= {"min_silence_duration_ms": _APART_MS, "max_speech_duration_s": longest}
-    return [(part["start"], part["end"]) for part in get_speech_timestamps(samples, **options)]
-
-
-def _silenced_outside(samples: Samples, speech: Sequence[Span]) -> Samples:
-    """A copy with zeros outside of these stretches."""
-    silenced = np.zeros_like(samples)
-    for start, end in speech:
-        silenced[start:end] = samples[start:end]
-    return silenced
 
 
 def _utterances(segments: Iterable[Any], duration: float) -> Iterable[Utterance]:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mmsearch.errors import ConfigurationError
 from mmsearch.models import loading
 from mmsearch.models.runtime import Runtime
+from mmsearch.models.text import readable
 from mmsearch.models.text.long_texts import LONG_TEXT_RULE, encode_with_pieces
 from mmsearch.models.text.tokenizing import lock_preprocessing
 from mmsearch.types import Role, Space, Vectors
@@ -75,14 +77,19 @@ class SentenceEmbedder:
         return self._described()[1]
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return self._count(self._lazy.get().model, texts)
+        return self._count(self._lazy.get().model, readable.without_surrogates(texts))
+
+    def can_read(self, texts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        tokenizer = self._lazy.get().model.tokenizer
+        with self._tokenizing:
+            return readable.by_tokenizer(tokenizer, texts)
 
     def encode_texts(self, texts: Sequence[str], role: Role) -> Vectors:
         loaded = self._lazy.get()
         if not texts:
             return np.empty((0, loaded.space.dimension), np.float32)
         return encode_with_pieces(
-            texts,
+            readable.without_surrogates(texts),
             loaded.limit,
             lambda part: self._count(loaded.model, part),
             lambda part: self._encode(loaded, part, role),

@@ -12,11 +12,11 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +26,7 @@ from PIL import Image
 from mmsearch.errors import ConfigurationError, ModelError
 from mmsearch.models import loading
 from mmsearch.models.runtime import Runtime
+from mmsearch.models.vision.reading_order import by_columns
 from mmsearch.protocols import Ocr
 from mmsearch.types import Box, WordLine
 
@@ -37,8 +38,12 @@ _MIN_LETTERS = 3
 # Longest side of the detector's input; it still detects the smallest print of a page.
 _DETECT_SIDE = 1600
 _SMALLEST_SIDE = 12
-# Two columns: least lines in each, least width, and tolerance for scans that are not straight.
-_COLUMN_LINES, _COLUMN_WIDTH, _SLACK = 5, 0.25, 0.01
+# Lines of a page in another orientation: least number and letters, and highest mean probability.
+_TURNED_LINES, _TURNED_LETTERS, _POOR = 2, 6, 0.8
+# Share of the letters that another orientation must have to be preferred.
+_ALMOST = 0.9
+# Lines that are read again to check another orientation.
+_PROBES = 3
 
 
 def resolve(name: Name) -> Literal["none", "rapidocr", "tesseract"]:
@@ -77,7 +82,7 @@ class RapidOcr:
 
     @property
     def fingerprint(self) -> str:
-        return f"rapidocr {version('rapidocr')} {self.weights[:16]}"
+        return f"rapidocr {version('rapidocr')} adapter/2 {self.weights[:16]}"
 
     @property
     def weights(self) -> str:
@@ -91,8 +96,10 @@ class RapidOcr:
         detector, recogniser = _rapidocr_models()
         params = {
             "Global.log_level": "critical",
-            # Upside-down lines are rare, and detecting them costs a third model.
+            # Single upside-down lines are rare, and detecting them costs a third model.
             "Global.use_cls": False,
+            # Lines that are read badly tell that the picture is turned.
+            "Global.text_score": 0.0,
             "Det.limit_type": "max",
             "Det.limit_side_len": _DETECT_SIDE,
             # Explicit paths, so that it downloads nothing.
@@ -107,21 +114,68 @@ class RapidOcr:
         height, width = picture.shape[:2]
         if min(height, width) < _SMALLEST_SIDE:
             return []
-        # The library takes BGR, as OpenCV does.
-        bgr = np.ascontiguousarray(picture[:, :, ::-1])
         with self._lock:
-            try:
-                result = self._engine(bgr)
-            except Exception as error:  # whatever the runtime raises
-                raise ModelError(f"RapidOCR failed on a picture ({error})") from error
+            upright = self._lines(picture)
+            turns = self._turns(picture, upright)
+            if turns:
+                turned = self._lines(np.rot90(picture, turns))
+                if _letters_read(turned) >= _ALMOST * _letters_read(upright):
+                    lines = by_columns(_reliable([line for line, _ in turned]))
+                    return [replace(line, box=_turned_back(line.box, turns)) for line in lines]
+        return by_columns(_reliable([line for line, _ in upright]))
+
+    def _lines(self, picture: npt.NDArray[np.uint8]) -> list[tuple[WordLine, bool]]:
+        """All lines that are detected, and whether each is taller than wide."""
+        height, width = picture.shape[:2]
+        result = self._run(picture)
         if not getattr(result, "txts", None) or result.boxes is None:
             return []
-        corners = np.asarray(result.boxes, np.float64) / (width, height)
-        lines = [
-            WordLine(" ".join(text.split()), _around(box), float(score))
-            for text, box, score in zip(result.txts, corners, result.scores, strict=True)
-        ]
-        return by_columns(_reliable(lines))
+        corners = np.asarray(result.boxes, np.float64)
+        lines: list[tuple[WordLine, bool]] = []
+        for text, box, score in zip(result.txts, corners, result.scores, strict=True):
+            across, down = box.max(axis=0) - box.min(axis=0)
+            around = _around(box / (width, height))
+            lines.append((WordLine(" ".join(text.split()), around, float(score)), down > across))
+        return lines
+
+    def _turns(self, picture: npt.NDArray[np.uint8], lines: Sequence[tuple[WordLine, bool]]) -> int:
+        """Quarter turns, counter-clockwise, after which the lines stand upright; mostly 0.
+
+        The recogniser turns lines that are taller than wide by a quarter. So lines of a page that
+        has to be turned so are read well, in a wrong order; those of the other two orientations
+        stand on their heads and are read badly. A few of these are read again, upside down.
+        """
+        words = [(line, tall) for line, tall in lines if len(line.text) > 1]
+        letters = sum(len(line.text) for line, _ in words)
+        if len(words) < _TURNED_LINES or letters < _TURNED_LETTERS:
+            return 0
+        tall = sum(len(line.text) for line, is_tall in words if is_tall) > letters / 2
+        mean = sum(line.probability * len(line.text) for line, _ in words) / letters
+        if mean >= _POOR:
+            return 1 if tall else 0
+        longest = sorted(words, key=lambda pair: -_area(pair[0].box))[:_PROBES]
+        scores = [self._upside_down(picture, line.box, is_tall) for line, is_tall in longest]
+        if sum(scores) / len(scores) < max(_POOR, mean):
+            return 0
+        return 3 if tall else 2
+
+    def _upside_down(self, picture: npt.NDArray[np.uint8], box: Box, tall: bool) -> float:
+        """The probability of a line that is turned upside down before it is read."""
+        height, width = picture.shape[:2]
+        left, top, right, bottom = np.asarray(box) * (width, height, width, height)
+        line = picture[int(top) : int(bottom) + 1, int(left) : int(right) + 1]
+        result = self._run(np.rot90(line, 3 if tall else 2), detect=False)
+        scores = getattr(result, "scores", None)
+        return float(np.mean(scores)) if scores else 0.0
+
+    def _run(self, picture: npt.NDArray[np.uint8], *, detect: bool = True) -> Any:
+        # The library takes BGR, as OpenCV does.
+        bgr = np.ascontiguousarray(picture[:, :, ::-1])
+        try:
+            # The engine remembers the steps of the call before.
+            return self._engine(bgr, use_det=detect, use_cls=False, use_rec=True)
+        except Exception as error:  # whatever the runtime raises
+            raise ModelError(f"RapidOCR failed on a picture ({error})") from error
 
     def release(self) -> None:
         with self._lock:
@@ -199,47 +253,6 @@ class TesseractOcr:
         """Nothing to free: each call runs a process."""
 
 
-def by_columns(lines: list[WordLine]) -> list[WordLine]:
-    """Lines in reading order: from top to bottom, but one after the other in two columns.
-
-    A line across both columns (a title) separates what is above it from what is below.
-    """
-    gutter = _gutter(lines)
-    if gutter is None:
-        return lines
-    ordered: list[WordLine] = []
-    left: list[WordLine] = []
-    right: list[WordLine] = []
-    for line in sorted(lines, key=lambda line: line.box[1]):
-        if line.box[2] <= gutter + _SLACK:
-            left.append(line)
-        elif line.box[0] >= gutter - _SLACK:
-            right.append(line)
-        else:
-            ordered += [*left, *right, line]
-            left, right = [], []
-    return ordered + left + right
-
-
-def _gutter(lines: Sequence[WordLine]) -> float | None:
-    """The x between two columns of prose, 0..1; None without two columns."""
-    best: tuple[int, float, float] | None = None
-    for step in range(30, 71):
-        x = step / 100
-        left = [line for line in lines if line.box[2] <= x + _SLACK]
-        right = [line for line in lines if line.box[0] >= x - _SLACK]
-        across = len(lines) - len(left) - len(right)
-        if min(len(left), len(right)) < _COLUMN_LINES or across > len(lines) // 5:
-            continue
-        # Prose fills its column; cells of a table and labels of a form do not.
-        widths = [median(line.box[2] - line.box[0] for line in side) for side in (left, right)]
-        if min(widths) < _COLUMN_WIDTH:
-            continue
-        candidate = (across, abs(x - 0.5), x)
-        best = candidate if best is None else min(best, candidate)
-    return None if best is None else best[2]
-
-
 def words_of(lines: Sequence[WordLine]) -> list[dict[str, Any]]:
     """Segment metadata "words": words with boxes, which divide their line by length."""
     words: list[dict[str, Any]] = []
@@ -272,6 +285,23 @@ def _line_of(words: Sequence[dict[str, str]], width: int, height: int) -> WordLi
 def _around(corners: npt.NDArray[np.float64]) -> Box:
     (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
     return _clipped(left, top, right, bottom)
+
+
+def _turned_back(box: Box, turns: int) -> Box:
+    """A box of a picture that was turned, in the picture as it was."""
+    left, top, right, bottom = box
+    for _ in range(turns):
+        left, top, right, bottom = 1 - bottom, left, 1 - top, right
+    return _clipped(left, top, right, bottom)
+
+
+def _area(box: Box) -> float:
+    left, top, right, bottom = box
+    return (right - left) * (bottom - top)
+
+
+def _letters_read(lines: Sequence[tuple[WordLine, bool]]) -> int:
+    return sum(len(line.text) for line in _reliable([line for line, _ in lines]))
 
 
 def _clipped(*edges: float) -> Box:

@@ -58,6 +58,7 @@ MAX_FACETS = 20
 MAX_FACET_VALUES = 1000
 MAX_BEST = 100
 
+
 CONTENTS = ("text", "image", "audio", "segment", "vector")
 
 
@@ -156,13 +157,15 @@ class SearchRequest(_Request):
     )
     compact: Text | None = Field(
         None,
-        description='Deprecated: the earlier typed line, `beach -people "red boat"^2 like:12`. '
+        description='Deprecated: the earlier query syntax, `beach -people "red boat"^2 like:12`. '
         "Use `query`, and `terms` for weights.",
         examples=["beach -people"],
         json_schema_extra={"deprecated": True},
     )
     without: OneOrMore = Field(
-        (), description="Words, or a list of such, to move away from.", examples=["people"]
+        (),
+        description="Words, or a list of words, whose meaning the query moves away from.",
+        examples=["people"],
     )
     terms: list[TermRequest] = Field(
         [],
@@ -178,38 +181,40 @@ class SearchRequest(_Request):
     )
     filter: Object | None = Field(
         None,
-        description="Only segments of sources for which this holds, see "
-        "[filters](http-api.md#filters). Filters typed in `query` must hold, too.",
+        description="Only segments that pass this filter, see [filters](http-api.md#filters). "
+        "Filters typed in `query` apply as well.",
         examples=[{"taken_at": {"gte": "2024-06-01", "lt": "2024-09-01"}}],
     )
     limit: Annotated[int, Field(strict=True, ge=1, le=MAX_LIMIT)] | None = Field(
         None,
-        description="How many hits, 1 to 1000. If not given: the setting `limit` (10).",
+        description="Number of hits, 1 to 1000. Default: the setting `limit` (10).",
         examples=[20],
     )
     min_score: Annotated[float, Field(strict=True, ge=0, le=1)] | None = Field(
         None,
-        description="0 to 1: no hits below it; 0 for everything. If not given: the settings' "
-        "thresholds, so that words without an answer get none. See [scores](queries.md#scores).",
+        description="0 to 1: hits with a lower score are left out. 0 returns everything. Default: "
+        "the settings `min_score` and `answer_score`. See [scores](queries.md#scores).",
         examples=[0.3],
     )
     weights: Weights | None = Field(
         None,
-        description='How much channels count, 0 to 10: `{"lexical": 0.5, "clip:image": 2}`.',
+        description='Weights of channels, 0 to 10: `{"lexical": 0.5, "clip:image": 2}`.',
         examples=[{"lexical": 0.5, "clip:image": 2}],
     )
     collection: StrictStr | None = Field(
         None,
-        description="By name. If not given: the only one, or `default`.",
+        description="Name of the collection. Default: the only one, or `default`.",
         examples=["family"],
     )
     exact: StrictBool = Field(
-        False, description="`true`: compare with every vector.", examples=[True]
+        False,
+        description="`true`: exact vector search, without an approximate index.",
+        examples=[True],
     )
     sort: SortKeys = Field(
         (),
-        description='`[{"taken_at": "desc"}]` or `["-taken_at", "path"]`: by fields in place of '
-        "the best first.",
+        description='Sort by fields instead of by score: `[{"taken_at": "desc"}]` or `["-taken_at",'
+        ' "path"]`.',
         examples=[[{"taken_at": "desc"}], ["-taken_at", "path"]],
     )
     group: Annotated[
@@ -220,50 +225,50 @@ class SearchRequest(_Request):
         ),
     ] = Field(
         GroupRequest(),
-        description="What one hit is: `segment`, `moment` (if not given), `source`, or "
-        '`{"by": "source", "best": 3}`.',
+        description='What one hit is: `segment`, `moment` (default), `source`, or `{"by": "source",'
+        ' "best": 3}`. See [queries](queries.md#what-one-hit-is).',
         examples=["source", {"by": "source", "best": 5}],
     )
     fold: Cosine = Field(
         None,
-        description="`true`: copies and near-duplicates are one hit; a number is the cosine from "
-        "which on.",
+        description="Collapse copies and near-duplicates into one hit. A number is the minimum "
+        "cosine; `true` means 0.95.",
         examples=[True, 0.9],
     )
     diversity: Annotated[float, Field(strict=True, ge=0, le=1)] = Field(
         0.0,
-        description="0 to 1: hits unlike those before them come earlier (MMR).",
+        description="0 to 1: rank hits higher that are unlike those before them (MMR).",
         examples=[0.3],
     )
     facets: list[
         Annotated[FacetRequest, BeforeValidator(_facet, json_schema_input_type=str | FacetRequest)]
     ] = Field(
         [],
-        description="Fields whose values are counted: "
-        '`["mime", {"field": "taken_at", "by": "year", "limit": 10}]`.',
+        description='Count the values of fields: `["mime", {"field": "taken_at", "by": "year", '
+        '"limit": 10}]`.',
         examples=[["mime", {"field": "taken_at", "by": "year", "limit": 10}]],
     )
     cursor: StrictStr | None = Field(
         None,
-        description="The `cursor` of the page before, with the same query.",
+        description="The `cursor` of the previous page. The query must be the same.",
         examples=["AAAA"],
     )
     rerank: Annotated[StrictStr, AfterValidator(check_choice)] | None = Field(
         None,
-        description="A second look at the best hits: `none`, `auto`, `vlm`, `blip2`, "
-        "`cross-encoder`, `openai`, `server`, or two as `vlm+cross-encoder`. If not given: the "
-        "setting `rerank`. See [reranking](reranking.md).",
+        description="Reranker of the best hits: `none`, `auto`, `vlm`, `blip2`, `cross-encoder`, "
+        "`openai`, `server`, or two as `vlm+cross-encoder`. Default: the setting "
+        "`rerank`. See [reranking](reranking.md).",
         examples=["auto"],
     )
     reasons: StrictBool = Field(
         False,
-        description="`true`: with what the reranker says about each hit, as `reason`.",
+        description="`true`: add the reranker's reason to each hit, as `reason`.",
         examples=[True],
     )
     explain: StrictBool = Field(
         False,
-        description="`true`: each hit with an `explanation`, the answer with the milliseconds of "
-        "its `stages`.",
+        description="`true`: add an `explanation` to each hit, and the milliseconds of each stage "
+        "to the answer, as `stages`.",
         examples=[True],
     )
 

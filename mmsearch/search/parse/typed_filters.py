@@ -36,7 +36,8 @@ _CONTAINS = frozenset(
 )  # fmt: skip
 """Fields of which a part is enough. Of others the whole value counts."""
 
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d{1,300}(?:\.\d{1,300})?")
+"""Of no more digits than a float has room for."""
 _DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?")
 _COMPARED = re.compile(r"(>=|<=|>|<|=)(.+)", re.DOTALL)
 _OPERATORS = {">": "gt", ">=": "gte", "<": "lt", "<=": "lte", "=": "eq"}

@@ -23,7 +23,8 @@ MAX_TOKENS = 15_000
 """Tokens of one segment: PostgreSQL knows no position beyond 16,383."""
 
 NAMED_IN = ("title", "description", "caption", "keywords", "tags", "subject", "artist",
-            "author", "album", "genre")  # fmt: skip
+            "author", "album", "genre", "headline", "people", "location", "city", "state",
+            "country", "camera", "lens", "composer", "creator")  # fmt: skip
 """Metadata that names or describes a source; it is searched like its file name."""
 
 _UNSPACED = (
@@ -159,17 +160,25 @@ def name_tokens(path: str, metadata: Mapping[str, Any]) -> list[str]:
         apart = tokens(_split_camel(name))
         joined = [token for token in tokens(name) if token not in apart]
         named += [*apart, BREAK, *([*joined, BREAK] if joined else [])]
+    values = {key.lower(): value for key, value in metadata.items()}
     for key in NAMED_IN:
-        value = metadata.get(key)
-        for entry in value if isinstance(value, list) else [value]:
-            if isinstance(entry, str) and entry:
-                named += [*tokens(entry), BREAK]
+        for text in _texts(values.get(key)):
+            named += [*tokens(text), BREAK]
     return named
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts of a metadata value: itself, those of a list, the names of objects."""
+    for element in value if isinstance(value, list) else [value]:
+        text = element.get("name") if isinstance(element, dict) else element
+        if isinstance(text, str) and text:
+            yield text
 
 
 def segment_tokens(text: str | None, named: list[str]) -> list[str]:
     """All tokens of a segment: its own words, then the names of its source."""
-    return [*(tokens(text) if text else []), BREAK, *named][:MAX_TOKENS]
+    named = named[: MAX_TOKENS // 2]
+    return [*(tokens(text) if text else [])[: MAX_TOKENS - len(named) - 1], BREAK, *named]
 
 
 def _split_camel(name: str) -> str:

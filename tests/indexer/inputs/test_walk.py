@@ -159,3 +159,33 @@ def test_a_folder_of_great_depth(tmp_path: Path) -> None:
     path.mkdir(parents=True)
     (path / "end.txt").write_text("end")
     assert len(list(walk([tmp_path]))) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/old.txt", "$RECYCLE.BIN/$R1.txt",
+        "$Recycle.Bin/S-1-5/x.txt", "System Volume Information/tracking.log", "lost+found/1.txt",
+        ".Trash-1000/files/a.txt", ".Trashes/501/a.txt", ".thumbnails/normal/a.png", ".DS_Store",
+        "Thumbs.db", "thumbs.db", "ehthumbs.db", "desktop.ini", "Desktop.ini", "._a.jpg",
+        "~$Report.docx", ".~lock.Report.odt#", "IMG_9.AAE", "__MACOSX/._a.txt", "Icon\r",
+        ".git/config", "@Recycle/a.txt",
+    ],
+)  # fmt: skip
+def test_what_systems_make_for_themselves_is_left_out(tmp_path: Path, name: str) -> None:
+    """Where it is found in a folder or a folder below; named, it is taken."""
+    for folder in (tmp_path, tmp_path / "deep" / "er"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("x")
+    (tmp_path / "kept.txt").write_text("x")
+    assert found(tmp_path) == ["kept.txt"]
+    assert found(tmp_path, [tmp_path / name]) == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["node_modules/a.js", "recycled/bottle.jpg", "cvs/ada.pdf", "My $RECYCLE.BIN/a.txt"]
+)
+def test_ordinary_names_are_not_left_out(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).parent.mkdir(parents=True)
+    (tmp_path / name).write_text("x")
+    assert found(tmp_path) == [name]

@@ -43,6 +43,57 @@ def test_hallucinations(changes: dict[str, object], why: str | None) -> None:
     assert hallucination(replace(SURE, **changes), Rules()) == why  # type: ignore[arg-type]
 
 
+STOCK = [
+    "Please subscribe!",
+    "Thanks for watching. Please like, share and subscribe.",
+    "Thank you. Bye-bye.",
+    "Don\u2019t forget to like and subscribe.",
+    "Danke f\u00fcrs Zuschauen!",
+    "Merci d'avoir regard\u00e9 cette vid\u00e9o !",
+    "\u00a1Suscr\u00edbete al canal!",
+    "Спасибо за просмотр.",
+    "\u8c22\u8c22\u89c2\u770b\u3002\u8bf7\u8ba2\u9605\u3002",
+]
+
+
+@pytest.mark.parametrize("text", STOCK)
+def test_stock_phrases_are_dropped_if_the_model_is_uncertain(text: str) -> None:
+    assert hallucination(replace(SURE, text=text), Rules()) is None
+    assert hallucination(replace(SURE, text=text, no_speech_prob=0.4), Rules()) == "boilerplate"
+    assert hallucination(replace(SURE, text=text, avg_logprob=-0.8), Rules()) == "boilerplate"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Thank you. The meeting is closed.",
+        "Thank you, Anna, for the tickets.",
+        "They asked us to like and subscribe, which we refused.",
+        "Please subscribe to the newspaper before Monday.",
+        "Bye, Johanna.",
+        "Vielen Dank, dass Sie gekommen sind.",
+        "Amara wrote the subtitles.",
+    ],
+)
+def test_longer_utterances_with_stock_phrases_stay(text: str) -> None:
+    unsure = replace(SURE, text=text, no_speech_prob=0.4, avg_logprob=-0.8)
+    assert hallucination(unsure, Rules()) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Subtitles by the Amara.org community",
+        "Untertitel von Stephanie Geiges",
+        "Napisy: spo\u0142eczno\u015b\u0107 Amara.org",
+        "Sottotitoli a cura di QTSS",
+        "Субтитры создавал DimaTorzok",
+    ],
+)
+def test_credits_of_subtitles_are_always_dropped(text: str) -> None:
+    assert hallucination(replace(SURE, text=text), Rules()) == "boilerplate"
+
+
 def test_a_model_may_have_a_floor_of_its_own() -> None:
     low = replace(SURE, avg_logprob=-0.9)
     assert hallucination(low, Rules()) is None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from mmsearch.models.speech.cepstrum import SPEECH_RATE
-from mmsearch.models.speech.languages import Span, language_runs
+from mmsearch.models.speech.languages import LanguageRun, Span, language_runs, redetected
 from mmsearch.types import Samples
 
 LEVELS = {0.1: ("en", 0.95), 0.2: ("de", 0.95), 0.3: ("fr", 0.6), 0.4: ("is", 0.3)}
@@ -45,12 +46,51 @@ def heard(*stretches: tuple[float, float, float], each: bool = True) -> list[tup
     return [(run.end / SPEECH_RATE, run.language) for run in runs]
 
 
-def test_one_language_is_one_run_and_asked_for_rarely() -> None:
+def test_each_stretch_is_detected_once() -> None:
     stretches = [(at, at + 4.0, 0.1) for at in np.arange(0, 60, 5.0)]
     samples, speech = recording(*stretches)
     ear = Ear()
     assert [r.language for r in language_runs(samples, speech, ear, each=True)] == ["en"]
-    assert ear.calls <= 5
+    assert ear.calls == len(stretches)
+
+
+@pytest.mark.parametrize("pause", [0.6, 1.0, 2.0, 5.0])
+@pytest.mark.parametrize("seconds", [2.0, 4.0, 9.0])
+def test_languages_take_turns(seconds: float, pause: float) -> None:
+    """A confident answer for several stretches together is not trusted: they may differ."""
+    at = np.arange(0, 6) * (seconds + pause)
+    stretches = [(a, a + seconds, 0.1 + 0.1 * (n % 2)) for n, a in enumerate(at.tolist())]
+    samples, speech = recording(*stretches)
+
+    def first_and_sure(part: Samples) -> tuple[str, float]:
+        return LEVELS[round(float(part[0]), 1)][0], 0.95
+
+    runs = language_runs(samples, speech, first_and_sure, each=True)
+    assert [run.language for run in runs] == ["en", "de"] * 3
+    for run, (start, end, _) in zip(runs, stretches, strict=True):
+        assert run.start / SPEECH_RATE <= start
+        assert run.end / SPEECH_RATE >= end
+
+
+def test_short_stretches_take_the_language_of_the_nearest() -> None:
+    """Not of the one before: "Yes. Guten Morgen, meine Damen ..." after a pause is German."""
+    assert heard((0, 5, 0.1), (8, 9, 0.1), (9.5, 15, 0.2)) == [(6.5, "en"), (16, "de")]
+    assert heard((0, 5, 0.1), (5.6, 6.6, 0.2), (9, 15, 0.2)) == [(7.8, "en"), (16, "de")]
+
+
+def test_short_stretches_between_pauses_are_detected_together() -> None:
+    stretches = ((0, 5, 0.1), (8, 9.5, 0.2), (10, 11.5, 0.2), (14, 20, 0.1))
+    assert heard(*stretches) == [(6.5, "en"), (12.75, "de"), (21, "en")]
+
+
+def test_redetection_needs_enough_speech() -> None:
+    run = LanguageRun(0, 3 * SPEECH_RATE, "en", 0.9)
+    german = np.full(3 * SPEECH_RATE, 0.2, np.float32)
+    unsure = np.full(3 * SPEECH_RATE, 0.4, np.float32)
+    assert redetected(german, run, Ear()) == replace(run, language="de", probability=0.95)
+    assert redetected(unsure, run, Ear()) == run
+    short = replace(run, end=SPEECH_RATE)
+    assert redetected(german, short, Ear()) == short
 
 
 def test_the_cut_lies_in_the_pause() -> None:

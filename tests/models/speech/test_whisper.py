@@ -65,7 +65,7 @@ def with_engine(
     loaded = whisper._Loaded(engine)
     monkeypatch.setattr(transcriber, "_lazy", loading.Lazy(lambda: loaded))
     spans = [(int(a * 16_000), int(b * 16_000)) for a, b in speech]
-    monkeypatch.setattr(whisper, "_speech", lambda samples, longest: spans)
+    monkeypatch.setattr(whisper, "detect_speech", lambda samples, longest, sentences: spans)
     return transcriber
 
 
@@ -90,7 +90,7 @@ def test_sensible_options_reach_the_library(monkeypatch: pytest.MonkeyPatch, mod
     heard = with_engine(engine, monkeypatch, mode=mode).transcribe(np.zeros(16_000, np.float32))
     assert (heard.language, heard.utterances[0].text) == ("de", "Guten Tag")
     (options,) = engine.options
-    assert options["vad_filter"] is True
+    assert options["vad_filter"] is False  # voice activity was detected before
     assert options["word_timestamps"] is True
     assert options["condition_on_previous_text"] is False
     assert options["task"] == "transcribe"
@@ -99,18 +99,53 @@ def test_sensible_options_reach_the_library(monkeypatch: pytest.MonkeyPatch, mod
 
 def test_each_language_is_written_in_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """A recording of two languages is heard in two runs, with times of the whole."""
-    word = type("Word", (), {"word": " so", "start": 0.5, "end": 0.7, "probability": 0.9})
-    engine = Engine([Segment("So.", 0.5, 0.7, words=(word,))], ("en", "de"))
+    word = type("Word", (), {"word": " so", "start": 0.5, "end": 22.0, "probability": 0.9})
+    engine = Engine([Segment("So.", 0.5, 22.0, words=(word,))], ("en", "de"))
     samples = np.full(50 * 16_000, 0.1, np.float32)
     samples[24 * 16_000 :] = 0.9
     speech = ((0.0, 20.0), (28.0, 50.0))
     heard = with_engine(engine, monkeypatch, speech).transcribe(samples)
     assert [one.language for one in heard.utterances] == ["en", "de"]
     assert [options["language"] for options in engine.options] == ["en", "de"]
-    assert [one.start for one in heard.utterances] == [0.5, 24.5]
-    assert [one.words[0].end for one in heard.utterances] == [0.7, 24.7]
+    # Each run is decoded from 0.2 s before its speech.
+    assert [one.start for one in heard.utterances] == pytest.approx([0.5, 28.3])
+    assert [one.words[0].end for one in heard.utterances] == pytest.approx([20.2, 49.8])
     once = with_engine(engine, monkeypatch, speech, each_language=False).transcribe(samples)
     assert {one.language for one in once.utterances} == {"en"}
+
+
+class Forgetful(Engine):
+    """Writes only the first second of what it is shown; German is louder than English."""
+
+    def transcribe(
+        self, samples: npt.NDArray[np.float32], **options: Any
+    ) -> tuple[Iterator[Segment], Any]:
+        super().transcribe(samples, **options)
+        text = f"text {len(self.options)}"
+        return iter([Segment(text, 0.0, min(2.0, len(samples) / 16_000))]), None
+
+
+@pytest.mark.parametrize("mode", ["sequential"])
+def test_speech_without_text_is_decoded_again_alone(
+    monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    """Once, and in its own language, whatever the language around it."""
+    engine = Forgetful([], ("en", "de"))
+    samples = np.full(20 * 16_000, 0.1, np.float32)
+    samples[10 * 16_000 : 14 * 16_000] = 0.9
+    speech = ((0.0, 1.8), (4.0, 4.7), (10.0, 13.0), (17.0, 17.3))
+    heard = with_engine(engine, monkeypatch, speech, mode=mode).transcribe(samples)
+    written = [(one.text, one.language, round(one.start, 1)) for one in heard.utterances]
+    assert written == [
+        ("text 1", "en", 0.0),
+        ("text 4", "en", 4.0),
+        ("text 2", "de", 9.8),
+        ("text 5", "de", 11.8),
+        ("text 3", "en", 16.8),
+    ]
+    assert len(engine.options) == 5
+    once = with_engine(Forgetful([], ("en", "de")), monkeypatch, ((0.0, 1.9),), mode=mode)
+    assert len(once.transcribe(samples[: 2 * 16_000]).utterances) == 1
 
 
 def test_translation_is_asked_of_other_languages_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,8 +199,10 @@ def test_a_model_hears_only_in_domain_speech(monkeypatch: pytest.MonkeyPatch) ->
     assert shown == []
     samples[2 * 16_000 :] = 0.9
     transcriber.transcribe(samples)
-    assert shown[0][: 2 * 16_000].any() == False  # noqa: E712  # NumPy's own
-    assert shown[0][2 * 16_000 :].all()
+    margin = 16_000 // 5
+    assert len(shown[0]) == 16_000 + margin
+    assert not shown[0][:margin].any()
+    assert shown[0][margin:].all()
 
 
 def test_a_model_that_hears_one_utterance_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +320,28 @@ def test_fingerprint_follows_what_changes_a_transcript(tiny: Path) -> None:
         == one
     )
     assert WhisperTranscriber(str(tiny), mode="batched").fingerprint != one
+
+
+@pytest.mark.parametrize("mode", ["sequential", "batched"])
+def test_voice_activity_is_detected_once(
+    tiny: Path, data: Path, monkeypatch: pytest.MonkeyPatch, mode: Any
+) -> None:
+    import faster_whisper.transcribe
+    import faster_whisper.vad
+    from faster_whisper.audio import decode_audio
+
+    calls: list[int] = []
+    detect = faster_whisper.vad.get_speech_timestamps
+
+    def counted(samples: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append(len(samples))
+        return detect(samples, *arguments, **options)
+
+    monkeypatch.setattr(faster_whisper.vad, "get_speech_timestamps", counted)
+    monkeypatch.setattr(faster_whisper.transcribe, "get_speech_timestamps", counted)
+    samples = decode_audio(str(data / "audio/jfk.wav"))
+    WhisperTranscriber(str(tiny), mode=mode, runtime=Runtime(threads=1)).transcribe(samples)
+    assert calls == [len(samples)]
 
 
 @pytest.mark.parametrize("mode", ["sequential", "batched"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from mmsearch.errors import ConfigurationError, ModelError
 from mmsearch.models.runtime import Runtime
@@ -19,6 +19,22 @@ from mmsearch.types import WordLine
 from tests.support.documents import a_picture_of
 
 LINES = ["Copper kettle", "Add to basket"]
+PROSE = [
+    "The harbour master walked",
+    "along the quay every day",
+    "before the first ferry",
+    "left for the island",
+]
+VERSE = [
+    "Nobody in the village knew",
+    "who painted the old tower",
+    "green but every summer",
+    "the mayor was asked",
+]
+
+
+def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
 
 
 @pytest.fixture(scope="module", params=["rapidocr", "tesseract"])
@@ -70,25 +86,49 @@ def test_words_share_their_line() -> None:
     assert words[2]["box"] == [0.55, 0.2, 0.75, 0.3]
 
 
-def two_columns(width: float, *, title: bool = False) -> list[WordLine]:
-    """Lines as a detector gives them: row by row."""
-    lines = [WordLine("title", (0.2, 0.02, 0.8, 0.05), 1.0)] if title else []
-    for row in range(8):
-        top = 0.1 + row * 0.05
-        lines.append(WordLine(f"left {row}", (0.05, top, 0.05 + width, top + 0.03), 1.0))
-        lines.append(WordLine(f"right {row}", (0.53, top, 0.53 + width, top + 0.03), 1.0))
-    return lines
+def a_page(*, columns: int = 1) -> Image.Image:
+    """Lines of prose, in columns under a headline."""
+    picture = a_picture_of([], (900, 700))
+    draw = ImageDraw.Draw(picture)
+    draw.text((40, 30), "All ferries to the islands are cancelled", "black", _font(36))
+    for column, text in enumerate((PROSE, VERSE)[:columns]):
+        for row, line in enumerate(text):
+            place = (40 + column * 440, 120 + row * 36)
+            draw.text(place, line, "black", _font(24))
+    return picture
 
 
-def test_columns_are_read_one_after_the_other() -> None:
-    read = [line.text for line in ocr.by_columns(two_columns(0.42, title=True))]
-    columns = [f"{side} {row}" for side in ("left", "right") for row in range(8)]
-    assert read == ["title", *columns]
+def text_of(lines: list[WordLine]) -> str:
+    return "".join("".join(line.text.split()) for line in lines).lower()
 
 
-def test_tables_are_read_row_by_row() -> None:
-    cells = two_columns(0.12)
-    assert ocr.by_columns(cells) == cells
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+@pytest.mark.parametrize("kind", ["page", "columns", "light on dark", "two lines"])
+def test_turned_pages_are_read(kind: str, degrees: int) -> None:
+    """In the same order, with boxes in the picture as it is."""
+    picture = {
+        "page": a_page(),
+        "columns": a_page(columns=2),
+        "light on dark": ImageOps.invert(a_page()),
+        "two lines": a_picture_of(LINES),
+    }[kind]
+    engine = ocr.RapidOcr(Runtime(threads=1))
+    upright = engine.read(np.asarray(picture))
+    turned = engine.read(np.asarray(picture.rotate(degrees, expand=True)))
+    assert text_of(turned) == text_of(upright)
+    for one, other in zip(upright, turned, strict=True):
+        left, top, right, bottom = one.box
+        expected = {
+            90: (top, 1 - right, bottom, 1 - left),
+            180: (1 - right, 1 - bottom, 1 - left, 1 - top),
+            270: (1 - bottom, left, 1 - top, right),
+        }[degrees]
+        assert other.box == pytest.approx(expected, abs=0.03)
+
+
+def test_a_headline_over_columns(engine: Ocr) -> None:
+    expected = "Allferriestotheislandsarecancelled" + "".join([*PROSE, *VERSE]).replace(" ", "")
+    assert text_of(engine.read(np.asarray(a_page(columns=2)))) == expected.lower()
 
 
 def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:

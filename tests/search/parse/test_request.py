@@ -13,8 +13,9 @@ import typer
 
 from mmsearch.cli.app import app
 from mmsearch.cli.terms import FIELDS
+from mmsearch.errors import QueryError
 from mmsearch.query import Query, SearchOptions, Term
-from mmsearch.search.parse.json_form import query_to_json
+from mmsearch.search.parse.json_form import query_from_json, query_to_json
 from mmsearch.search.parse.request import OPTIONS, SearchRequest, TermRequest
 from mmsearch.service.routes.search_schemas import SearchForm
 
@@ -71,3 +72,11 @@ def test_bytes_are_never_encoded_on_the_way() -> None:
 def test_null_is_as_good_as_absent(name: str) -> None:
     """Clients that always send every key need not leave any out."""
     assert SearchRequest.parse({"query": "x", name: None}) == SearchRequest.parse({"query": "x"})
+
+
+@pytest.mark.parametrize("text", ["\udcff", "red \ud800 boat"])
+def test_text_that_no_encoding_can_write_is_refused(text: str) -> None:
+    """Models and databases take UTF-8; undecodable bytes of a command line come as surrogates."""
+    for query in ({"query": text}, {"terms": [{"text": text}]}, {"query": "x", "without": text}):
+        with pytest.raises(QueryError, match="not valid Unicode"):
+            query_from_json(query)
