@@ -47,7 +47,8 @@ def check_characters(value: Any, name: str = "query") -> None:
         if isinstance(item, str):
             if "\0" in item or any("\ud800" <= character <= "\udfff" for character in item):
                 raise QueryError(
-                    f"{name} has a NUL character or half of a surrogate pair.", param=name
+                    f"{name} is not valid Unicode text: it has a NUL or half a surrogate pair.",
+                    param=name,
                 )
         elif isinstance(item, Mapping):
             waiting += [*item.keys(), *item.values()]
