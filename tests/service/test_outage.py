@@ -52,7 +52,7 @@ async def service(
     run("DROP DATABASE IF EXISTS outage WITH (FORCE)", "CREATE DATABASE outage")
     url = postgresql.replace("/postgres?", "/outage?")
     with open_fake(tmp_path / "library", database_url=url) as engine:
-        [source] = fill(engine, [photo("/red.jpg", "a red boat")])
+        [source] = fill(engine, [photo("/red.jpg", "a red boat", content="f" * 64)])
         app = create_app(engine, FakeIngestor(engine.library.store))
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
