@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from sqlalchemy import URL
 
-from mmsearch.errors import LibraryNotFoundError, StorageError
+from mmsearch.errors import StorageError
 from mmsearch.media.sandbox.pool import Sandbox
 from mmsearch.models.rerankers.choice import rerankers_of
 from mmsearch.models.wiring import models_of
 from mmsearch.protocols import VectorBackend
 from mmsearch.settings import Settings, decoding_workers
-from mmsearch.stores import migrate
+from mmsearch.stores import damage, migrate
+from mmsearch.stores.database import storage_errors
 from mmsearch.stores.store import SqlStore
 from mmsearch.vectors.channels import ChannelIndexes
 from mmsearch.vectors.faiss.backend import FaissBackend
@@ -61,16 +62,18 @@ def open_store(settings: Settings, *, create: bool = False) -> SqlStore:
         file = folder / "library.sqlite"
         # Not a string: a folder's name may hold what a URL reads as something else (? % #).
         url = URL.create("sqlite", database=str(file))
-        if not file.exists() and not create:
-            raise LibraryNotFoundError(
-                f"there is no mmsearch library in {folder}. Make one with: "
-                f"mmsearch index FOLDER --library {folder}",
-                param="library",
-            )
+        damage.check_file(file, create=create)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        # Its media and thumbnails are private; a folder that exists stays as it is.
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise StorageError(f"the library folder {folder} cannot be made: {error}") from None
     store = SqlStore(url)
-    migrate.upgrade(store.database.engine)
+    try:
+        with storage_errors():
+            damage.check_schema(store.database.engine, folder, create=create)
+        migrate.upgrade(store.database.engine)
+    except BaseException:
+        store.close()
+        raise
     return store

@@ -14,6 +14,7 @@
     │   └── RerankError             a reranker gave no usable answer (the first-stage order stands)
     ├── LibraryError
     │   ├── LibraryNotFoundError
+    │   ├── LibraryDamagedError     its database is damaged, or empty beside existing indexes
     │   ├── LibraryVersionError     written by a newer mmsearch
     │   ├── LibraryBusyError        another indexing run holds the write lock
     │   ├── SpaceMismatchError      settings name other models than the library was made with
@@ -131,6 +132,12 @@ class LibraryNotFoundError(LibraryError):
     """There is no library in this folder."""
 
     code = "library_not_found"
+
+
+class LibraryDamagedError(LibraryError):
+    """The library's database is damaged, or empty although indexes or media exist."""
+
+    code = "library_damaged"
 
 
 class LibraryVersionError(LibraryError):

@@ -241,6 +241,15 @@ class Library:
         self.delete_sources([source_id])
         self.refresh()
 
+    def remove_collection(self, name: str) -> None:
+        """Remove a collection with its sources and indexes. Files stay.
+
+        NotFoundError; ConflictError while it is being indexed.
+        """
+        self.refresh()  # opens its indexes, so that the next call deletes what was saved of them
+        self.store.collections.remove(name)
+        self.refresh()
+
     def delete_sources(self, ids: Sequence[int]) -> int:
         """Remove sources and their thumbnails; returns how many there were."""
         contents = self.store.sources.contents_of(ids)
@@ -264,8 +273,12 @@ class Library:
 
     # ------------------------------------------------------------------ status
 
-    def status(self, *, verify: bool = False) -> dict[str, Any]:
-        """Counts and index states; with `verify`, also the result of `verify()`."""
+    def status(self, *, verify: bool = False, repair: bool = False) -> dict[str, Any]:
+        """Counts and index states; with `verify`, also the result of `verify()`.
+
+        `repair` mends what `verify` finds, and verifies again.
+        """
+        repaired = self.repair() if repair else None
         self.refresh()
         status = self.store.status.counts()
         status["name_only"] = self.store.names.counts()
@@ -277,11 +290,27 @@ class Library:
         status["warnings"] = list(self.indexes.warnings())
         if verify:
             status["verify"] = self.verify()
+            if repaired is not None:
+                status["verify"]["repaired"] = repaired
         return status
+
+    def repair(self) -> list[str]:
+        """Mend what `verify` names; returns it.
+
+        Rows that cannot be used are deleted or emptied, and their sources marked to be indexed
+        again. Words, filter values and vector indexes are rebuilt.
+        """
+        problems = self.verify()["problems"]
+        if problems:
+            self.store.verification.repair()
+            self.store.status.mark_incomplete(self._can_read)
+            self.reindex()
+        return list(problems)
 
     def verify(self) -> dict[str, Any]:
         """Compare indexes, full text and metadata with each other: `ok`, `problems`, `notes`."""
         problems = [
+            *self.store.verification.problems(),
             *self.store.status.problems(self._can_read),
             *self.store.lexical.problems(),
             *self.indexes.problems(),
@@ -346,6 +375,9 @@ class LibrarySearcher(Searcher, Protocol):
 
     def ready(self) -> bool:
         """True once `warm_up` has finished."""
+
+    def warm_up_notes(self) -> tuple[str, ...]:
+        """Why some collections cannot be searched, although others can."""
 
     def start_following(self) -> None:
         """Apply committed changes in the background until the library is closed."""

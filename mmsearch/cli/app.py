@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
-from rich.markup import escape
 
 from mmsearch import __version__
 from mmsearch.cli import evaluate
 from mmsearch.cli import jobs as jobs_commands
 from mmsearch.cli import library as library_commands
+from mmsearch.cli.collections import collections
 from mmsearch.cli.models import models
 from mmsearch.cli.options import Collection, Json, LibraryOption, ProfileName, Set, settings_from
+from mmsearch.cli.printable import PrintableFormatter, escape, printable
 from mmsearch.cli.terms import (
     facet_from,
     json_object,
@@ -73,11 +74,9 @@ def common(
     ] = False,
 ) -> None:
     """Set up logging for every command."""
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.ERROR,
-        format="%(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PrintableFormatter("%(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, handlers=[handler])
 
 
 @app.command()
@@ -396,6 +395,7 @@ app.command("compare", rich_help_panel=QUALITY)(evaluate.compare)
 app.command(rich_help_panel=QUALITY)(weights)
 app.command("import", rich_help_panel=MAINTENANCE)(jobs_commands.import_)
 app.command(rich_help_panel=MAINTENANCE)(library_commands.reindex)
+app.add_typer(collections, name="collections", rich_help_panel=MAINTENANCE)
 app.add_typer(models, name="models", rich_help_panel=MAINTENANCE)
 app.add_typer(library_commands.database, name="db", rich_help_panel=MAINTENANCE)
 
@@ -433,7 +433,8 @@ def _run(arguments: list[str] | None) -> None:
     try:
         status = app(arguments, standalone_mode=False)
     except UsageProblem as error:
-        error.show()  # type: ignore[attr-defined]  # see UsageProblem
+        error.message = printable(error.message)  # type: ignore[attr-defined]  # see UsageProblem
+        error.show()  # type: ignore[attr-defined]
         sys.exit(2)
     except MMSearchError as error:
         output.err.print(f"[red]mmsearch:[/] {escape(error.message)}")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 
 from indexer.runs import index_into
 from mmsearch.cli import output
+from mmsearch.cli.printable import escape
 from mmsearch.demo.contents import EXAMPLES, write_files
 from mmsearch.errors import LibraryError, MMSearchError
 from mmsearch.search.engine import SearchEngine

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from mmsearch.cli.options import Json, ProfileName, Set, settings_from
+from mmsearch.cli.printable import escape
 from mmsearch.settings import load_settings
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from mmsearch.cli.options import Collection, Json, LibraryOption, ProfileName, Set, settings_from
+from mmsearch.cli.printable import escape
 from mmsearch.errors import FAILURES
 from mmsearch.media.sandbox.confinement import NICENESS
 from mmsearch.settings import load_settings

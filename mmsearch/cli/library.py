@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from mmsearch.cli.options import Json, LibraryOption, Set, settings_from
+from mmsearch.errors import ConfigurationError
 from mmsearch.settings import load_settings
 
 database = typer.Typer(help="Maintain the metadata database.", no_args_is_help=True)
@@ -22,6 +23,13 @@ def status(
             help="Compare every index with the database, id by id. Exit 1 if they differ.",
         ),
     ] = False,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair",
+            help="With --verify: mend what it names, and mark sources that must be indexed again.",
+        ),
+    ] = False,
     set_: Set = None,
     as_json: Json = False,
 ) -> None:
@@ -29,8 +37,10 @@ def status(
     from mmsearch.cli import output
     from mmsearch.library import Library
 
+    if repair and not verify:
+        raise ConfigurationError("--repair is used with --verify", param="repair")
     with Library.open(library or load_settings().library, **settings_from(set_)) as opened:
-        report = opened.status(verify=verify)
+        report = opened.status(verify=verify, repair=repair)
     if as_json:
         output.print_json(report)
     else:

@@ -11,20 +11,19 @@ from types import TracebackType
 from typing import Any, Self
 
 import orjson
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from indexer.inputs.walk import walk
 from indexer.outcomes import RunCounts
 from indexer.runs import RunSummary
+from mmsearch.cli.printable import PrintableConsole, escape, printable_json
 from mmsearch.query import Context, Explanation, Hit, HitPart, SearchResult
 from mmsearch.stores.places import is_url
 
-out = Console(highlight=False, soft_wrap=False)
+out = PrintableConsole(highlight=False, soft_wrap=False)
 # No wrapping: programs that read standard error must find an address in one piece.
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+err = PrintableConsole(stderr=True, highlight=False, soft_wrap=True)
 
 NAMES = {
     "image": "picture",
@@ -41,7 +40,8 @@ FAILURES_SHOWN = 20
 
 def print_json(value: Any) -> None:
     """Print JSON as the last line of standard output."""
-    sys.stdout.write(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    written = orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS).decode()
+    sys.stdout.write(printable_json(written) + "\n")
     sys.stdout.flush()
 
 
@@ -191,7 +191,7 @@ def print_summary(summary: RunSummary) -> None:
         err.print(f"  … and {rest} more; `--json` lists all")
 
 
-def _print_name_only(console: Console, sources: int, reasons: Mapping[str, int]) -> None:
+def _print_name_only(console: PrintableConsole, sources: int, reasons: Mapping[str, int]) -> None:
     """How many sources are found by their name only, and why."""
     if sources:
         why = ", ".join(f"{count} {code}" for code, count in sorted(reasons.items()))
@@ -300,5 +300,7 @@ def print_status(status: dict[str, Any]) -> None:
         out.print("verify       nothing missing, nothing extra" if verify["ok"] else "verify")
         for problem in verify["problems"]:
             out.print(f"  [red]problem[/] {escape(problem)}")
+        for mended in verify.get("repaired", ()):
+            out.print(f"  [green]repaired[/] {escape(mended)}")
         for note in verify.get("notes", ()):
             out.print(f"  [yellow]note[/] {escape(note)}")

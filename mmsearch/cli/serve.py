@@ -19,6 +19,7 @@ from mmsearch.errors import ConfigurationError
 from mmsearch.search.engine import SearchEngine
 from mmsearch.service.app import create_app
 from mmsearch.service.auth import check_bind
+from mmsearch.service.connections import MAX_CONNECTIONS, LimitedProtocol
 
 GOODBYE_SECONDS = 5
 """Seconds to wait at the end for responses that are being sent. Some follow a job for hours."""
@@ -44,6 +45,10 @@ def run_server(engine: SearchEngine, *, worker: Literal["thread", "process", "no
     server = uvicorn.Server(
         uvicorn.Config(
             create_app(engine, ingestor),
+            http=LimitedProtocol,
+            limit_concurrency=MAX_CONNECTIONS,
+            # Its messages go to the handlers of this program, which escape control characters.
+            log_config=None,
             log_level="warning",
             access_log=False,
             timeout_graceful_shutdown=GOODBYE_SECONDS,

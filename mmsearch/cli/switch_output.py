@@ -6,11 +6,11 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from indexer.switching.switch import SwitchCounts, SwitchPlan, SwitchSummary
 from mmsearch.cli import output
+from mmsearch.cli.printable import escape
 from mmsearch.stores.switches import described
 
 FAILURES_SHOWN = 20

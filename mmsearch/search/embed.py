@@ -10,20 +10,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mmsearch.errors import MMSearchError, QueryError
+from mmsearch.errors import LimitError, MMSearchError, QueryError
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import TextEmbedder
 from mmsearch.query import Term
 from mmsearch.search.channels import WORDS_TARGET, Channel, restrict_channels, searches
 from mmsearch.search.compose import Composer, Vector, WeightedVector
 from mmsearch.search.plan import PlannedQuery
+from mmsearch.search.text_lengths import check_pieces, length_warnings
 from mmsearch.stores.rows import check_same_space
 from mmsearch.vectors.channels import ChannelIndexes
 
 MAX_QUOTED = 40
 """Characters of the query in a warning."""
-LONG_TEXT = 200
-"""Characters below which no text is longer than a model reads."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,8 +86,19 @@ class QueryEmbedder:
                 outcomes |= {id(query): error for query in group}
         return outcomes
 
-    def _embed_group(self, group: Sequence[PlannedQuery]) -> dict[int, _Texts]:
+    def _embed_group(self, group: Sequence[PlannedQuery]) -> dict[int, _Texts | MMSearchError]:
         """Queries of collections that use the same models."""
+        refused: dict[int, _Texts | MMSearchError] = {}
+        for query in group:
+            try:
+                for embedder in _text_embedders(query.models, [query]):
+                    check_pieces(query.texts, embedder)
+            except LimitError as error:
+                refused[id(query)] = error
+        group = [query for query in group if id(query) not in refused]
+        return {**refused, **self._embed_allowed(group)} if group else refused
+
+    def _embed_allowed(self, group: Sequence[PlannedQuery]) -> dict[int, _Texts]:
         texts = list(dict.fromkeys(term.text or "" for query in group for term in query.texts))
         row = {text: n for n, text in enumerate(texts)}
         embedded = {id(query): _Texts() for query in group}
@@ -112,7 +122,7 @@ class QueryEmbedder:
                             weighted = WeightedVector(vector, term.weight, "text")
                             words.targets.setdefault(channel, []).append(weighted)
                     if channels:
-                        words.warnings.extend(_length_warnings(term.text or "", embedder))
+                        words.warnings.extend(length_warnings(term.text or "", embedder))
         return embedded
 
     # ------------------------------------------------------------------ one direction a channel
@@ -173,18 +183,4 @@ def _unknown_words(query: PlannedQuery, term: Term, readable: Mapping[str, bool]
         warning += "; they are matched by full text only"
     elif unread == searched:
         warning += "; nothing is searched for them"
-    return [warning]
-
-
-def _length_warnings(text: str, embedder: TextEmbedder) -> list[str]:
-    """A warning if a text is longer than the model reads. Nothing of it is left out."""
-    if len(text) < LONG_TEXT:
-        return []
-    tokens = embedder.count_tokens([text])[0]
-    if tokens <= embedder.max_tokens:
-        return []
-    warning = (
-        f"the words are longer than the {embedder.space.name} model reads at once ({tokens} "
-        f"tokens, {embedder.max_tokens} fit): it searches by the mean of their parts"
-    )
     return [warning]

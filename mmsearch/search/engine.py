@@ -18,7 +18,7 @@ from typing import Self, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from mmsearch.errors import MMSearchError
+from mmsearch.errors import MMSearchError, StorageError
 from mmsearch.library import Library, LibrarySnapshot
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker
@@ -155,8 +155,17 @@ class SearchEngine:
 
         The error of a query takes its place; the others are answered. The batch runs on one
         snapshot of the library. If a collection was switched to other models meanwhile, the batch
-        is run once more on the new snapshot.
+        is run once more on the new snapshot. So it is if the database was away for a moment.
         """
+        try:
+            answers = self._search_many(queries)
+        except StorageError:
+            return self._search_many(queries)
+        if any(isinstance(answer, StorageError) for answer in answers):
+            return self._search_many(queries)
+        return answers
+
+    def _search_many(self, queries: Sequence[Query]) -> list[SearchResult | MMSearchError]:
         began = time.perf_counter()
         with self.library.store.database.reading():
             snapshot = self.library.snapshot()
@@ -291,6 +300,10 @@ class SearchEngine:
     def ready(self) -> bool:
         """True once `warm_up` has run."""
         return self._warm_up.done
+
+    def warm_up_notes(self) -> tuple[str, ...]:
+        """Why some collections cannot be searched, although others can."""
+        return self._warm_up.notes
 
     def thumbnail_path(self, source: Source, place: Place | None = None) -> Path:
         """Where the source's JPEG thumbnail is, if it has one."""

@@ -46,6 +46,7 @@ from mmsearch.search.results.ordering import SORT_POOL
 from mmsearch.search.scoring.calibration import QueryKind
 from mmsearch.search.scoring.constants import CONSTANTS, ScoringConstants
 from mmsearch.search.scoring.no_answer import Thresholds, thresholds_for
+from mmsearch.search.text_lengths import within_pieces
 from mmsearch.stores.rows import StoredSpace
 from mmsearch.types import VERBAL, Collection, Ids, Modality, WordUnit
 
@@ -281,7 +282,12 @@ class Planner:
             embed_sound=listen,
         )
         if recording.words:
-            words = Words(recording.words, units_of(recording.words, term.weight))
+            spoken = within_pieces(recording.words, [terms.models.clip, terms.models.text])
+            if spoken != recording.words:
+                terms.warnings.append(
+                    f"the recording is searched by the first {len(spoken)} characters of its words"
+                )
+            words = Words(spoken, units_of(spoken, term.weight))
             terms.add_words(replace(term, audio=None), words)
         if recording.sound is not None:
             channels = restrict_channels(SOUND_TARGET, term, "sound")

@@ -44,6 +44,12 @@ def check_bind(settings: Settings) -> None:
     """Raise ConfigurationError if the service would be open to other machines without keys."""
     if any(not key.strip() for key in settings.api_keys):
         raise ConfigurationError("An API key must not be empty.", param="api_keys")
+    if any(not (key.isascii() and key.isprintable()) for key in settings.api_keys):
+        raise ConfigurationError(
+            "An API key has characters beyond printable ASCII, which HTTP headers do not carry "
+            "reliably. Choose letters, digits and signs.",
+            param="api_keys",
+        )
     if not settings.api_keys and not is_loopback(settings.host):
         raise ConfigurationError(
             f"Listening on {settings.host} would open the library to other machines. "
@@ -112,16 +118,21 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
+        if len(headers.getlist("host")) > 1:
+            raise RequestError(400, "duplicate_host", "The request has more than one Host header.")
+        if "\0" in scope["path"] or b"%00" in scope["query_string"]:
+            raise RequestError(422, "invalid_parameter", "The address has a NUL character.")
         if self._loopback_only and not _LOOPBACK_HOST.fullmatch(headers.get("host", "")):
             raise RequestError(
                 403, "host_not_allowed",
                 "This service answers to localhost only. To reach it under another name, "
                 "set api_keys and the address to listen on.",
             )  # fmt: skip
-        if scope["method"] not in SAFE_METHODS:
-            _check_origin(headers)
         path: str = scope["path"]
-        if self._keys and (path == "/v1" or path.startswith("/v1/")):
+        in_api = path == "/v1" or path.startswith("/v1/")
+        if in_api or scope["method"] not in SAFE_METHODS:
+            _check_origin(headers)
+        if self._keys and in_api:
             self._check_key(headers, scope["method"], path)
 
     def _check_key(self, headers: Headers, method: str, path: str) -> None:
@@ -144,10 +155,13 @@ class Guard:
 
 
 def _check_origin(headers: Headers) -> None:
-    """Browsers name the page's origin with every unsafe request; other clients send none."""
+    """Browsers name the site of the page that sends a request; other clients name none.
+
+    Reading counts, too: a page of another site learns from the time and size of answers.
+    """
     origin = headers.get("origin")
     same = origin is None or origin.partition("://")[2].lower() == headers.get("host", "").lower()
     if not same or headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
         raise RequestError(
-            403, "cross_origin", "Pages of other sites may not change or search this library."
+            403, "cross_origin", "Pages of other sites may not change, search or read this library."
         )

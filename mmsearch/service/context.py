@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mmsearch.service.errors import response_of
+from mmsearch.service.errors import RequestError, response_of
 from mmsearch.service.metrics import Metrics
 
 log = logging.getLogger("mmsearch.service")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+BODY_SECONDS = 30.0
+"""Between two pieces of a request's body."""
 
 SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -34,7 +39,12 @@ async def until_disconnect(receive: Receive) -> None:
 
 
 class RequestContext:
-    """ASGI middleware: X-Request-ID, security headers, metrics, and a 500 without details."""
+    """ASGI middleware: X-Request-ID, security headers, metrics, and a 500 without details.
+
+    A body of which nothing arrives for `body_seconds` ends its request with 408.
+    """
+
+    body_seconds = BODY_SECONDS
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
@@ -60,8 +70,26 @@ class RequestContext:
                     headers.setdefault(name, value)
             await send(message)
 
+        complete = False
+
+        async def receive_in_time() -> Message:
+            nonlocal complete
+            if complete:  # what follows is the end of the connection, whenever that is
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), self.body_seconds)
+            except TimeoutError:
+                raise RequestError(
+                    408, "body_timeout", "The rest of the body did not arrive.",
+                    headers={"Connection": "close"},
+                ) from None  # fmt: skip
+            complete = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
+
         try:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, receive_in_time, send_with_headers)
+        except ClientDisconnect:
+            log.debug("request %s: the client closed the connection", request_id)
         except Exception as error:  # the last safety net
             if status:
                 # The answer has begun: only a broken connection can still mark it as incomplete.

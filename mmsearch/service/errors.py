@@ -61,6 +61,7 @@ TYPE_OF_STATUS: Mapping[int, str] = {
     403: "permission",
     404: "not_found",
     405: "method_not_allowed",
+    408: "timeout",
     409: "conflict",
     412: "precondition",
     413: "too_large",

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -21,12 +22,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from mmsearch.service.errors import RequestError
+from mmsearch.service.targets import read_flag
 from mmsearch.service.uploads import (
     INCOMING_FOLDER,
     MEDIA_FOLDER,
     safe_name,
     store_by_content,
 )
+
+MAX_UNFINISHED = 1000
+FREE_BYTES = 256 * 2**20
+"""Of the disk, which unfinished uploads leave free for the database and its indexes."""
 
 EXPIRY_SECONDS = 24 * 3600.0
 """For this long an unfinished upload can be continued."""
@@ -47,6 +53,8 @@ class Upload:
     """As the client sent it. HEAD returns it."""
     job: int | None = None
     """Once it is complete."""
+    create: bool = False
+    """Whether the collection is made if it does not exist."""
 
 
 class ResumableUploads:
@@ -57,20 +65,51 @@ class ResumableUploads:
         self._folder = self._media / INCOMING_FOLDER
 
     def create(self, length: int, metadata: str) -> Upload:
-        """A new upload of `length` bytes. Raises RequestError 400."""
+        """A new upload of `length` bytes. Raises RequestError 400, 429, 503, QueryError."""
         fields = parse_metadata(metadata)
+        # A key that stands alone is a flag.
+        create = "create" in fields and read_flag(fields["create"] or "true", "create")
         self._folder.mkdir(parents=True, exist_ok=True)
         self.delete_expired()
+        self._check_room(length)
         upload = Upload(
             secrets.token_hex(16),
             length,
             safe_name(fields.get("filename", fields.get("name", ""))),
-            fields.get("collection", "").strip()[:200] or None,
+            fields.get("collection", "").strip() or None,
             metadata,
+            create=create,
         )
         self._data(upload.id).touch(exist_ok=False)
         self._write_record(upload)
         return upload
+
+    def _check_room(self, length: int) -> None:
+        """Raise RequestError if there are too many unfinished uploads, or their bytes do not fit.
+
+        What is promised to unfinished uploads counts as used.
+        """
+        waiting = [record for record in self._folder.glob("*.json") if self._is_waiting(record)]
+        if len(waiting) >= MAX_UNFINISHED:
+            raise RequestError(
+                429, "too_many_uploads",
+                f"{len(waiting)} uploads are unfinished already. Continue or delete some.",
+                headers={"Retry-After": "60"},
+            )  # fmt: skip
+        promised = 0
+        for record in waiting:
+            with suppress(RequestError):
+                upload, offset = self.find(record.stem)
+                promised += upload.length - offset
+        free = shutil.disk_usage(self._folder).free
+        if promised + length > free - FREE_BYTES:
+            raise RequestError(
+                503, "no_space", "The disk has no room for an upload of this length.",
+                param="Upload-Length", headers={"Retry-After": "60"},
+            )  # fmt: skip
+
+    def _is_waiting(self, record: Path) -> bool:
+        return self._data(record.stem).exists()
 
     def find(self, upload_id: str) -> tuple[Upload, int]:
         """(upload, offset). Raises RequestError 404."""

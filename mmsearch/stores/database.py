@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
 import orjson
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError
 
-from mmsearch.errors import LibraryBusyError, StorageError
+from mmsearch.errors import LibraryBusyError, LibraryDamagedError, StorageError
+from mmsearch.stores import damage
 from mmsearch.stores.dialects import dialect_of
+
+logger = logging.getLogger(__name__)
+
+RECONNECT_SECONDS = 1.0
+"""Between the two attempts to reach a database server."""
 
 
 class Database:
@@ -41,7 +49,7 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A write transaction. LibraryBusyError; StorageError for a full or failing disk."""
-        with storage_errors(), self.engine.connect() as connection:
+        with storage_errors(), connected(self.engine) as connection:
             connection = connection.execution_options(mmsearch_write=True)
             with connection.begin():
                 yield connection
@@ -57,7 +65,7 @@ class SharedRead:
     @property
     def connection(self) -> Connection:
         if self._connection is None:
-            self._connection = self.engine.connect()
+            self._connection = connected(self.engine)
         return self._connection
 
     def release(self) -> None:
@@ -103,14 +111,34 @@ def read(engine: Engine) -> Iterator[Connection]:
     """The connection of this thread's `shared_read` block, or a new one for this read alone."""
     shared = next((block for block in _shared_reads() if block.engine is engine), None)
     if shared is None:
-        with engine.connect() as connection:
+        with storage_errors(), connected(engine) as connection:
             yield connection
         return
     try:
-        yield shared.connection
+        with storage_errors():
+            yield shared.connection
+    except (LibraryDamagedError, StorageError):
+        shared.release()
+        raise
     except DBAPIError:
         # PostgreSQL refuses every further statement of a transaction in which one has failed.
         shared.release()
+        raise
+
+
+def connected(engine: Engine) -> Connection:
+    """A connection. A server that is away, perhaps restarting, is tried once more."""
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        if not damage.is_outage(error):
+            raise
+    time.sleep(RECONNECT_SECONDS)
+    try:
+        return engine.connect()
+    except DBAPIError as error:
+        # Only for the log: the message of the error may be read by clients of the service.
+        logger.error("the database cannot be reached: %s", error.orig)  # noqa: TRY400
         raise
 
 
@@ -133,7 +161,9 @@ def connect(url: str | URL) -> Engine:
         pool_pre_ping=make_url(url).get_backend_name() != "sqlite",
         # Unescaped: SQLite compares the keys of a JSON path with the text as it is stored.
         json_serializer=lambda value: orjson.dumps(value).decode(),
-        json_deserializer=orjson.loads,
+        json_deserializer=damage.read_json,
+        # Parameters are contents of the library: they belong into no log.
+        hide_parameters=True,
     )
     dialect_of(engine).configure(engine)
     return engine
@@ -141,13 +171,23 @@ def connect(url: str | URL) -> Engine:
 
 @contextmanager
 def storage_errors() -> Iterator[None]:
-    """Raises database errors about a lock as LibraryBusyError, about the disk as StorageError."""
+    """Raises database errors as ours.
+
+    LibraryBusyError for a lock, LibraryDamagedError for a damaged file, StorageError for the disk
+    or a server that is away. Others are raised as they are.
+    """
     try:
         yield
-    except OperationalError as error:
+    except DBAPIError as error:
         message = str(error.orig)
         if "locked" in message:
             raise LibraryBusyError("another process is writing to this library") from error
+        if damage.is_damage(error):
+            raise LibraryDamagedError(
+                f"the library's database is damaged ({message}). {damage.REMEDY}"
+            ) from error
+        if damage.is_outage(error):
+            raise StorageError("the library's database cannot be reached at the moment") from error
         if any(sign in message for sign in ("full", "readonly", "disk I/O", "unable to open")):
             raise StorageError(f"the library's database cannot be written: {message}") from error
         raise

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Engine, inspect, text
 
 from mmsearch.errors import LibraryVersionError
-from mmsearch.stores.database import storage_errors
+from mmsearch.stores.database import connected, storage_errors
 from mmsearch.stores.dialects import dialect_of
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ HEAD = "0006"
 
 def current_revision(engine: Engine) -> str | None:
     """The schema revision of a database, None for an empty one."""
-    with engine.connect() as connection:
+    with storage_errors(), connected(engine) as connection:
         if not inspect(connection).has_table("alembic_version"):
             return None
         revision = connection.scalar(text("SELECT version_num FROM alembic_version"))

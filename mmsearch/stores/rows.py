@@ -153,6 +153,26 @@ def matrix(blobs: Sequence[bytes]) -> npt.NDArray[np.float16]:
     return np.frombuffer(b"".join(blobs), dtype="<f2").reshape(len(blobs), -1)
 
 
+def usable(
+    rows: Sequence[tuple[int, bytes]], dimension: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float16], list[int]]:
+    """Stored vectors that can be searched: ids (n,), float16 (n, dimension), and the other ids.
+
+    A vector cannot be searched if its length is wrong, or if it is zero or not finite.
+    """
+    right = [row for row in rows if len(row[1]) == 2 * dimension]
+    ids = np.array([row[0] for row in right], np.int64)
+    vectors = matrix([row[1] for row in right]) if right else np.empty((0, dimension), np.float16)
+    good = np.isfinite(vectors).all(axis=1) & vectors.any(axis=1)
+    bad = {row[0] for row in rows} - set(ids[good].tolist())
+    return (ids, vectors, []) if not bad else (ids[good], vectors[good], sorted(bad))
+
+
+def object_of(value: Any) -> Metadata:
+    """Metadata as an object, whatever JSON a damaged row holds."""
+    return value if isinstance(value, dict) else {}
+
+
 def segment_values(source_id: int, ordinal: int, draft: SegmentDraft) -> dict[str, Any]:
     """Column values of a new segment."""
     place = draft.place
@@ -184,13 +204,18 @@ def _place(row: Row[Any]) -> Place:
 
 def to_draft(row: Row[Any]) -> SegmentDraft:
     """A stored segment as the segmenter made it."""
-    return SegmentDraft(Modality(row.modality), _place(row), row.text, row.metadata)
+    return SegmentDraft(Modality(row.modality), _place(row), row.text, object_of(row.metadata))
 
 
 def to_segment(row: Row[Any]) -> Segment:
     """A row of segments."""
     return Segment(
-        row.id, row.source_id, Modality(row.modality), _place(row), row.text, row.metadata
+        row.id,
+        row.source_id,
+        Modality(row.modality),
+        _place(row),
+        row.text,
+        object_of(row.metadata),
     )
 
 
@@ -212,7 +237,7 @@ def to_source(row: Row[Any]) -> Source:
         row.mime,
         row.status,
         failure,
-        row.metadata,
+        object_of(row.metadata),
         row.indexed_at,
     )
 

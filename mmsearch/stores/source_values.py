@@ -19,6 +19,7 @@ from sqlalchemy.sql import visitors
 from mmsearch.stores.comparable import comparison_key, times_of
 from mmsearch.stores.dialects import Dialect
 from mmsearch.stores.operators import COMPARISONS, Scalar
+from mmsearch.stores.rows import object_of
 from mmsearch.stores.tables import SourceRow, SourceValueRow
 
 HEAD = 200
@@ -116,7 +117,7 @@ def uses_source_values(where: ColumnElement[bool]) -> bool:
 def write_values(connection: Connection, source_id: int, metadata: Mapping[str, Any]) -> None:
     """Replace the values of a source by those of its metadata."""
     connection.execute(delete(SourceValueRow).where(SourceValueRow.source_id == source_id))
-    if rows := list(_rows(source_id, metadata)):
+    if rows := list(value_rows(source_id, metadata)):
         connection.execute(insert(SourceValueRow), rows)
 
 
@@ -135,12 +136,16 @@ def write_all_values(connection: Connection) -> None:
         if not batch:
             return
         after = batch[-1][0]
-        rows = [row for source_id, metadata in batch for row in _rows(source_id, metadata or {})]
+        rows = [
+            row
+            for source_id, metadata in batch
+            for row in value_rows(source_id, object_of(metadata))
+        ]
         if rows:
             connection.execute(insert(SourceValueRow), rows)
 
 
-def _rows(source_id: int, metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def value_rows(source_id: int, metadata: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """A row for each different value. Nested lists and objects have none."""
     for key, value in metadata.items():
         if len(key) > HEAD:

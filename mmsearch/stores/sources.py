@@ -22,12 +22,13 @@ from mmsearch.stores.rows import (
     SourceWrite,
     chunks,
     little_endian,
-    matrix,
+    object_of,
     segment_values,
     to_draft,
     to_source,
+    usable,
 )
-from mmsearch.stores.source_values import write_values
+from mmsearch.stores.source_values import write_all_values, write_values
 from mmsearch.stores.tables import SegmentRow, SourceRow, SpaceRow, VectorRow
 from mmsearch.types import Failure, Metadata, SegmentDraft, Source, SourceFile
 
@@ -163,8 +164,12 @@ class SourceStore:
             rename_words(connection, source_id)
 
     def rewrite_words(self) -> None:
-        """Tokenize all segments again, as this version does, and rebuild the full-text index."""
+        """Tokenize all segments again, as this version does, and rebuild the full-text index.
+
+        The values for filters are rewritten from the metadata, too.
+        """
         with self._database.write() as connection:
+            write_all_values(connection)
             write_all_words(connection)
 
     def delete(self, ids: Sequence[int]) -> int:
@@ -272,20 +277,21 @@ class SourceStore:
             ).all()
             ordinal_of = {row.id: ordinal for ordinal, row in enumerate(rows)}
             pairs: dict[int, list[tuple[int, bytes]]] = {}
+            dimensions: dict[int, int] = {}
             for row in connection.execute(
-                select(VectorRow.space_id, VectorRow.segment_id, VectorRow.data)
+                select(VectorRow.space_id, VectorRow.segment_id, VectorRow.data, SpaceRow.dimension)
                 .join(SegmentRow, SegmentRow.id == VectorRow.segment_id)
                 .join(SpaceRow, SpaceRow.id == VectorRow.space_id)
                 .where(SegmentRow.source_id == source_id, SpaceRow.state != "retired")
                 .order_by(VectorRow.segment_id)
             ):
+                dimensions[row.space_id] = row.dimension
                 pairs.setdefault(row.space_id, []).append((ordinal_of[row.segment_id], row.data))
         drafts = tuple(to_draft(row) for row in rows)
         vectors = {
-            space_id: (np.array([o for o, _ in stored], np.int64), matrix([d for _, d in stored]))
-            for space_id, stored in pairs.items()
+            space_id: usable(stored, dimensions[space_id])[:2] for space_id, stored in pairs.items()
         }
-        return dict(meta or {}), drafts, vectors
+        return dict(object_of(meta)), drafts, vectors
 
     def failures(self, collection_id: int | None = None, limit: int = 1000) -> list[Failure]:
         """Why sources failed, by path."""

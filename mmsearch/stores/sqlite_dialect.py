@@ -177,13 +177,13 @@ class SqliteDialect:
     def json_keys(self, column: ColumnElement[Any]) -> ColumnElement[str]:
         """A row for each key of a JSON object."""
         key: ColumnElement[str] = (
-            func.json_each(column).table_valued("key", joins_implicitly=True).c.key
+            func.json_each(_valid(column)).table_valued("key", joins_implicitly=True).c.key
         )
         return key
 
     def json_has_key(self, column: ColumnElement[Any], key: str) -> ColumnElement[bool]:
         """Whether a JSON object has a key with a value other than null."""
-        return func.coalesce(func.json_type(column, _path(key)), "null") != "null"
+        return func.coalesce(func.json_type(_valid(column), _path(key)), "null") != "null"
 
     def json_values(
         self, column: ColumnElement[Any], key: str
@@ -231,9 +231,16 @@ class SqliteDialect:
         )
 
 
+def _valid(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A JSON column, empty where a row is damaged: else that row would fail every query."""
+    return case((func.json_valid(column), column), else_="{}")
+
+
 def _each(column: ColumnElement[Any], key: str, *, implicit: bool = False) -> Any:
     columns = ("value", "type", "key", "path")
-    return func.json_each(column, _path(key)).table_valued(*columns, joins_implicitly=implicit)
+    return func.json_each(_valid(column), _path(key)).table_valued(
+        *columns, joins_implicitly=implicit
+    )
 
 
 def _single_or_element(each: Any) -> ColumnElement[bool]:

@@ -10,7 +10,8 @@ from sqlalchemy import Connection, func, select
 from mmsearch.stores.database import Database
 from mmsearch.stores.dialects import dialect_of
 from mmsearch.stores.names import is_name_only
-from mmsearch.stores.rows import EXPECTED_IN, NEEDS_TEXT, STALE_RECIPE, StoredSpace
+from mmsearch.stores.row_checks import marked
+from mmsearch.stores.rows import EXPECTED_IN, NEEDS_TEXT, STALE_RECIPE, StoredSpace, chunks
 from mmsearch.stores.spaces import SpaceStore, has_vector
 from mmsearch.stores.tables import SegmentRow, SourceRow, SpaceRow, VectorRow
 from mmsearch.types import VERBAL, Modality
@@ -48,7 +49,7 @@ class StatusStore:
         }
 
     def problems(self, can_read: CanRead | None = None) -> list[str]:
-        """Segments without an expected vector, and vectors of a wrong size.
+        """Segments without an expected vector.
 
         `can_read` tells which texts a space's model reads; others are not expected to have one.
         """
@@ -56,23 +57,22 @@ class StatusStore:
         for stored in self._spaces.active():
             name = stored.space.name
             with self._database.read() as connection:
-                missing = _missing(connection, stored, can_read)
-                damaged = connection.scalar(
-                    select(func.count())
-                    .select_from(VectorRow)
-                    .where(
-                        VectorRow.space_id == stored.id,
-                        func.length(VectorRow.data) != 2 * stored.space.dimension,
-                    )
-                )
+                missing = len(_lacking(connection, stored, can_read))
             if missing:
                 problems.append(f"{missing} segments have no vector in space '{name}'")
-            if damaged:
-                problems.append(f"{damaged} vectors of space '{name}' have a wrong size")
         return problems
 
+    def mark_incomplete(self, can_read: CanRead | None = None) -> None:
+        """Mark the sources of segments without an expected vector to be indexed again."""
+        for stored in self._spaces.active():
+            with self._database.read() as connection:
+                sources = _lacking(connection, stored, can_read)
+            with self._database.write() as connection:
+                for chunk in chunks(sources):
+                    marked(connection, select(SourceRow.id).where(SourceRow.id.in_(chunk)))
+
     def notes(self) -> list[str]:
-        """Segments without a vector because a switch of models could not read their files."""
+        """Segments without a vector whose sources are marked to be indexed again."""
         notes: list[str] = []
         for stored in self._spaces.active():
             with self._database.read() as connection:
@@ -88,19 +88,22 @@ class StatusStore:
                 )
             if count:
                 notes.append(
-                    f"{count} segments have no vector in space '{stored.space.name}': their files "
-                    "could not be read when the models were switched. `mmsearch index` indexes "
-                    "them again once they can be read; with --prune it removes those that no "
-                    "longer exist"
+                    f"{count} segments have no vector in space '{stored.space.name}', because it "
+                    "was damaged, or because their files could not be read when the models were "
+                    "switched. `mmsearch index` indexes them again; with --prune it removes those "
+                    "that no longer exist"
                 )
         return notes
 
 
-def _missing(connection: Connection, stored: StoredSpace, can_read: CanRead | None) -> int:
-    """Segments that should have a vector in a space and have none; not those of `notes`."""
+def _lacking(connection: Connection, stored: StoredSpace, can_read: CanRead | None) -> list[int]:
+    """For each segment that should have a vector in a space and has none, the id of its source.
+
+    Those of `notes` are not among them.
+    """
     name = stored.space.name
-    missing = connection.execute(
-        select(SegmentRow.modality, SegmentRow.text)
+    rows = connection.execute(
+        select(SegmentRow.source_id, SegmentRow.modality, SegmentRow.text)
         .select_from(SegmentRow)
         .join(SourceRow, SourceRow.id == SegmentRow.source_id)
         .join(
@@ -121,8 +124,13 @@ def _missing(connection: Connection, stored: StoredSpace, can_read: CanRead | No
     # In `clip` pictures have the vectors of their pixels, whatever words stand in them.
     texts = [
         text
-        for modality, text in missing
+        for _, modality, text in rows
         if text and (name in NEEDS_TEXT or Modality(modality) in VERBAL)
     ]
-    unreadable = can_read(stored, texts).count(False) if texts and can_read is not None else 0
-    return len(missing) - unreadable
+    readable = can_read(stored, texts) if texts and can_read is not None else [True] * len(texts)
+    unread = {text for text, read in zip(texts, readable, strict=True) if not read}
+    return [
+        source_id
+        for source_id, modality, text in rows
+        if not (text in unread and (name in NEEDS_TEXT or Modality(modality) in VERBAL))
+    ]

@@ -28,6 +28,7 @@ from mmsearch.stores.status import StatusStore
 from mmsearch.stores.switches import SwitchStore
 from mmsearch.stores.tables import LibraryRow
 from mmsearch.stores.vectors import VectorStore
+from mmsearch.stores.verification import Verification
 
 
 class SqlStore:
@@ -36,7 +37,7 @@ class SqlStore:
     def __init__(self, url: str | URL) -> None:
         self.database = database = Database(url)
         self.changes = ChangeLog(database)
-        self.collections = CollectionStore(database)
+        self.collections = CollectionStore(database, self.changes)
         self.sources = SourceStore(database, self.collections, self.changes)
         self.segments = SegmentStore(database)
         self.vectors = VectorStore(database)
@@ -48,6 +49,7 @@ class SqlStore:
         self.jobs = JobStore(database)
         self.names = NameStore(database, self.changes)
         self.status = StatusStore(database, self.spaces)
+        self.verification = Verification(database, self.spaces)
 
     @cached_property
     def lexical(self) -> SqlLexicalIndex:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy import select
 
-from mmsearch.errors import SpaceMismatchError
+from mmsearch.errors import MMSearchError, SpaceMismatchError
 from mmsearch.stores.database import Database
-from mmsearch.stores.rows import chunks, little_endian, matrix
+from mmsearch.stores.row_checks import marked
+from mmsearch.stores.rows import chunks, little_endian, usable
 from mmsearch.stores.tables import SegmentRow, SpaceRow, VectorRow
 from mmsearch.types import Ids, Modality
+
+logger = logging.getLogger(__name__)
 
 
 class VectorStore:
@@ -20,11 +25,17 @@ class VectorStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._marked: set[int] = set()
+        """Segments whose vectors were reported as damaged."""
 
     def iterate(
         self, space_id: int, modality: Modality, *, after_id: int = 0, batch: int = 10_000
     ) -> Iterator[tuple[Ids, npt.NDArray[np.float16]]]:
-        """All vectors of one channel by ascending segment id: ids (n,), float16 (n, d)."""
+        """All vectors of one channel by ascending segment id: ids (n,), float16 (n, d).
+
+        Vectors that cannot be searched are left out, and their sources marked.
+        """
+        dimension = self._dimension(space_id)
         while True:
             query = (
                 select(VectorRow.segment_id, VectorRow.data)
@@ -41,7 +52,10 @@ class VectorStore:
                 rows = connection.execute(query).all()
             if not rows:
                 return
-            yield np.array([r[0] for r in rows], np.int64), matrix([r[1] for r in rows])
+            ids, vectors, bad = usable([(row[0], row[1]) for row in rows], dimension)
+            self._mark(space_id, bad)
+            if len(ids):
+                yield ids, vectors
             after_id = rows[-1][0]
 
     def of_segments(
@@ -54,14 +68,45 @@ class VectorStore:
                 rows = connection.execute(
                     select(VectorRow.segment_id, SegmentRow.modality, VectorRow.data)
                     .join(SegmentRow, SegmentRow.id == VectorRow.segment_id)
-                    .where(VectorRow.space_id == space_id, VectorRow.segment_id.in_(chunk))
+                    .where(
+                        VectorRow.space_id == space_id,
+                        VectorRow.segment_id.in_(chunk),
+                        SegmentRow.modality.in_([modality.value for modality in Modality]),
+                    )
                 )
                 for segment_id, modality, data in rows:
                     grouped.setdefault(Modality(modality), []).append((segment_id, data))
-        return {
-            modality: (np.array([i for i, _ in pairs], np.int64), matrix([d for _, d in pairs]))
-            for modality, pairs in grouped.items()
-        }
+        if not grouped:
+            return {}
+        dimension = self._dimension(space_id)
+        vectors: dict[Modality, tuple[Ids, npt.NDArray[np.float16]]] = {}
+        for modality, pairs in grouped.items():
+            right, rows_of_right, bad = usable(pairs, dimension)
+            self._mark(space_id, bad)
+            if len(right):
+                vectors[modality] = (right, rows_of_right)
+        return vectors
+
+    def _dimension(self, space_id: int) -> int:
+        query = select(SpaceRow.dimension).where(SpaceRow.id == space_id)
+        with self._database.read() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def _mark(self, space_id: int, segment_ids: Sequence[int]) -> None:
+        """Report vectors that cannot be searched, and have their sources indexed again."""
+        damaged = set(segment_ids) - self._marked
+        if not damaged:
+            return
+        self._marked |= damaged
+        logger.warning(
+            "%d vectors of space %d have a wrong length, are zero or not finite. They are not "
+            "searched; `mmsearch index` indexes their sources again", len(damaged), space_id,
+        )  # fmt: skip
+        # Reading goes on where nothing can be written.
+        with suppress(MMSearchError), self._database.write() as connection:
+            for chunk in chunks(sorted(damaged)):
+                sources = select(SegmentRow.source_id).where(SegmentRow.id.in_(chunk))
+                marked(connection, sources)
 
     def ids(self, space_id: int, modality: Modality) -> Ids:
         """Ascending ids of all segments of a channel."""

@@ -106,6 +106,9 @@ class FakeSearcher:
     def ready(self) -> bool:
         return self._warm
 
+    def warm_up_notes(self) -> tuple[str, ...]:
+        return ()
+
     def start_following(self) -> None:
         """Every search reads the store, so there is nothing to follow."""
 

@@ -73,11 +73,43 @@ async def test_odd_authorization_headers(start_service: StartService, value: str
         assert response.status_code == 401
 
 
-async def test_a_key_need_not_be_ascii(start_service: StartService) -> None:
-    async with start_service(api_keys=("clé",)) as service:
-        headers = {"Authorization": b"Bearer cl\xe9"}
-        response = await service.client.get("/v1/sources", headers=headers)  # type: ignore[arg-type]
-        assert response.status_code == 200
+@pytest.mark.parametrize("key", ["clé", "a\nb", "a\x1bb"])
+def test_a_key_is_printable_ascii(key: str) -> None:
+    """Clients encode other characters in different ways: the server does not start."""
+    with pytest.raises(ConfigurationError, match="ASCII"):
+        check_bind(Settings(api_keys=(key,)))
+
+
+async def test_a_request_with_two_hosts_is_refused(service: Service) -> None:
+    """A proxy before the service might have checked the other one."""
+    response = await service.client.get(
+        "/healthz", headers=[("Host", "localhost"), ("Host", "evil.example")]
+    )
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "duplicate_host"
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs?state=%00", "/v1/sources?collection=a%00", "/v1/%00"])
+async def test_no_address_has_a_nul(service: Service, path: str) -> None:
+    response = await service.client.get(path)
+    assert (response.status_code, response.json()["error"]["code"]) == (422, "invalid_parameter")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+    ],
+)
+async def test_pages_of_other_sites_read_nothing(service: Service, headers: dict[str, str]) -> None:
+    """The page itself, which holds nothing of the library, can be opened from a link."""
+    for path in ("/v1/sources", f"/v1/sources/{service.ids['dog']}/media", "/v1/status"):
+        response = await service.client.get(path, headers=headers)
+        assert (response.status_code, response.json()["error"]["code"]) == (403, "cross_origin")
+    assert (await service.client.get("/", headers=headers)).status_code == 200
 
 
 async def test_health_and_the_page_need_no_key(start_service: StartService) -> None:

@@ -144,7 +144,10 @@ async def test_an_upload_is_found_and_a_deleted_source_is_not(real: Real, tmp_pa
         ({"query": "red", "filter": {"id": {"eq": 2**63}}}, 200, None),
         ({"query": "red", "filter": {"size": {"gt": 10**18, "lt": 1e308}}}, 200, None),
         ({"query": "\u0000"}, None, None),
-        ({"query": "red " * 20_000}, 200, None),
+        ({"query": "red " * 500}, 200, None),
+        ({"query": "red " * 900}, 422, "text"),
+        ({"query": "red " * 20_000}, 422, "query"),
+        ({"query": "red\0"}, 422, "query"),
     ],
 )
 async def test_odd_queries_get_an_answer_or_a_reason(

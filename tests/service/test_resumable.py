@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import os
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -215,3 +216,23 @@ async def test_what_the_server_can_do(fresh: Service) -> None:
 def test_metadata() -> None:
     assert parse_metadata("") == {}
     assert parse_metadata(f"filename {b64('Füße.jpg')}, a ") == {"filename": "Füße.jpg", "a": ""}
+
+
+async def test_unfinished_uploads_are_bounded(
+    fresh: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In number, and by the room that the disk has for what was promised to them."""
+    monkeypatch.setattr("mmsearch.service.resumable.MAX_UNFINISHED", 2)
+    first = await begin(fresh, 10)
+    await begin(fresh, 10)
+    headers = TUS | {"Upload-Length": "10"}
+    response = await fresh.client.post(BASE, headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (429, "too_many_uploads")
+    assert (await patch(fresh, first, 0, b"0123456789")).status_code == 204
+    await begin(fresh, 10)  # a finished one does not count
+    free = shutil.disk_usage(fresh.engine.library.path).free
+    monkeypatch.setattr("mmsearch.service.resumable.MAX_UNFINISHED", 100)
+    monkeypatch.setattr("mmsearch.service.resumable.FREE_BYTES", free)
+    response = await fresh.client.post(BASE, headers=headers)
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "no_space")
+    assert response.headers["retry-after"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mmsearch.service.routes.job_schemas import JobAnswer
-from mmsearch.service.uploads import safe_name
+from mmsearch.service.uploads import IN_USE, delete_upload, safe_name
 from mmsearch.stores.places import member_uri, uri_of
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.types import SourceFile
@@ -195,6 +197,86 @@ async def test_a_full_disk_is_503(fresh: Service, monkeypatch: pytest.MonkeyPatc
     assert response.json()["error"]["code"] == "storage"
     assert "No space left" in response.json()["error"]["message"]
     assert files_in(fresh.engine.library.path / "media") == []
+
+
+async def test_an_unknown_collection_is_404_unless_it_is_to_be_made(fresh: Service) -> None:
+    """A typing error makes no collection; names are checked and in NFC."""
+    store = fresh.engine.library.store
+
+    async def upload(collection: str, **fields: str) -> httpx.Response:
+        return await fresh.client.post(
+            "/v1/uploads",
+            files={"file": ("a.txt", b"text")},
+            data={"collection": collection, **fields},
+        )
+
+    response = await upload("family")
+    assert response.status_code == 404
+    assert response.json()["error"]["code"] == "not_found"
+    assert "create" in response.json()["error"]["message"]
+    assert fresh.ingestor.files == []
+    assert (await upload("family", create="perhaps")).status_code == 422
+    assert (await upload("/etc/", create="true")).status_code == 422
+    assert (await upload("x" * 101, create="true")).status_code == 422
+    assert (await upload("a\x1bb", create="true")).status_code == 422
+    store.collections.get_or_create("fami\u0301lia", "nano")  # what the ingestor would do
+    assert (await upload("fami\u0301lia")).status_code == 202
+    assert fresh.ingestor.collections == ["família"]
+
+
+async def test_jobs_and_resumable_uploads_check_the_collection_too(fresh: Service) -> None:
+    body = {"urls": ["https://example.org/a.jpg"], "collection": "family"}
+    response = await fresh.client.post("/v1/jobs", json=body)
+    assert (response.status_code, response.json()["error"]["param"]) == (404, "collection")
+    urls = {"urls": ["https://example.org/a\0.jpg"]}
+    assert (await fresh.client.post("/v1/jobs", json=urls)).status_code == 422
+    name = base64.b64encode(b"family").decode()
+    headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "3"}
+    response = await fresh.client.post(
+        "/v1/uploads/resumable", headers=headers | {"Upload-Metadata": f"collection {name}"}
+    )
+    assert response.status_code == 404
+    assert files_in(fresh.engine.library.path / "media") == []
+    response = await fresh.client.post(
+        "/v1/uploads/resumable", headers=headers | {"Upload-Metadata": f"collection {name},create"}
+    )
+    assert response.status_code == 201
+
+
+async def test_a_file_that_a_job_waits_for_is_not_deleted(fresh: Service) -> None:
+    """The same content is uploaded again, and its source deleted before the job has run."""
+    store = fresh.engine.library.store
+    response = await fresh.client.post("/v1/uploads", files={"file": ("a.txt", b"the same")})
+    assert response.status_code == 202
+    [stored] = fresh.ingestor.files
+    source = add_file(fresh.engine, stored, b"the same", "text/plain")
+    collection = store.collections.get("default").id
+    job = store.jobs.enqueue(collection, "upload", {"paths": [str(stored)], "total": 1})
+    assert (await fresh.client.delete(f"/v1/sources/{source}")).status_code == 204
+    assert stored.read_bytes() == b"the same"
+    # The job is done: it has written its source, and deleting that deletes the file.
+    claim = store.jobs.claim("w", 60.0)
+    assert claim is not None
+    assert claim.job.id == job
+    source = add_file(fresh.engine, stored, b"the same", "text/plain")
+    store.jobs.finish(claim, "done")
+    assert (await fresh.client.delete(f"/v1/sources/{source}")).status_code == 204
+    assert not stored.exists()
+
+
+async def test_a_file_is_in_use_until_its_job_is_queued(fresh: Service) -> None:
+    """A deletion between storing a file and queueing its job leaves the file."""
+    await fresh.client.post("/v1/uploads", files={"file": ("a.txt", b"the same")})
+    [stored] = fresh.ingestor.files
+    source = add_file(fresh.engine, stored, b"the same", "text/plain")
+    record = fresh.engine.library.store.sources.get(source)
+    fresh.engine.library.delete_source(source)
+    IN_USE.add(stored)
+    delete_upload(fresh.engine, record)
+    assert stored.exists()
+    IN_USE.release([stored])
+    delete_upload(fresh.engine, record)
+    assert not stored.exists()
 
 
 async def test_an_uploaded_archive_goes_with_its_last_member(fresh: Service) -> None:

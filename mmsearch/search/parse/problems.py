@@ -64,6 +64,11 @@ def _query_error(error: ErrorDetails, model: type[BaseModel], where: str) -> Que
     if kind in _OUT_OF_RANGE:
         low, high = _bounds(_inner(model, location[:-1]), str(location[-1]))
         return LimitError(f"{label} is from {low} to {high}, not {error['input']!r}.", param=top)
+    if kind == "string_too_long":
+        most = error["ctx"]["max_length"]
+        return LimitError(
+            f"{label} has at most {most} characters, not {len(error['input'])}.", param=label
+        )
     wanted = _WANTED.get(kind.partition("_")[0])
     message = f"{label} must be {wanted}." if wanted else f"{label}: {error['msg']}."
     return QueryError(message, param=label)

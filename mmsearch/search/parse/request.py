@@ -11,8 +11,6 @@ test asks for.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Unpack
@@ -38,6 +36,7 @@ from mmsearch.query import Facet, Query, SearchOptions, Term, file_content
 from mmsearch.search.parse.compact import terms_of
 from mmsearch.search.parse.problems import query_error
 from mmsearch.search.parse.values import (
+    MAX_TERM_WEIGHT,
     Content,
     Cosine,
     Modalities,
@@ -45,8 +44,11 @@ from mmsearch.search.parse.values import (
     OneOrMore,
     SortKeys,
     Strings,
+    Text,
     Vector,
     Weights,
+    check_characters,
+    check_text,
     wrong,
 )
 
@@ -56,7 +58,6 @@ MAX_FACETS = 20
 MAX_FACET_VALUES = 1000
 MAX_BEST = 100
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 CONTENTS = ("text", "image", "audio", "segment", "vector")
 
@@ -102,7 +103,7 @@ def _facet(value: Any) -> Any:
 class TermRequest(_Request):
     """One weighted part of a query: exactly one of text, image, audio, segment, vector."""
 
-    text: StrictStr | None = Field(None, description="Words, in the query language.")
+    text: Text | None = Field(None, description="Words, in the query language.")
     image: Content | None = Field(None, description="A picture in any common format, as base64.")
     audio: Content | None = Field(
         None, description="A recording, as base64; its words are searched."
@@ -110,7 +111,9 @@ class TermRequest(_Request):
     segment: StrictInt | None = Field(None, description="A segment's id: more like this.")
     vector: Vector | None = Field(None, description="A ready vector of `space`.")
     space: StrictStr | None = Field(None, description='The space of `vector`; "clip" if not given.')
-    weight: StrictFloat = Field(1.0, description="Negative: away from it.")
+    weight: StrictFloat = Field(
+        1.0, ge=-MAX_TERM_WEIGHT, le=MAX_TERM_WEIGHT, description="Negative: away from it."
+    )
     modalities: Modalities = Field((), description="This term is only about these.")
     channels: Strings = Field(
         (), description='Only there: "clip", "text", "sound", "lexical", or "clip:image".'
@@ -146,13 +149,13 @@ class FacetRequest(_Request):
 class SearchRequest(_Request):
     """What to search for (`query`, `terms`), and how."""
 
-    query: StrictStr | None = Field(
+    query: Text | None = Field(
         None,
         description="Words, in the [query language](queries.md#the-query-language): "
         '`"first draft" budget -2023 type:pdf`.',
         examples=["a dog running on the beach", 'harbour "red boat" -people after:2024-06'],
     )
-    compact: StrictStr | None = Field(
+    compact: Text | None = Field(
         None,
         description='Deprecated: the earlier query syntax, `beach -people "red boat"^2 like:12`. '
         "Use `query`, and `terms` for weights.",
@@ -285,6 +288,8 @@ class SearchRequest(_Request):
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """A request from its JSON form. Raises QueryError, whose `param` names the field."""
+        for name, value in body.items():
+            check_characters(value, name)
         try:
             return cls.model_validate(body)
         except ValidationError as error:
@@ -385,11 +390,14 @@ def check_terms(terms: Sequence[Term]) -> tuple[Term, ...]:
             )
         if term.text is not None and not term.text.strip():
             raise EmptyQueryError("The query's text is blank.", param="terms")
-        if term.text is not None and not term.text.isascii() and _SURROGATE.search(term.text):
-            # As Python reads undecodable bytes of a command line.
-            raise QueryError("The query's text is not valid Unicode.", param="terms")
-        if not math.isfinite(term.weight) or term.weight == 0:
-            raise LimitError("A term's weight is a number other than 0.", param="weight")
+        check_characters((term.space, term.channels), "terms")
+        if term.text is not None:
+            check_text(term.text, "text")
+        if not 0 < abs(term.weight) <= MAX_TERM_WEIGHT:
+            raise LimitError(
+                f"A term's weight is from -{MAX_TERM_WEIGHT} to {MAX_TERM_WEIGHT} and not 0.",
+                param="weight",
+            )
     if not any(term.weight > 0 for term in terms):
         raise QueryError("A query needs at least one term with a positive weight.", param="weight")
     return tuple(terms)

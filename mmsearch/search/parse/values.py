@@ -12,7 +12,7 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, StrictStr
 from pydantic_core import PydanticCustomError
 
 from mmsearch.errors import LimitError, QueryError
@@ -20,6 +20,10 @@ from mmsearch.query import SortKey
 from mmsearch.types import Modality
 
 MAX_WEIGHT = 10
+MAX_TERM_WEIGHT = 100
+"""Of a term, in either direction."""
+MAX_TEXT = 4000
+"""Characters of one text of a query."""
 MAX_SORT_KEYS = 8
 
 FOLD_COSINE = 0.95
@@ -30,6 +34,33 @@ above it, and different ones of like subjects below (measured: docs/queries.md).
 def wrong(message: str) -> PydanticCustomError:
     """An error whose `{label}` becomes the name of the field."""
     return PydanticCustomError("query", message)
+
+
+def check_characters(value: Any, name: str = "query") -> None:
+    """Raise QueryError for a string in a JSON value, or key of it, that no database stores.
+
+    These are strings with NUL or with half of a surrogate pair. `name` is the field in the error.
+    """
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, str):
+            if "\0" in item or any("\ud800" <= character <= "\udfff" for character in item):
+                raise QueryError(
+                    f"{name} is not valid Unicode text: it has a NUL or half a surrogate pair.",
+                    param=name,
+                )
+        elif isinstance(item, Mapping):
+            waiting += [*item.keys(), *item.values()]
+        elif isinstance(item, list | tuple):
+            waiting += item
+
+
+def check_text(text: str, name: str) -> None:
+    """Raise LimitError for a text of a query that is too long, QueryError for its characters."""
+    if len(text) > MAX_TEXT:
+        raise LimitError(f"{name} has at most {MAX_TEXT} characters, not {len(text)}.", param=name)
+    check_characters(text, name)
 
 
 def _decoded(value: Any) -> Any:
@@ -49,8 +80,11 @@ def _strings(value: Any) -> Any:
     return tuple(value)
 
 
-def _one_or_more_strings(value: Any) -> Any:
-    return _strings([value] if isinstance(value, str) else value)
+def _texts(value: Any) -> Any:
+    texts = _strings([value] if isinstance(value, str) else value)
+    if any(len(text) > MAX_TEXT for text in texts):
+        raise wrong(f"{{label}} has at most {MAX_TEXT} characters in each text.")
+    return texts
 
 
 def _modalities(value: Any) -> Any:
@@ -130,6 +164,8 @@ def _weights(value: Any) -> Any:
     return dict(value)
 
 
+Text = Annotated[StrictStr, Field(max_length=MAX_TEXT)]
+"""Words of a query."""
 Content = Annotated[bytes, BeforeValidator(_decoded, json_schema_input_type=str)]
 """Base64 in JSON. Bytes pass as they are."""
 Strings = Annotated[tuple[str, ...], BeforeValidator(_strings, json_schema_input_type=list[str])]
@@ -140,7 +176,11 @@ Object = Annotated[dict[str, Any], BeforeValidator(_object, json_schema_input_ty
 Vector = Annotated[tuple[float, ...], BeforeValidator(_vector, json_schema_input_type=list[float])]
 OneOrMore = Annotated[
     tuple[str, ...],
-    BeforeValidator(_one_or_more_strings, json_schema_input_type=str | list[str]),
+    BeforeValidator(
+        _texts,
+        json_schema_input_type=Annotated[str, Field(max_length=MAX_TEXT)]
+        | list[Annotated[str, Field(max_length=MAX_TEXT)]],
+    ),
 ]
 SortKeys = Annotated[
     tuple[SortKey, ...],

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
+from pydantic import Field
 from starlette.responses import Response
 
 from mmsearch.service.answers import errors, example, json_response
@@ -22,6 +23,9 @@ class Ready(Schema):
     """The service can answer queries."""
 
     status: str
+    notes: list[str] | None = Field(
+        None, description="Why some collections cannot be searched, although others can."
+    )
 
 
 def router(
@@ -52,7 +56,8 @@ def router(
                 503, "not_ready", why or "Models and indexes are being loaded.",
                 headers={"Retry-After": str(RETRY_SECONDS)},
             )  # fmt: skip
-        return json_response({"status": "ready"})
+        notes = engine.warm_up_notes()
+        return json_response({"status": "ready"} | ({"notes": list(notes)} if notes else {}))
 
     @routes.get(
         "/metrics",

@@ -67,6 +67,7 @@ class JobRequest(Schema):
 
     urls: list[str] = Field(min_length=1, max_length=1000, description="http(s) addresses.")
     collection: str | None = None
+    create: bool = Field(False, description="Make the collection if it does not exist.")
 
 
 class JobAnswer(Schema):

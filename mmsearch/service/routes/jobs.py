@@ -13,11 +13,13 @@ from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
 from mmsearch.protocols import Ingestor
+from mmsearch.search.parse.values import check_characters
 from mmsearch.service.answers import MAX_ID, errors, example, json_response
 from mmsearch.service.bodies import content_type_of, read_body
 from mmsearch.service.errors import RequestError
 from mmsearch.service.routes.job_schemas import JobAnswer, JobList, JobRequest
-from mmsearch.service.uploads import receive_uploads
+from mmsearch.service.targets import target_collection
+from mmsearch.service.uploads import received_uploads
 from mmsearch.stores.runs import Run, run_to_json
 
 if TYPE_CHECKING:
@@ -72,6 +74,11 @@ _BODY = {
                             "description": "One or more files.",
                         },
                         "collection": {"type": "string", "default": "default"},
+                        "create": {
+                            "type": "boolean",
+                            "default": False,
+                            "description": "Make the collection if it does not exist.",
+                        },
                     },
                 },
                 "example": {"file": "(a file)", "collection": "default"},
@@ -85,6 +92,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     """Uploads go to the ingestor; without one they are refused."""
     routes = APIRouter(tags=["jobs"])
     limit = engine.settings.max_upload_mb * 2**20
+    store = engine.library.store
 
     def brief(run: Run) -> dict[str, Any]:
         url = f"/v1/jobs/{run.id}"
@@ -101,7 +109,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         response_model=JobAnswer,
         responses={
             202: example(EXAMPLE_JOB, "Stored; `Location` is the job that takes them in."),
-            **errors(400, 409, 413, 415, 422, 503),
+            **errors(400, 404, 409, 413, 415, 422, 503),
         },
         openapi_extra=_BODY,
     )
@@ -114,8 +122,11 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
             raise RequestError(
                 415, "unsupported_media_type", f"Send multipart/form-data, not {kind or 'nothing'}."
             )
-        files, collection = await receive_uploads(request, engine.library.path, limit)
-        run_id = await asyncio.to_thread(ingestor.submit, files, collection)
+        async with received_uploads(request, engine.library.path, limit) as form:
+            collection = await asyncio.to_thread(
+                target_collection, store, form.collection, create=form.create
+            )
+            run_id = await asyncio.to_thread(ingestor.submit, form.files, collection)
         answer = await asyncio.to_thread(read_job, run_id)
         return json_response(answer, 202, {"Location": f"/v1/jobs/{run_id}"})
 
@@ -126,7 +137,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         response_model=JobAnswer,
         responses={
             202: example(EXAMPLE_JOB, "Queued; `Location` is the job."),
-            **errors(400, 413, 415, 422, 503),
+            **errors(400, 404, 413, 415, 422, 503),
         },
         openapi_extra={
             "requestBody": {
@@ -145,9 +156,10 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         if ingestor is None:
             raise RequestError(503, "no_ingestor", "This service takes no uploads.")
         request_body = _job_request(await _json_body(request))
-        run_id = await asyncio.to_thread(
-            ingestor.submit_urls, request_body.urls, request_body.collection
+        collection = await asyncio.to_thread(
+            target_collection, store, request_body.collection, create=request_body.create
         )
+        run_id = await asyncio.to_thread(ingestor.submit_urls, request_body.urls, collection)
         answer = await asyncio.to_thread(read_job, run_id)
         return json_response(answer, 202, {"Location": f"/v1/jobs/{run_id}"})
 
@@ -269,6 +281,7 @@ def _job_request(body: bytes) -> JobRequest:
         raise RequestError(
             422, "invalid_parameter", f"{param or 'body'}: {first['msg']}", param=param
         ) from None
+    check_characters(request_body.urls, "urls")
     for url in request_body.urls:
         if not url.lower().startswith(("http://", "https://")):
             raise RequestError(

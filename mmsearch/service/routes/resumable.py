@@ -12,12 +12,14 @@ from fastapi import APIRouter, Request
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from mmsearch.errors import MMSearchError
 from mmsearch.protocols import Ingestor
 from mmsearch.service.answers import errors
 from mmsearch.service.bodies import content_type_of
 from mmsearch.service.errors import RequestError
 from mmsearch.service.resumable import ResumableUploads, Upload
-from mmsearch.service.uploads import on_disk
+from mmsearch.service.targets import target_collection
+from mmsearch.service.uploads import IN_USE, on_disk
 
 if TYPE_CHECKING:
     from mmsearch.library import LibrarySearcher
@@ -33,6 +35,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     """Complete uploads become jobs of the ingestor; without one they are refused."""
     routes = APIRouter(tags=["uploads"])
     limit = engine.settings.max_upload_mb * 2**20
+    store = engine.library.store
     uploads = ResumableUploads(engine.settings.library)
     writing: set[str] = set()
 
@@ -75,7 +78,13 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
     async def finished(upload: Upload) -> Upload:
         assert ingestor is not None
         path = await on_disk(uploads.store, upload)
-        job = await asyncio.to_thread(ingestor.submit, [path], upload.collection)
+        try:
+            collection = await asyncio.to_thread(
+                target_collection, store, upload.collection, create=upload.create
+            )
+            job = await asyncio.to_thread(ingestor.submit, [path], collection)
+        finally:
+            IN_USE.release([path])
         return await on_disk(uploads.complete, upload, job)
 
     @routes.options(PATH, status_code=204, response_class=Response, include_in_schema=False)
@@ -89,7 +98,7 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         response_class=Response,
         responses={
             201: {"description": "`Location` is where the bytes go (tus 1.0)."},
-            **errors(400, 413, 415, 422, 503),
+            **errors(400, 404, 413, 415, 422, 429, 503),
         },
     )
     async def create(request: Request) -> Response:
@@ -114,6 +123,13 @@ def router(engine: LibrarySearcher, ingestor: Ingestor | None) -> APIRouter:
         if body not in {"", CONTENT}:
             raise RequestError(415, "unsupported_media_type", f"Send {CONTENT}, not {body}.")
         upload = await on_disk(uploads.create, length, metadata)
+        try:
+            await asyncio.to_thread(
+                target_collection, store, upload.collection, create=upload.create
+            )
+        except MMSearchError:
+            await on_disk(uploads.delete, upload.id)
+            raise
         offset = 0
         if body:
             with alone(upload.id):

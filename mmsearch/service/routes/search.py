@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from mmsearch.errors import QueryError
@@ -176,7 +177,7 @@ async def _while_connected(request: Request, lane: QueryBatcher, query: Query) -
     try:
         await asyncio.wait((searching, gone), return_when=asyncio.FIRST_COMPLETED)
         if not searching.done():
-            raise RequestError(400, "client_gone", "The client closed the connection.")
+            raise ClientDisconnect
         return searching.result()
     finally:
         gone.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -10,6 +10,7 @@ from sqlalchemy import Connection, delete, insert, select
 
 from mmsearch.stores.dialects import dialect_of
 from mmsearch.stores.lexical.analysis import BREAK, name_tokens, segment_tokens
+from mmsearch.stores.rows import object_of
 from mmsearch.stores.tables import SegmentRow, SegmentWordsRow, SourceRow
 
 BATCH = 500
@@ -70,6 +71,8 @@ def rename_words(connection: Connection, source_id: int) -> None:
 
 def write_all_words(connection: Connection) -> None:
     """Tokenize the whole library again."""
+    # First of all: rows cannot be deleted from a full-text index that is damaged.
+    dialect_of(connection).rebuild_full_text(connection)
     connection.execute(delete(SegmentWordsRow))
     after = 0
     while True:
@@ -127,6 +130,23 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(item)
 
 
+def expected_lengths(
+    connection: Connection, source_ids: Sequence[int]
+) -> Iterator[tuple[int, dict[int, int]]]:
+    """For each source, how many words each of its segments should have in full text."""
+    rows = connection.execute(_segments(SegmentRow.source_id.in_(source_ids))).all()
+    for source_id, group in groupby(rows, key=lambda row: row.source_id):
+        some = list(group)
+        named = name_tokens(some[0].path, object_of(some[0].metadata))
+        seen: set[str] = set()
+        lengths: dict[int, int] = {}
+        for row in some:
+            words = segment_tokens(row.text, [] if row.modality in seen else named)
+            seen.add(row.modality)
+            lengths[row.id] = sum(token != BREAK for token in words)
+        yield source_id, lengths
+
+
 def _segments(where: Any) -> Any:
     return (
         select(*_WHAT)
@@ -144,6 +164,6 @@ def _write(connection: Connection, rows: Iterable[Any]) -> None:
             connection,
             first.collection_id,
             first.path,
-            first.metadata or {},
+            object_of(first.metadata),
             [(row.id, row.modality, row.text) for row in some],
         )
