@@ -31,7 +31,7 @@ from mmsearch.search.scoring.background import BACKGROUND, EVERYDAY
 from mmsearch.search.scoring.calibration import measure, true_positive_rate
 from mmsearch.search.scoring.fusion import fuse
 from mmsearch.search.scoring.rankings import ChannelRanking
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.stores.lexical.analysis import segment_tokens
 from mmsearch.stores.lexical.scoring import occurrences, rank, weigh
 from mmsearch.types import Modality

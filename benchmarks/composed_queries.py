@@ -24,7 +24,7 @@ from mmsearch.models.clip import openclip
 from mmsearch.models.profiles import profile
 from mmsearch.models.runtime import Runtime
 from mmsearch.search.compose import SAMPLE, WeightedVector, compose
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 
 Floats = npt.NDArray[np.float32]
 Truths = dict[str, npt.NDArray[np.bool_]]

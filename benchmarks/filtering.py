@@ -22,7 +22,7 @@ from mmsearch.build import open_store
 from mmsearch.query import Facet, Query
 from mmsearch.search.parse.filters import compile_filter
 from mmsearch.search.results.facets import facets_of
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.stores.database import now
 from mmsearch.stores.rows import SEGMENTS, SOURCES
 from mmsearch.stores.source_values import write_all_values

@@ -19,7 +19,8 @@ from mmsearch.media.thumbnails import thumbnails_of
 from mmsearch.models.collection_models import CollectionModels
 from mmsearch.models.sets import ModelSet
 from mmsearch.protocols import Reranker, Searcher
-from mmsearch.settings import Settings, load_settings
+from mmsearch.settings import Settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.settings_options import SettingsOptions
 from mmsearch.stores.collections import named_collection
 from mmsearch.stores.lexical.index import LexicalTotals

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mmsearch.errors import SettingsError
-from mmsearch.settings import SETTINGS_FILE, load_settings
+from mmsearch.settings_loading import SETTINGS_FILE, load_settings
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ python tools/settings_table.py --check # exit 1 if one of them is out of date
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from mmsearch.settings import settings_table
+from mmsearch.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -29,6 +30,16 @@ COMMON = (
 
 PAGES = {"docs/settings.md": ("settings table", None), "README.md": ("common settings", COMMON)}
 """Page: the name of its table's markers, and the settings in it (None: all)."""
+
+
+def settings_table(names: Iterable[str] | None = None) -> str:
+    """Settings as a Markdown table: those named, or all."""
+    lines = ["| setting | default | what it does |", "|---|---|---|"]
+    for name in names or Settings.model_fields:
+        field = Settings.model_fields[name]
+        default = "" if field.default is None or field.default == () else f"`{field.default}`"
+        lines.append(f"| `{name}` | {default} | {field.description} |")
+    return "\n".join(lines) + "\n"
 
 
 def with_table(page: str, text: str) -> str:

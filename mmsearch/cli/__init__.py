@@ -1,5 +1,5 @@
 """The command line: the only part of mmsearch that imports indexer."""
 
-from mmsearch.cli.app import main
+from mmsearch.cli.run import main
 
 __all__ = ["main"]

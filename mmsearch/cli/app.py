@@ -6,13 +6,11 @@ Results go to standard output. Progress, warnings and errors go to standard erro
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
 import sys
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal
 
 import typer
 
@@ -23,7 +21,7 @@ from mmsearch.cli import library as library_commands
 from mmsearch.cli.collections import collections
 from mmsearch.cli.models import models
 from mmsearch.cli.options import Collection, Json, LibraryOption, ProfileName, Set, settings_from
-from mmsearch.cli.printable import PrintableFormatter, escape, printable
+from mmsearch.cli.printable import PrintableFormatter, escape
 from mmsearch.cli.terms import (
     facet_from,
     json_object,
@@ -32,12 +30,7 @@ from mmsearch.cli.terms import (
     weights_from,
 )
 from mmsearch.cli.weights import weights
-from mmsearch.errors import MMSearchError
-from mmsearch.settings import load_settings
-
-# Recent versions of Typer bundle Click, older ones import it. The base class of usage errors is
-# reached through an error that Typer exports in both.
-UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
+from mmsearch.settings_loading import load_settings
 
 ABOUT = "Search photos, films, recordings and documents by their content."
 
@@ -398,57 +391,3 @@ app.command(rich_help_panel=MAINTENANCE)(library_commands.reindex)
 app.add_typer(collections, name="collections", rich_help_panel=MAINTENANCE)
 app.add_typer(models, name="models", rich_help_panel=MAINTENANCE)
 app.add_typer(library_commands.database, name="db", rich_help_panel=MAINTENANCE)
-
-
-INTERRUPTED = 130
-
-
-def leave_at_once(status: int) -> NoReturn:
-    """Exit without waiting for threads: a long transcription may be running.
-
-    The command has closed its library and files by now.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Run one command. Errors become one sentence and an exit status."""
-    if arguments is not None:
-        _run(arguments)
-        return
-    # The model libraries create a million objects at import that are never freed. Garbage
-    # collection of them took a third of the time of a short command.
-    gc.set_threshold(100_000, 50, 100)
-    try:
-        _run(arguments)
-    finally:
-        gc.freeze()
-
-
-def _run(arguments: list[str] | None) -> None:
-    from mmsearch.cli import output
-
-    try:
-        status = app(arguments, standalone_mode=False)
-    except UsageProblem as error:
-        error.message = printable(error.message)  # type: ignore[attr-defined]  # see UsageProblem
-        error.show()  # type: ignore[attr-defined]
-        sys.exit(2)
-    except MMSearchError as error:
-        output.err.print(f"[red]mmsearch:[/] {escape(error.message)}")
-        words = arguments if arguments is not None else sys.argv
-        if "--json" in words:
-            output.print_json(
-                {"error": {"code": error.code, "message": error.message, "param": error.param}}
-            )
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        status = INTERRUPTED
-    except BrokenPipeError:
-        sys.exit(0)
-    if status == INTERRUPTED:  # newer versions of Typer turn Ctrl-C into this status themselves
-        output.err.print("Interrupted. Finished files are kept. Run the command again to continue.")
-        leave_at_once(INTERRUPTED)
-    sys.exit(status if isinstance(status, int) else 0)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mmsearch.cli.options import Json, LibraryOption, Set, settings_from
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 
 collections = typer.Typer(help="List, rename and remove collections.", no_args_is_help=True)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from mmsearch.cli.options import Json, ProfileName, Set, settings_from
 from mmsearch.cli.printable import escape
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 
 if TYPE_CHECKING:
     from mmsearch.evaluation.experiment import Evaluation, Way

@@ -19,7 +19,7 @@ from mmsearch.cli.options import Collection, Json, LibraryOption, ProfileName, S
 from mmsearch.cli.printable import escape
 from mmsearch.errors import FAILURES
 from mmsearch.media.sandbox.confinement import NICENESS
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.stores.runs import Run, run_to_json
 
 jobs = typer.Typer(help="List and control indexing jobs.", no_args_is_help=True)

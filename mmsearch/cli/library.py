@@ -8,7 +8,7 @@ import typer
 
 from mmsearch.cli.options import Json, LibraryOption, Set, settings_from
 from mmsearch.errors import ConfigurationError
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 
 database = typer.Typer(help="Maintain the metadata database.", no_args_is_help=True)
 

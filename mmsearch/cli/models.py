@@ -8,7 +8,7 @@ import typer
 
 from mmsearch.cli.options import Collection, Json, LibraryOption, Set, settings_from
 from mmsearch.errors import QueryError
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 
 models = typer.Typer(help="Change the models of a collection.", no_args_is_help=True)
 

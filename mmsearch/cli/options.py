@@ -8,7 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from mmsearch.errors import SettingsError
-from mmsearch.settings import Settings, unknown_setting
+from mmsearch.settings import Settings
+from mmsearch.settings_loading import unknown_setting
 
 LibraryOption = Annotated[
     Path | None,

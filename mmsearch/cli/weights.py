@@ -8,7 +8,7 @@ import typer
 
 from mmsearch.cli.options import Collection, Json, LibraryOption, Set, settings_from
 from mmsearch.cli.terms import weights_from
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 
 
 def weights(

@@ -9,4 +9,5 @@ FOLDER = "thumbnails"
 
 def thumbnails_of(library: Path, sha256: str) -> list[Path]:
     """The thumbnails of some content: the whole, its pages, its frames."""
-    return sorted((library / FOLDER / sha256[:2]).glob(f"{sha256}*.jpg"))
+    folder = library / FOLDER / sha256[:2]
+    return sorted(path for path in folder.glob("*.jpg") if path.name.startswith(sha256))

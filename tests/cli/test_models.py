@@ -55,7 +55,7 @@ def test_files_that_are_gone_stop_it(
     command = ["models", "switch", "--library", library]
     status, out, err = called(capsys, *command, "--profile", NEW, "--json")
     assert status == 1
-    assert "red.png: the file disappeared" in err
+    assert "red.png: There is no such file" in err
     assert "Not switched: 1 files cannot be decoded again" in err
     assert "--allow-missing" in err
     assert json.loads(out)["failures"][0]["code"] == "missing"

@@ -20,7 +20,7 @@ from mmsearch.media.formats import audio
 from mmsearch.models.profiles import profile
 from mmsearch.models.runtime import Runtime
 from mmsearch.models.speech.whisper import WhisperTranscriber, from_spec
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.types import SOUND_RATE
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import create_engine, text
 
 from mmsearch.build import open_store
 from mmsearch.errors import LibraryDamagedError, LibraryNotFoundError, StorageError
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.stores.damage import BESIDE_DATABASE
 from mmsearch.stores.store import SqlStore
 from tests.support.stored import CLIP, a_write

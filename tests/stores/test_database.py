@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from mmsearch import build
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.stores.database import read, release_read
 from mmsearch.stores.store import SqlStore
 from tests.support.statements import counted

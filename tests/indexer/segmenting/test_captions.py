@@ -11,7 +11,7 @@ from indexer.runs import index_into
 from mmsearch.build import models_of
 from mmsearch.errors import CaptionError, SettingsError
 from mmsearch.search.parse.json_form import hit_to_json
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.testing import FakeCaptioner
 from tests.support.fakes import a_picture, open_fake
 

@@ -29,7 +29,7 @@ from mmsearch.models.runtime import Runtime
 from mmsearch.models.vision.in_domain import FEATURES, InDomainDetector
 from mmsearch.models.vision.vlm import ShownExample, VisionLanguageScorer
 from mmsearch.protocols import Reranker
-from mmsearch.settings import load_settings
+from mmsearch.settings_loading import load_settings
 from mmsearch.types import Modality, RerankCandidate, RerankScores
 from tests.models.rerankers.folders import write_blip2, write_cross_encoder, write_vlm
 
