@@ -17,7 +17,8 @@ from mmsearch.stores.collections import CollectionStore
 from mmsearch.stores.database import Database, now
 from mmsearch.stores.dialects import Dialect
 from mmsearch.stores.jobs import JobStore
-from mmsearch.stores.lexical.index import SqlLexicalIndex, lexical_index
+from mmsearch.stores.lexical.choice import lexical_index
+from mmsearch.stores.lexical.index import SqlLexicalIndex
 from mmsearch.stores.names import NameStore
 from mmsearch.stores.rerank_scores import RerankScoreStore
 from mmsearch.stores.runs import RunStore

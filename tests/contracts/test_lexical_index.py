@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
-from mmsearch.stores.lexical.index import lexical_index
+from mmsearch.stores.lexical.choice import lexical_index
 from mmsearch.stores.rows import SourceWrite
 from mmsearch.stores.store import SqlStore
 from mmsearch.types import LexicalAnswer, Modality, SegmentDraft, SourceFile, WordUnit

@@ -156,16 +156,6 @@ class SqlLexicalIndex(ABC):
         """
 
 
-def lexical_index(engine: Engine) -> SqlLexicalIndex:
-    """The full text of a database that `mmsearch.stores.migrate` has brought up to date."""
-    from mmsearch.stores.lexical.postgresql import PostgresqlLexicalIndex
-    from mmsearch.stores.lexical.sqlite import SqliteLexicalIndex
-
-    if engine.dialect.name == "postgresql":
-        return PostgresqlLexicalIndex(engine)
-    return SqliteLexicalIndex(engine)
-
-
 def _drivers(present: Sequence[WeightedUnit], budget: int) -> list[WeightedUnit]:
     """The rarest units, as many as match no more than `budget` segments, but at least one."""
     drivers: list[WeightedUnit] = []
