@@ -14,6 +14,19 @@ from sqlalchemy import Engine, create_engine, text
 
 from mmsearch.stores import migrate
 from mmsearch.stores.store import SqlStore
+from tests.support.required import (  # hooks: pytest finds them here
+    pytest_addoption,
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+)
+
+__all__ = [
+    "pytest_addoption",
+    "pytest_configure",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+]
 
 
 @pytest.fixture(scope="session")

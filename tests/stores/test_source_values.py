@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -130,10 +131,14 @@ def test_an_upgrade_fills_the_table(library: Library) -> None:
     assert library.values() == before
 
 
-def test_a_selective_filter_does_not_read_the_whole_library(library: Library) -> None:
-    """SQLite reads the matching values first, then their sources and segments."""
-    if library.store.dialect.name != "sqlite":
-        pytest.skip("PostgreSQL has statistics and decides by them")
+def test_a_selective_filter_does_not_read_the_whole_library(tmp_path: Path) -> None:
+    """SQLite reads the matching values first, then their sources and segments.
+
+    PostgreSQL has statistics and decides by them.
+    """
+    store = SqlStore(f"sqlite:///{tmp_path / 'library.sqlite'}")
+    migrate.upgrade(store.database.engine)
+    library = Library(store)
     writes = [picture(str(n), {"camera": f"c{n}"}) for n in range(400)]
     library.store.sources.write(library.collection, writes)
     where = compile_filter({"camera": "c7"}, ["camera"], library.store.dialect)
@@ -146,3 +151,4 @@ def test_a_selective_filter_does_not_read_the_whole_library(library: Library) ->
         "SEARCH source_values",
         "SEARCH segments",
     ]
+    store.close()

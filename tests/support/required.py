@@ -1,7 +1,8 @@
-"""A pytest plugin for .ci/run: a suite that it made possible has run, and none of it was skipped.
+"""Hooks for .ci/run: a suite that it made possible has run, and none of it was skipped.
 
-`pytest -p tests.support.required --require postgresql` fails if no test of that suite passed or
-one was skipped. Without the plugin such tests are skipped where what they need is not installed.
+`pytest --require postgresql` fails if no test of that suite passed or one was skipped. Without the
+option such tests are skipped where what they need is not installed. tests/conftest.py imports the
+hooks.
 """
 
 from __future__ import annotations
