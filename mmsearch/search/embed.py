@@ -18,6 +18,7 @@ from mmsearch.search.channels import WORDS_TARGET, Channel, restrict_channels, s
 from mmsearch.search.compose import Composer, Vector, WeightedVector
 from mmsearch.search.plan import PlannedQuery
 from mmsearch.search.text_lengths import check_pieces, length_warnings
+from mmsearch.stores.lexical.analysis import tokens
 from mmsearch.stores.rows import check_same_space
 from mmsearch.vectors.channels import ChannelIndexes
 
@@ -179,7 +180,7 @@ def _unknown_words(query: PlannedQuery, term: Term, readable: Mapping[str, bool]
         f"the {' and '.join(unread)} model{'s' if several else ''} of profile "
         f"{query.collection.profile} {'do' if several else 'does'} not know the words '{text}'"
     )
-    if unread == searched and any(map(str.isalnum, text)):
+    if unread == searched and tokens(text):
         warning += "; they are matched by full text only"
     elif unread == searched:
         warning += "; nothing is searched for them"

@@ -155,6 +155,8 @@ def test_words_that_the_models_do_not_know(tmp_path: Path) -> None:
         assert "text models of profile nano do not know" in warnings
         assert "matched by full text only" in warnings
         names, warnings = paths("\U0001f600")
+        assert (names, "full text only" in warnings) == ({"emoji"}, True)
+        names, warnings = paths("...")
         assert (names, "nothing is searched" in warnings) == (set(), True)
         assert paths("\u8239 boat \u05d4")[1] == ""
         names, warnings = paths("a boat")
