@@ -32,16 +32,11 @@ def leave_at_once(status: int) -> NoReturn:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run one command. Errors become one sentence and an exit status."""
-    if arguments is not None:
-        _run(arguments)
-        return
-    # The model libraries create a million objects at import that are never freed. Garbage
-    # collection of them took a third of the time of a short command.
-    gc.set_threshold(100_000, 50, 100)
-    try:
-        _run(arguments)
-    finally:
-        gc.freeze()
+    if arguments is None:
+        # The model libraries create a million objects at import that are never freed. Garbage
+        # collection of them took a third of the time of a short command.
+        gc.set_threshold(100_000, 50, 100)
+    _run(arguments)
 
 
 def _run(arguments: list[str] | None) -> None:
