@@ -18,7 +18,9 @@ from mmsearch.search.parse.request import SearchRequest
 from mmsearch.types import Modality
 
 WEIGHTS = st.floats(0.01, 100).map(lambda w: round(w, 4)) | st.sampled_from([1.0, -1.0, -0.5])
-WORDS = st.text(min_size=1, max_size=40).filter(lambda text: text.strip() != "")
+CHARACTERS = st.characters(exclude_characters="\0", exclude_categories=["Cs"])
+"""Those that a database stores."""
+WORDS = st.text(CHARACTERS, min_size=1, max_size=40).filter(lambda text: text.strip() != "")
 TRICKY = st.lists(
     st.sampled_from(
         ["beach", "-people", "-5", "--no", '"', '""', '"red boat"', '"a"^2', "like:12", "-like:3",
@@ -49,7 +51,9 @@ QUERIES = st.builds(
     min_score=st.floats(0, 1),
     collection=st.none() | st.just("family"),
     exact=st.booleans(),
-    sort=st.lists(st.builds(SortKey, st.text(min_size=1, max_size=5)), max_size=3).map(tuple),
+    sort=st.lists(st.builds(SortKey, st.text(CHARACTERS, min_size=1, max_size=5)), max_size=3).map(
+        tuple
+    ),
     group=st.sampled_from(["segment", "moment", "source"]),
     best=st.integers(1, 100),
     fold=st.none() | st.floats(0, 1),
