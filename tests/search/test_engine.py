@@ -200,7 +200,7 @@ def test_what_is_quoted_must_be_there_and_what_is_excluded_must_not(engine: Sear
 
 @pytest.mark.parametrize(
     "words",
-    ['"', "''", "a OR", "NEAR(", "words:x", "*", "-", 'x" AND', "(", "a\\", "\x00x", "%", "x ^2 {"],
+    ['"', "''", "a OR", "NEAR(", "words:x", "*", "-", 'x" AND', "(", "a\\", "%", "x ^2 {"],
 )
 def test_no_words_are_a_syntax_error(engine: SearchEngine, words: str) -> None:
     """Signs that databases know mean nothing here."""
