@@ -7,9 +7,8 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from mmsearch.search.parse.json_form import SEGMENT_METADATA
 from mmsearch.service.schemas import ErrorResponse
-from mmsearch.types import Segment, Source
+from mmsearch.types import Source
 
 JSON = "application/json"
 MAX_ID = 2**63 - 1
@@ -82,23 +81,4 @@ def source_to_json(source: Source) -> dict[str, Any]:
         and {"path": failure.path, "code": failure.code, "reason": failure.reason},
         "indexed_at": source.indexed_at,
         "links": source_links(source.id),
-    }
-
-
-def segment_to_json(segment: Segment) -> dict[str, Any]:
-    """As in a hit, see `schemas.SegmentPlace`."""
-    place = segment.place
-    metadata = {
-        name: segment.metadata[name] for name in SEGMENT_METADATA if name in segment.metadata
-    }
-    return metadata | {
-        "id": segment.id,
-        "modality": segment.modality.value,
-        "start": place.start,
-        "end": place.end,
-        "page": place.page,
-        "text": segment.text,
-        "char_start": place.char_start,
-        "char_end": place.char_end,
-        "box": list(place.box) if place.box else None,
     }

@@ -117,7 +117,7 @@ def hit_to_json(hit: Hit) -> dict[str, Any]:
         "score": round(hit.score, 6),
         "scores": {name: round(value, 6) for name, value in hit.scores.items()},
         "source": _source_to_json(hit.source),
-        "segment": _segment_to_json(hit.segment),
+        "segment": segment_to_json(hit.segment),
     }
     if hit.context is not None:
         around = {"before": hit.context.before, "after": hit.context.after}
@@ -141,7 +141,7 @@ def _part_to_json(part: HitPart, *, source: bool) -> dict[str, Any]:
     body = {
         "score": round(part.score, 6),
         "scores": {name: round(value, 6) for name, value in part.scores.items()},
-        "segment": _segment_to_json(part.segment),
+        "segment": segment_to_json(part.segment),
     }
     return {"source": _source_to_json(part.source), **body} if source else body
 
@@ -160,7 +160,8 @@ SEGMENT_METADATA = ("speaker", "language", "translated", "caption")
 """What of a segment's metadata is part of its JSON form, where it is known."""
 
 
-def _segment_to_json(segment: Segment) -> dict[str, Any]:
+def segment_to_json(segment: Segment) -> dict[str, Any]:
+    """The JSON form of a segment, in a hit and alone."""
     place = segment.place
     metadata = {
         name: segment.metadata[name] for name in SEGMENT_METADATA if name in segment.metadata

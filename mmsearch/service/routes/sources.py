@@ -14,12 +14,12 @@ from starlette.responses import Response
 
 from mmsearch.errors import FilterError, NotFoundError
 from mmsearch.search.parse.filters import compile_filter
+from mmsearch.search.parse.json_form import segment_to_json
 from mmsearch.service.answers import (
     MAX_ID,
     errors,
     example,
     json_response,
-    segment_to_json,
     source_links,
     source_to_json,
 )
