@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from mmsearch.stores.store import SqlStore
 from mmsearch.types import Channel, HalfVectors, Ids, Modality, Vectors
 from mmsearch.vectors.checks import joined
 from mmsearch.vectors.faiss.gpu import Device
-from mmsearch.vectors.faiss.index import FaissIndex
+from mmsearch.vectors.faiss.index import FaissIndex, IndexOptions
 from mmsearch.vectors.snapshot import SnapshotKey, read_header, read_snapshot, write_snapshot
 
 CALIBRATION_QUERIES = 100
@@ -47,7 +47,7 @@ class FaissBackend:
         self._library = library
         self._calibration_queries = calibration_queries
         self._exact_below = exact_below
-        self._options: dict[str, Any] = {
+        self._options: IndexOptions = {
             "exact_below": exact_below,
             "k_factor": k_factor,
             "device": device,
@@ -79,7 +79,8 @@ class FaissBackend:
     def build(self, channel: Channel, batches: Iterable[tuple[Ids, HalfVectors]]) -> FaissIndex:
         ids, vectors = joined(batches, channel.dimension)
         queries = self._calibration_queries(channel) if len(ids) > self._exact_below else None
-        return FaissIndex.build(ids, vectors, calibration_queries=queries, **self._options)
+        options: IndexOptions = {**self._options, "calibration_queries": queries}
+        return FaissIndex.build(ids, vectors, **options)
 
     def save(self, channel: Channel, index: VectorIndex, high_water_mark: int) -> None:
         assert isinstance(index, FaissIndex)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import replace
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,17 @@ _TAIL = 1000
 _TAIL_FRACTION = 0.05
 """... nor are fewer than this part of the main rows. The tail is read by every search."""
 _DEAD_FRACTION = 0.2
+
+
+class IndexOptions(TypedDict, total=False):
+    """The keyword arguments of `FaissIndex`, which has their defaults."""
+
+    exact_below: int
+    k_factor: int
+    device: Device
+    threads: int
+    auto_compact: bool
+    calibration_queries: Vectors | None
 
 
 class FaissIndex:
@@ -97,13 +108,7 @@ class FaissIndex:
         cls,
         ids: Ids,
         vectors: Vectors | HalfVectors,
-        *,
-        exact_below: int = 20_000,
-        k_factor: int = 30,
-        device: Device = "auto",
-        threads: int = 1,
-        auto_compact: bool = True,
-        calibration_queries: Vectors | None = None,
+        **options: Unpack[IndexOptions],
     ) -> Self:
         """A sealed index of many vectors at once; float16 input is not copied more than once.
 
@@ -113,12 +118,7 @@ class FaissIndex:
         array = np.asarray(vectors)
         index = cls(
             array.shape[1] if array.ndim == 2 else 1,
-            exact_below=exact_below,
-            k_factor=k_factor,
-            device=device,
-            threads=threads,
-            auto_compact=auto_compact,
-            calibration_queries=calibration_queries,
+            **options,
         )
         new_ids, half = check_vectors(ids, array, index.dimension)
         order = np.argsort(new_ids)
@@ -350,23 +350,12 @@ class FaissIndex:
     def restore(
         cls,
         content: IndexContent,
-        *,
-        exact_below: int = 20_000,
-        k_factor: int = 30,
-        device: Device = "auto",
-        threads: int = 1,
-        auto_compact: bool = True,
-        calibration_queries: Vectors | None = None,
+        **options: Unpack[IndexOptions],
     ) -> Self:
         """The index that was exported. Raises SnapshotError if parts do not fit together."""
         index = cls(
             content.dimension,
-            exact_below=exact_below,
-            k_factor=k_factor,
-            device=device,
-            threads=threads,
-            auto_compact=auto_compact,
-            calibration_queries=calibration_queries,
+            **options,
         )
         ids, half = saved_rows(content, "main")
         if (np.diff(ids) <= 0).any():
