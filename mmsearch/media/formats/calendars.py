@@ -34,6 +34,8 @@ _CARD = {
     "EMAIL": "Email", "TEL": "Phone", "ADR": "Address", "BDAY": "Birthday", "URL": "Link",
     "CATEGORIES": "Categories", "RELATED": "Related", "NOTE": "Note",
 }  # fmt: skip
+_ENTRIES = ("VEVENT", "VTODO", "VJOURNAL", "VCARD")
+"""The components that are read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
             open_components.append((line.value.strip().upper(), []))
         elif line.name == "END" and open_components:
             component, lines = open_components.pop()
-            if component in ("VEVENT", "VTODO", "VJOURNAL", "VCARD"):
+            if component in _ENTRIES:
                 paragraph, title = _paragraph(lines, _CARD if component == "VCARD" else _EVENT)
                 paragraphs.append(paragraph)
                 titles.append(title)
@@ -70,7 +72,7 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
         elif open_components:
             open_components[-1][1].append(line)
     for component, lines in open_components:  # cut off
-        if component in ("VEVENT", "VTODO", "VJOURNAL", "VCARD"):
+        if component in _ENTRIES:
             paragraphs.append(_paragraph(lines, _CARD if component == "VCARD" else _EVENT)[0])
     if len(titles) == 1 and titles[0]:
         metadata.setdefault("title", titles[0][:500])
