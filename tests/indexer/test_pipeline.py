@@ -1,4 +1,4 @@
-"""Indexing runs: what is new comes in, what is known is left alone, what is broken is told."""
+"""Indexing runs: what is new comes in, what is known is left alone, what is broken is reported."""
 
 from __future__ import annotations
 

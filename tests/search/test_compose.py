@@ -61,7 +61,7 @@ def test_a_stronger_negative_term_pushes_harder() -> None:
 
 
 def test_nothing_asked_for_is_no_direction_and_equal_opposites_cancel() -> None:
-    """None and zeros are told apart: the second is worth a warning."""
+    """None and zeros are distinguished: the second is worth a warning."""
     away = WeightedVector(unit(1, 0), -1.0, "text")
     assert compose([away], [1.0]) is None
     cancelled = compose([away, WeightedVector(unit(1, 0), 1.0, "text")], [1.0, 1.0])

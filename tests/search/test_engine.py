@@ -189,7 +189,7 @@ def test_typed_words_are_found_where_they_stand(engine: SearchEngine) -> None:
 
 
 def test_what_is_quoted_must_be_there_and_what_is_excluded_must_not(engine: SearchEngine) -> None:
-    """In every channel; a phrase that stands nowhere is told."""
+    """In every channel; a phrase that stands nowhere is a warning."""
     assert names(engine.search('"old boat"')) == ["boats.txt"]
     assert names(engine.search('"boat old"')) == []
     assert "boat old" in engine.search('"boat old"').warnings[0]
@@ -208,7 +208,7 @@ def test_no_words_are_a_syntax_error(engine: SearchEngine, words: str) -> None:
 
 
 def test_weights_of_channels(engine: SearchEngine) -> None:
-    """0 switches a channel off, for a query or for the library; a wrong name is told."""
+    """0 switches a channel off, for a query or for the library; a wrong name is an error."""
     query = Query((Term(text="leaked boat"),), weights={"lexical": 0.0})
     scores = [hit.scores for hit in engine.search(query).hits]
     assert not any(name.startswith("lexical") for one in scores for name in one)

@@ -26,7 +26,7 @@ def timed(
     """(second to begin at or -1, frame). -1: the frame follows the one before without a gap.
 
     `origin` is the time stamp of second 0, by default that of the first frame. `length` bounds the
-    recording in seconds: a gap that would lead beyond it is not believed. None, the end of the
+    recording in seconds: a gap that would end beyond it is ignored. None, the end of the
     frames, is passed on.
     """
     ahead: deque[Any] = deque()

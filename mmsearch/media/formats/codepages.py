@@ -177,7 +177,7 @@ def _is_mixed(text: str) -> bool:
 
 
 def _latin(sample: bytes, favourite: str) -> str:
-    # The lines that have something to tell, and not more of them than it takes.
+    # Only lines with letters outside of ASCII, and only as many as are needed.
     lines = [line for line in sample.splitlines() if not line.isascii()]
     sample = b"\n".join(lines)[:_ENOUGH]
     scores: dict[str, float] = {}

@@ -203,7 +203,7 @@ def _quote(text: str) -> str:
 
 
 def _separator(text: str, quote: str) -> str:
-    """What cuts most rows into the same number of cells, quotation marks respected."""
+    """The delimiter that splits most rows into equally many cells; quoted ones are skipped."""
     sample = text[:_CHARACTERS_LOOKED_AT]
     if len(sample) < len(text):
         sample = sample[: sample.rfind("\n") + 1] or sample

@@ -98,7 +98,7 @@ class RapidOcr:
             "Global.log_level": "critical",
             # Single upside-down lines are rare, and detecting them costs a third model.
             "Global.use_cls": False,
-            # Lines that are read badly tell that the picture is turned.
+            # Lines that are read badly are a sign that the picture is turned.
             "Global.text_score": 0.0,
             "Det.limit_type": "max",
             "Det.limit_side_len": _DETECT_SIDE,

@@ -23,7 +23,7 @@ class EarlierPages:
     """The representative segment of each hit that was shown."""
     hidden_sources: frozenset[int] = frozenset()
     """Sources of such segments that have been indexed again since. Their segments have new ids,
-    and nobody can tell which is which."""
+    and they cannot be distinguished."""
 
 
 def earlier_pages(

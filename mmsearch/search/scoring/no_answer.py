@@ -102,7 +102,7 @@ def max_coverage(rankings: Sequence[ChannelRanking]) -> float:
 def can_recognise_no_answer(
     rankings: Sequence[ChannelRanking], constants: ScoringConstants = CONSTANTS
 ) -> bool:
-    """Whether these channels tell a query without an answer from one that has one.
+    """Whether these channels separate queries without an answer from those that have an answer.
 
     A model that is weak at what is searched finds as much for nonsense as for sense: then the
     best match must do. Channels of unknown rate do not count, but one must be known.

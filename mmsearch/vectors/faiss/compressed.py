@@ -142,7 +142,7 @@ class Compressed:
             if rows.n_dead:
                 alive &= ~rows.dead[candidates]
             scores, candidates = scores[alive], candidates[alive]
-            # Too few candidates, or so many equals that codes cannot tell the best k apart.
+            # Too few candidates, or so many equals that codes cannot separate the best k.
             if 2 * len(candidates) < count or len(candidates) <= k or scores[-1] >= scores[k - 1]:
                 result.append(None)
                 continue

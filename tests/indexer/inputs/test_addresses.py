@@ -356,7 +356,7 @@ def test_a_private_address_may_be_allowed(server: Front, tmp_path: Path) -> None
 def test_limits_of_size_time_and_redirects(
     server: Front, outside: list[str], tmp_path: Path
 ) -> None:
-    """Too large is told by the header or while it comes; drips end at the deadline."""
+    """Too large is recognized by the header or during the transfer; drips end at the deadline."""
 
     def endless(handler: _Asked) -> None:
         handler.send_response(200)

@@ -32,7 +32,7 @@ from tests.support.files import png, shard, shard_bytes
 
 @pytest.mark.parametrize("end", ["\n", "\0", "\r\n"])
 def test_lists_of_names(collection: Collection, tmp_path: Path, end: str) -> None:
-    """Files, folders and shards, one a line; what is missing is told."""
+    """Files, folders and shards, one a line; what is missing is reported."""
     folder = some_files(tmp_path / "files")
     path = shard(tmp_path / "a.tar", {"x.txt": "in a shard"})
     names = [
@@ -118,7 +118,7 @@ def test_stores_by_fsspec(collection: Collection) -> None:
 
 
 def test_urls_that_nothing_can_read(tmp_path: Path) -> None:
-    """Told before a library is made."""
+    """Reported before a library is made."""
     for url in ("gopher://x/y", "simplecache::http://x/", "ftp://x/y"):
         with pytest.raises((QueryError, NotFoundError)):
             check_named(Named((url,)))

@@ -100,7 +100,7 @@ def test_words_find_the_place_of_a_sound(engine: SearchEngine) -> None:
 
 
 def test_a_sound_is_found_by_a_recording_like_it(engine: SearchEngine) -> None:
-    """Nothing is said in it: that is told, and the sound is searched."""
+    """Nothing is said in it: that is reported, and the sound is searched."""
     with engine:
         deaf = FakeTranscriber(())
         engine.library.models("nano").__dict__["transcriber"] = _Deaf(deaf)

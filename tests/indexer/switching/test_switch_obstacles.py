@@ -47,7 +47,7 @@ def test_an_aborted_switch_leaves_nothing(tmp_path: Path, files: Path) -> None:
 def test_a_source_that_cannot_be_read_stops_the_switch_unless_it_may_be_missing(
     tmp_path: Path, files: Path
 ) -> None:
-    """Gone, changed and broken files are told; with leave they lose their place until they are
+    """Gone, changed and broken files are reported; with leave they lose their place until they are
     indexed again, and verify knows."""
     library = made_with(OLD, tmp_path / "library", files)
     gone, changed = files / "pictures/red.png", files / "pictures/blue.png"
@@ -144,7 +144,7 @@ def test_a_dry_run_changes_nothing(tmp_path: Path, files: Path) -> None:
 
 
 def test_only_one_switch_at_a_time(tmp_path: Path, files: Path) -> None:
-    """The second is told."""
+    """The second is reported."""
     library = made_with(OLD, tmp_path / "library", files)
     with open_two(library) as engine, open_two(library) as other:
         with pytest.raises(LibraryBusyError, match="another switch"):
