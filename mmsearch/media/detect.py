@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from contextlib import suppress
 from pathlib import PurePath
 
@@ -274,7 +275,7 @@ def _zipped(head: bytes, source: Content, name: str) -> str:
     named = ""
     whole = False
     with (
-        suppress(zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError),
+        suppress(zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError),
         reader(source) as opened,
         zipfile.ZipFile(opened) as archive,
     ):

@@ -127,3 +127,17 @@ def test_an_archive_that_is_cut_off_is_no_document() -> None:
     with zipfile.ZipFile(buffer, "w") as archive:
         archive.writestr("photos/a.bin", bytes(5000))
     assert code_of(buffer.getvalue()[:3000], "photos.zip") == "unsupported"
+
+
+@pytest.mark.parametrize("damage", [b"\xff" * 6, b"\x00" * 6, b"\x03\x00"])
+def test_a_damaged_mimetype_does_not_hide_the_archive(damage: bytes) -> None:
+    """The first member says which kind of document it is; where it cannot be unpacked, the names
+    of the members decide."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mimetype", "application/epub+zip")
+        archive.writestr("word/document.xml", "<w:document/>")
+    content = bytearray(file.getvalue())
+    start = 30 + len("mimetype")
+    content[start : start + len(damage)] = damage
+    assert sniff(bytes(content), "letter.docx").endswith("wordprocessingml.document")
